@@ -1,0 +1,1 @@
+"""Discriminative localization: classifiers trained on image labels, boxes from class activation maps."""

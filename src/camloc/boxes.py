@@ -1,0 +1,107 @@
+"""Boxes as half-open xyxy pixels: the pixels x0 <= x < x1, y0 <= y < y1.
+
+An inclusive annotation ``(x0, y0, x1, y1)`` becomes ``(x0, y0, x1 + 1, y1 + 1)``. Areas are then plain products and the
+plain IoU of two half-open boxes equals the ILSVRC devkit's "+1" IoU of the inclusive ones.
+"""
+
+import torch
+from torch import Tensor
+
+
+def inclusive_to_half_open(boxes: Tensor) -> Tensor:
+    """Convert boxes whose last row and column still belong to the object.
+
+    Args:
+        boxes: (..., 4) inclusive xyxy pixels.
+
+    Returns:
+        (..., 4) half-open xyxy pixels, same dtype.
+
+    Example:
+        >>> inclusive_to_half_open(torch.tensor([0, 31, 60, 60]))
+        tensor([ 0, 31, 61, 61])
+    """
+    return boxes + torch.tensor([0, 0, 1, 1], dtype=boxes.dtype, device=boxes.device)
+
+
+def rescale(boxes: Tensor, from_size: tuple[int, int], to_size: tuple[int, int]) -> Tensor:
+    """Carry boxes from a picture of one size to the same picture at another size.
+
+    Args:
+        boxes: (..., 4) float half-open xyxy pixels at ``from_size``.
+        from_size: ``(height, width)`` the boxes were drawn at.
+        to_size: ``(height, width)`` they are wanted at.
+
+    Returns:
+        (..., 4) boxes at ``to_size``, unrounded, so that IoU does not change.
+
+    Example:
+        >>> rescale(torch.tensor([0.0, 8.0, 32.0, 16.0]), from_size=(16, 64), to_size=(32, 32))
+        tensor([ 0., 16., 16., 32.])
+    """
+    scale_y, scale_x = to_size[0] / from_size[0], to_size[1] / from_size[1]
+    return boxes * torch.tensor([scale_x, scale_y, scale_x, scale_y], dtype=boxes.dtype, device=boxes.device)
+
+
+def iou(boxes: Tensor, gt_boxes: Tensor) -> Tensor:
+    r"""Intersection over union of every box with every true box.
+
+    .. math:: IoU(a, b) = |a \cap b| / |a \cup b|
+
+    Computed in float64, so that an IoU that is exactly a threshold (7/10 against 0.7) compares as equal. A box without
+    area, ``(0, 0, 0, 0)`` above all, has IoU 0 with everything.
+
+    Args:
+        boxes: (..., N, 4) half-open xyxy pixels.
+        gt_boxes: (..., M, 4) half-open xyxy pixels; leading dimensions as those of ``boxes``.
+
+    Returns:
+        (..., N, M) float64 in [0, 1].
+
+    Example:
+        >>> iou(torch.tensor([[0, 0, 10, 10], [0, 0, 0, 0]]), torch.tensor([[0, 0, 10, 5]]))
+        tensor([[0.5000],
+                [0.0000]], dtype=torch.float64)
+    """
+    a = boxes.to(torch.float64).unsqueeze(-2)
+    b = gt_boxes.to(torch.float64).unsqueeze(-3)
+    sides = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0)
+    intersection = sides.prod(dim=-1)
+    union = area(a) + area(b) - intersection
+    return torch.where(union > 0, intersection / union.clamp(min=torch.finfo(torch.float64).tiny), 0.0)
+
+
+def area(boxes: Tensor) -> Tensor:
+    """Area of half-open boxes; an inverted box has none.
+
+    Args:
+        boxes: (..., 4) half-open xyxy pixels.
+
+    Returns:
+        (...,) square pixels, same dtype.
+
+    Example:
+        >>> area(torch.tensor([[1, 1, 4, 3], [4, 3, 1, 1]]))
+        tensor([6, 0])
+    """
+    return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(dim=-1)
+
+
+def centred(scales: Tensor, size: tuple[int, int]) -> Tensor:
+    """Boxes in the middle of a picture, the guess that needs no network.
+
+    Args:
+        scales: (S,) side lengths as fractions of the picture's sides, in [0, 1].
+        size: ``(height, width)`` of the picture.
+
+    Returns:
+        (S, 4) float half-open xyxy pixels.
+
+    Example:
+        >>> centred(torch.tensor([0.5, 1.0]), (10, 20))
+        tensor([[ 5.0000,  2.5000, 15.0000,  7.5000],
+                [ 0.0000,  0.0000, 20.0000, 10.0000]])
+    """
+    height, width = size
+    x, y = scales * width / 2, scales * height / 2
+    return torch.stack([width / 2 - x, height / 2 - y, width / 2 + x, height / 2 + y], dim=-1)
