@@ -1,0 +1,69 @@
+"""GoogLeNet-GAP: GoogLeNet through inception 4e, one new convolution, global average pooling."""
+
+from collections import OrderedDict
+from itertools import takewhile
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import GoogLeNet, GoogLeNet_Weights
+
+from camloc.backbones.base import GapBackbone, conv_relu
+from camloc.backbones.weights import load_trunk
+
+NUM_MAPS = 1024
+
+
+def googlenet_gap(num_classes: int, weights: str | None = None) -> GapBackbone:
+    """Build GoogLeNet-GAP (Zhou et al., CVPR 2016, Sec. 3.1), 1024 maps of 14 x 14 at 224 x 224.
+
+    The trunk is torchvision's ``googlenet()`` through inception4e, batch norm and all, without auxiliary
+    heads. As in the release, the new convolution has no batch norm and the head no dropout.
+
+    Args:
+        num_classes: C.
+        weights: ``IMAGENET1K_V1``, the path of a file in that format, or None for random weights.
+
+    Raises:
+        ValueError: ``weights`` do not fit.
+        FileNotFoundError: ``weights`` cannot be had.
+
+    Example:
+        >>> import torch
+        >>> googlenet_gap(num_classes=10).forward_features(torch.zeros(1, 3, 64, 96)).shape
+        torch.Size([1, 1024, 4, 6])
+    """
+    # GapBackbone draws the random weights.
+    layers = GoogLeNet(aux_logits=False, init_weights=False).named_children()
+    through_4e = takewhile(lambda layer: layer[0] != "maxpool4", layers)
+    trunk = nn.Sequential(OrderedDict([("rescale", InceptionScale()), *through_4e]))
+    extra = nn.Sequential(*conv_relu(832, NUM_MAPS, kernel_size=3, padding=1, groups=2))
+    backbone = GapBackbone(trunk, extra, NUM_MAPS, num_classes)
+    if weights is not None:
+        replaced = ("aux1.", "aux2.", "inception5a.", "inception5b.", "fc.")
+        load_trunk(trunk, weights, GoogLeNet_Weights.IMAGENET1K_V1, replaced=replaced)
+    return backbone
+
+
+class InceptionScale(nn.Module):
+    """Turn images normalized with ImageNet's mean and deviation into pixels in [-1, 1].
+
+    The published weights come from TensorFlow and expect that range; torchvision calls it
+    ``transform_input``. It does not depend on ``weights``: a checkpoint is rebuilt without them and must see
+    the pixels it was trained on; random weights train as well on one affine scale as on another.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        # float64 first: means close to 0.5 would lose digits in the subtraction.
+        mean = torch.tensor([0.485, 0.456, 0.406], dtype=torch.float64)
+        std = torch.tensor([0.229, 0.224, 0.225], dtype=torch.float64)
+        # Not persistent: the trunk's keys stay torchvision's.
+        self.register_buffer("scale", (std / 0.5).float().view(3, 1, 1), persistent=False)
+        self.register_buffer("shift", ((mean - 0.5) / 0.5).float().view(3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return (B,3,H,W) pixels in [-1, 1]."""
+        return images * self.scale + self.shift

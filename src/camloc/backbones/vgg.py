@@ -1,0 +1,42 @@
+"""VGG-GAP: VGG16 through conv5_3, one new convolution, global average pooling."""
+
+from torch import nn
+from torchvision.models import VGG16_BN_Weights, VGG16_Weights
+from torchvision.models.vgg import cfgs, make_layers
+
+from camloc.backbones.base import GapBackbone, conv_relu
+from camloc.backbones.weights import load_trunk
+
+NUM_MAPS = 1024
+
+
+def vgg_gap(
+    num_classes: int, weights: str | None = None, batch_norm: bool = False, dropout: float = 0.5
+) -> GapBackbone:
+    """Build VGG-GAP (Zhou et al., CVPR 2016, Sec. 3.1), 1024 maps of 14 x 14 at 224 x 224.
+
+    The trunk is torchvision's ``vgg16().features`` (``vgg16_bn`` with batch norm) up to conv5_3 and its ReLU.
+
+    Args:
+        num_classes: C.
+        weights: ``IMAGENET1K_V1``, the path of a file in that format, or None for random weights.
+        batch_norm: After every convolution, so that training from scratch takes minutes.
+        dropout: Share of the pooled maps dropped in training.
+
+    Raises:
+        ValueError: ``weights`` do not fit.
+        FileNotFoundError: ``weights`` cannot be had.
+
+    Example:
+        >>> import torch
+        >>> vgg_gap(num_classes=10).forward_features(torch.zeros(1, 3, 64, 96)).shape
+        torch.Size([1, 1024, 4, 6])
+    """
+    trunk: nn.Sequential = make_layers(cfgs["D"][:-1], batch_norm=batch_norm)
+    extra = nn.Sequential(*conv_relu(512, NUM_MAPS, kernel_size=3, padding=1, groups=2, batch_norm=batch_norm))
+    backbone = GapBackbone(trunk, extra, NUM_MAPS, num_classes, dropout)
+    if weights is not None:
+        # Not IMAGENET1K_FEATURES: those weights want images of another mean and deviation.
+        published = VGG16_BN_Weights.IMAGENET1K_V1 if batch_norm else VGG16_Weights.IMAGENET1K_V1
+        load_trunk(trunk, weights, published, prefix="features.", replaced=("classifier.",))
+    return backbone
