@@ -1,0 +1,1 @@
+"""Score maps in, boxes out."""
