@@ -1,0 +1,1 @@
+"""How well boxes fit: torchmetrics shells over pure formulas."""

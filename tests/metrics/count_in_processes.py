@@ -1,0 +1,76 @@
+"""Counts of the metrics over data sets of several sizes, on every rank; started by test_distributed.py."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from camloc.data.dataset import EvalDataset
+from camloc.data.sample import EvalSample, collate_eval
+from camloc.data.samplers import EvalSampler
+from camloc.data.transforms import WarpTransform
+from camloc.metrics.centred_box import CentredBoxError
+from camloc.metrics.classification_error import ClassificationError
+from camloc.metrics.localization_error import LocalizationError
+
+NUM_CLASSES = 7
+
+
+class NoisySplit:
+    """Pictures whose red channel is their score map and whose first row holds their logits."""
+
+    def __init__(self, count: int) -> None:
+        generator = torch.Generator().manual_seed(count)
+        coarse = torch.rand(count, 1, 4, 5, generator=generator)
+        maps = torch.nn.functional.interpolate(coarse, (24, 36), mode="bilinear")[:, 0]
+        self.pictures = (maps * 255).byte()[:, None].expand(-1, 3, -1, -1).contiguous()
+        self.targets = torch.randint(NUM_CLASSES, (count,), generator=generator)
+        self.corners = torch.randint(0, 12, (count, 2, 2), generator=generator)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def image_id(self, index: int) -> str:
+        return str(index)
+
+    def target(self, index: int) -> int:
+        return int(self.targets[index])
+
+    def picture(self, index: int) -> torch.Tensor:
+        return self.pictures[index]
+
+    def gt_boxes(self, index: int) -> torch.Tensor:
+        corners = self.corners[index].float()
+        return torch.cat([corners, corners + 12], dim=1)[: 1 + index % 2]
+
+
+def counts(num_samples: int, world_size: int, rank: int) -> dict[str, list[Any]]:
+    dataset: Dataset[EvalSample] = EvalDataset(NoisySplit(num_samples), WarpTransform(24))
+    loader = DataLoader(
+        dataset, batch_size=3, sampler=EvalSampler(num_samples, world_size, rank), collate_fn=collate_eval
+    )
+    localization, classification, centred = LocalizationError(), ClassificationError(), CentredBoxError()
+    for batch in loader:
+        score_maps = batch.images[:, 0].float() / 255
+        logits = batch.images[:, 0, 0, :NUM_CLASSES].float()
+        localization.update(logits, batch.target, score_maps, batch.gt_boxes, batch.is_padding)
+        classification.update(logits, batch.target, batch.is_padding)
+        centred.update(batch.gt_boxes, (24, 24), batch.is_padding)
+    result = {}
+    for name, metric in (("localization", localization), ("classification", classification), ("centred", centred)):
+        errors = {key: value.tolist() for key, value in metric.compute().items()}
+        with metric.sync_context(should_sync=world_size > 1):
+            result[name] = [metric.num_images.item(), metric.hits.flatten().tolist(), errors]
+    return result
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo")
+    own_rank, processes = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    found = {size: counts(int(size), processes, own_rank) for size in sys.argv[2:]}
+    Path(f"{sys.argv[1]}.{own_rank}").write_text(json.dumps(found), encoding="utf-8")
+    torch.distributed.destroy_process_group()

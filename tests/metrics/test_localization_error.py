@@ -1,0 +1,157 @@
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from camloc.metrics.localization_error import LocalizationError
+
+
+def plain_hits(
+    logits: Tensor, target: Tensor, maps: Tensor, gt_boxes: list[Tensor], thresholds: list[float], ious: list[float]
+) -> np.ndarray:
+    """Count hits as the definition says it: one labelling per picture and threshold, one IoU per box."""
+    hits = np.zeros((3, len(ious), len(thresholds)), dtype=np.int64)
+    for row, true, score_map, boxes in zip(logits.numpy(), target.tolist(), maps.numpy(), gt_boxes, strict=True):
+        rank = int((row > row[true]).sum())
+        for t, threshold in enumerate(thresholds):
+            mask = (score_map > np.float32(threshold) * score_map.max()).astype(np.uint8)
+            _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+            if len(stats) == 1:
+                continue
+            x, y, width, height, _ = stats[1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())]
+            best = 0.0
+            for x0, y0, x1, y1 in boxes.tolist():
+                shared_width = max(0, min(x + width, x1) - max(x, x0))
+                shared_height = max(0, min(y + height, y1) - max(y, y0))
+                shared = shared_width * shared_height
+                best = max(best, shared / (width * height + (x1 - x0) * (y1 - y0) - shared))
+            for i, iou_threshold in enumerate(ious):
+                if best >= iou_threshold:
+                    hits[0, i, t] += 1
+                    hits[1, i, t] += rank < 1
+                    hits[2, i, t] += rank < 5
+    return hits
+
+
+def example(count: int, seed: int = 0) -> dict[str, Any]:
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(count, 1, 5, 6, generator=generator)
+    maps = torch.nn.functional.interpolate(coarse, (40, 56), mode="bilinear")[:, 0]
+    corners = torch.randint(0, 20, (count, 2), generator=generator)
+    sides = torch.randint(8, 20, (count, 2), generator=generator)
+    boxes = torch.cat([corners, corners + sides], dim=1).float()
+    extra = torch.tensor([[0.0, 0.0, 56.0, 40.0]])
+    return {
+        "logits": torch.randn(count, 9, generator=generator),
+        "target": torch.randint(0, 9, (count,), generator=generator),
+        "score_maps": maps / maps.amax(dim=(1, 2), keepdim=True),
+        "gt_boxes": [torch.cat([box[None], extra]) if i % 3 == 0 else box[None] for i, box in enumerate(boxes)],
+    }
+
+
+def test_every_count_equals_the_definition() -> None:
+    batch = example(12)
+    metric = LocalizationError(num_thresholds=20)
+    metric.update(**batch)
+    expected = plain_hits(
+        batch["logits"], batch["target"], batch["score_maps"], batch["gt_boxes"], metric.cam_thresholds, [0.3, 0.5, 0.7]
+    )
+    assert metric.hits.dtype == torch.int64
+    assert metric.hits.tolist() == expected.tolist()
+    assert expected[0].any()
+    assert (expected[0] > expected[1]).any()
+
+
+def test_batches_and_padding_do_not_change_counts() -> None:
+    batch = example(10)
+    whole, parts = LocalizationError(), LocalizationError()
+    whole.update(**batch)
+    for start in (0, 4, 8):
+        stop = min(start + 4, 10)
+        part: dict[str, Any] = {name: value[start:stop] for name, value in batch.items()}
+        repeated: dict[str, Any] = {
+            name: [*value, value[0]] if isinstance(value, list) else torch.cat([value, value[:1]])
+            for name, value in part.items()
+        }
+        parts.update(**repeated, is_padding=torch.tensor([False] * (stop - start) + [True]))
+    assert torch.equal(whole.hits, parts.hits)
+    assert whole.num_images.item() == parts.num_images.item() == 10
+
+
+def square(low: int, high: int, ring: float) -> Tensor:
+    """A map that is 1 inside and ``ring`` one pixel around, 12x16."""
+    score_map = torch.zeros(1, 12, 16)
+    score_map[0, low - 1 : high + 1, low - 1 : high + 1] = ring
+    score_map[0, low:high, low:high] = 1
+    return score_map
+
+
+def test_reports_at_the_configured_threshold_and_finds_the_best() -> None:
+    # Tight true boxes: right only above the ring's value, where the box is exact; IoU of the ring box is 16/36.
+    batch: dict[str, Any] = {
+        "logits": torch.tensor([[1.0, 0.0]]),
+        "target": torch.tensor([0]),
+        "score_maps": square(4, 8, ring=0.45),
+        "gt_boxes": [torch.tensor([[4.0, 4.0, 8.0, 8.0]])],
+    }
+    metric = LocalizationError(cam_threshold=0.2, num_thresholds=10)
+    metric.update(**batch)
+    result = metric.compute()
+    assert result["gt_known_error"].item() == 1
+    assert result["cam_threshold"].item() == 0.2
+    assert result["best_cam_threshold"].item() == 0.5
+    assert result["gt_known_error_at_best"].item() == 0
+    assert result["gt_known_curve"][1].tolist() == [1.0] * 5 + [0.0] * 5
+    assert result["gt_known_curve"][0].tolist() == [0.0] * 10
+
+    chosen = LocalizationError(cam_threshold=None, num_thresholds=10)
+    chosen.update(**batch)
+    assert chosen.compute()["cam_threshold"].item() == 0.5
+    assert chosen.compute()["gt_known_hits"].item() == 1
+
+
+def test_a_configured_threshold_off_the_grid_is_measured_exactly() -> None:
+    metric = LocalizationError(cam_threshold=0.123, num_thresholds=10)
+    assert metric.cam_thresholds == [0.0, 0.1, 0.123, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+
+
+def test_flat_and_non_finite_maps_are_misses() -> None:
+    maps = torch.stack([torch.zeros(4, 6), torch.full((4, 6), float("nan"))])
+    metric = LocalizationError()
+    metric.update(torch.eye(2), torch.tensor([0, 1]), maps, [torch.tensor([[0.0, 0.0, 6.0, 4.0]])] * 2)
+    assert metric.compute()["gt_known_error"].item() == 1
+    assert metric.num_images.item() == 2
+
+
+def test_a_batch_of_padding_alone_counts_nothing() -> None:
+    batch = example(2)
+    batch["gt_boxes"] = [torch.zeros(0, 4)] * 2  # even without boxes: they are never looked at
+    metric = LocalizationError()
+    metric.update(**batch, is_padding=torch.tensor([True, True]))
+    assert metric.num_images.item() == 0
+    assert not metric.hits.any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cam_threshold": 20}, r"cam_threshold is a fraction .* got 20"),
+        ({"num_thresholds": 0}, r"num_thresholds must be at least 1, got 0"),
+        ({"iou_thresholds": (30, 50)}, r"iou_thresholds are fractions .* got \[30, 50\]"),
+        ({"iou_threshold": 0.6}, r"iou_threshold=0.6 must be one of"),
+    ],
+)
+def test_options_outside_their_range_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LocalizationError(**options)
+
+
+def test_a_threshold_that_was_not_measured_is_refused() -> None:
+    metric = LocalizationError()
+    metric.update(**example(2))
+    metric.cam_threshold = 0.005
+    with pytest.raises(ValueError, match=r"0\.005 is not on the grid"):
+        metric.compute()
