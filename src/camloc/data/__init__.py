@@ -1,0 +1,1 @@
+"""Pictures, labels and boxes, as typed samples and batches."""

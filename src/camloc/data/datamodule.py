@@ -1,0 +1,126 @@
+"""Loaders over a data set's splits: seeded, exact under DDP, uint8 all the way to the device."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, TypedDict, TypeVar, Unpack
+
+import torch
+from pytorch_lightning import LightningDataModule
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from camloc.data.dataset import EvalDataset, TrainDataset
+from camloc.data.sample import EvalSample, TrainSample, collate_eval, collate_train
+from camloc.data.samplers import EvalSampler, TrainSampler
+from camloc.data.split import Split, SplitName
+from camloc.data.transforms import TrainTransform, WarpTransform
+
+MAX_DEFAULT_WORKERS = 8
+
+Sample = TypeVar("Sample", TrainSample, EvalSample)
+
+
+class LoaderOptions(TypedDict, total=False):
+    """Options that every data module takes."""
+
+    image_size: int
+    """Side of the square network input, pixels. Default 224."""
+    batch_size: int
+    """Pictures per process and step. Default 64."""
+    crop_area: Sequence[float]
+    """Smallest and largest share of a picture's area that a training crop covers. Default (0.3, 1)."""
+    num_workers: int | None
+    """Loader processes; null takes the cores this process may use, 8 at most."""
+    seed: int
+    """Of the order and the augmentation of training pictures. Default 0."""
+
+
+class LocalizationDataModule(LightningDataModule, ABC):
+    """Base of all data modules: a data set implements ``load_split`` and names its classes.
+
+    Args:
+        class_names: (C,) the name of each class, in the order of ``target``.
+        options: See ``LoaderOptions``.
+
+    Raises:
+        ValueError: If an option lies outside its range.
+    """
+
+    def __init__(self, class_names: Sequence[str], **options: Unpack[LoaderOptions]) -> None:
+        super().__init__()
+        self.class_names = tuple(class_names)
+        self.image_size = options.get("image_size", 224)
+        self.batch_size = options.get("batch_size", 64)
+        smallest, largest = options.get("crop_area", (0.3, 1.0))
+        self.crop_area = (smallest, largest)
+        self.num_workers = options.get("num_workers")
+        self.seed = options.get("seed", 0)
+        for name in ("image_size", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"datamodule.{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 < smallest <= largest <= 1:
+            raise ValueError(f"datamodule.crop_area must rise within (0, 1], got {[smallest, largest]}")
+        self._splits: dict[SplitName, Split] = {}
+
+    @abstractmethod
+    def load_split(self, name: SplitName) -> Split:
+        """Read or generate a split; called once per split and process."""
+
+    def split(self, name: SplitName) -> Split:
+        """Return a split, loading it on first use.
+
+        Raises:
+            ValueError: If the split holds no picture.
+        """
+        if name not in self._splits:
+            split = self.load_split(name)
+            if len(split) == 0:
+                raise ValueError(f"the {name} split of {type(self).__name__} holds no picture")
+            self._splits[name] = split
+        return self._splits[name]
+
+    @property
+    def num_classes(self) -> int:
+        """C, the number of classes."""
+        return len(self.class_names)
+
+    def train_dataloader(self) -> DataLoader[TrainSample]:
+        """Return shuffled, augmented training batches without boxes."""
+        split = self.split("train")
+        dataset = TrainDataset(split, TrainTransform(self.image_size, self.crop_area))
+        return self._loader(dataset, TrainSampler(len(split), self.seed, *self._processes()), collate_train)
+
+    def val_dataloader(self) -> DataLoader[EvalSample]:
+        """Return the batches that thresholds and checkpoints are chosen on."""
+        return self._eval_loader("val")
+
+    def test_dataloader(self) -> DataLoader[EvalSample]:
+        """Return the batches that results are reported on."""
+        return self._eval_loader("test")
+
+    def _eval_loader(self, name: SplitName) -> DataLoader[EvalSample]:
+        split = self.split(name)
+        dataset = EvalDataset(split, WarpTransform(self.image_size))
+        return self._loader(dataset, EvalSampler(len(split), *self._processes()), collate_eval)
+
+    def _loader(
+        self, dataset: Dataset[Sample], sampler: Sampler[Any], collate: Callable[[list[Sample]], Any]
+    ) -> DataLoader[Sample]:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        default_workers = min(MAX_DEFAULT_WORKERS, max(1, cores // self._processes()[0]))
+        workers = default_workers if self.num_workers is None else self.num_workers
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            num_workers=workers,
+            collate_fn=collate,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=workers > 0,
+        )
+
+    def _processes(self) -> tuple[int, int]:
+        """Return (world size, rank); one process outside a trainer."""
+        if self.trainer is None:
+            return 1, 0
+        return self.trainer.world_size, self.trainer.global_rank

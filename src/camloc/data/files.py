@@ -1,0 +1,78 @@
+"""Splits whose pictures are files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def read_picture(path: Path) -> Tensor:
+    """Decode a picture file.
+
+    A picture whose EXIF data says that it was taken rotated is turned upright.
+
+    Args:
+        path: A JPEG, PNG or another format that OpenCV reads.
+
+    Returns:
+        (3,H,W) uint8 RGB; a grayscale picture has three equal channels.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be decoded; the message names it.
+    """
+    # Not torchvision.io: its decoders are deprecated, and no faster.
+    encoded = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    picture = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB) if len(encoded) else None
+    if picture is None:
+        raise ValueError(f"cannot read the picture {path}: it is empty, cut off or in an unknown format")
+    return torch.from_numpy(picture).permute(2, 0, 1).contiguous()
+
+
+class FileSplit:
+    """Pictures in files, with labels and boxes in arrays that loader workers share.
+
+    Args:
+        root: Folder that ``image_ids`` are relative to.
+        image_ids: (N,) file paths below ``root``.
+        targets: (N,) true classes, 0-based.
+        gt_boxes: N arrays (M_i,4), half-open xyxy pixels; null for a split that is only trained on.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        image_ids: Sequence[str],
+        targets: Sequence[int],
+        gt_boxes: Sequence[np.ndarray] | None = None,
+    ) -> None:
+        self.root = root
+        # Fixed-width byte arrays: one Python object each would be copied into every worker by reference counting.
+        self._image_ids = np.array([image_id.encode() for image_id in image_ids], dtype=np.bytes_)
+        self._targets = np.array(targets, dtype=np.int64)
+        if gt_boxes is not None:
+            self._boxes = np.concatenate([np.zeros((0, 4)), *gt_boxes]).astype(np.float32)
+            self._first_box = np.cumsum([0, *(len(b) for b in gt_boxes)])
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self._targets)
+
+    def image_id(self, index: int) -> str:
+        """Return the file's path below the root."""
+        return bytes(self._image_ids[index]).decode()
+
+    def target(self, index: int) -> int:
+        """Return the true class, 0-based."""
+        return int(self._targets[index])
+
+    def picture(self, index: int) -> Tensor:
+        """Return the picture as (3,H,W) uint8 RGB."""
+        return read_picture(self.root / self.image_id(index))
+
+    def gt_boxes(self, index: int) -> Tensor:
+        """Return (M,4) float32 half-open xyxy pixels."""
+        return torch.from_numpy(self._boxes[self._first_box[index] : self._first_box[index + 1]])

@@ -1,0 +1,30 @@
+"""The one interface between a data set's layout and everything that loads it."""
+
+from typing import Literal, Protocol
+
+from torch import Tensor
+
+SplitName = Literal["train", "val", "test"]
+
+
+class Split(Protocol):
+    """The labelled pictures of one split, before any transform; every data set provides these.
+
+    Indexed 0 to ``len(split) - 1``. Implementations hold arrays rather than one Python object per picture, so that
+    loader workers share them.
+    """
+
+    def __len__(self) -> int:
+        """Return N."""
+
+    def image_id(self, index: int) -> str:
+        """Return the picture's name, unique within the split."""
+
+    def target(self, index: int) -> int:
+        """Return the true class, 0-based."""
+
+    def picture(self, index: int) -> Tensor:
+        """Return the picture as (3,H,W) uint8 RGB."""
+
+    def gt_boxes(self, index: int) -> Tensor:
+        """Return (M,4) float32 half-open xyxy pixels of the picture; never asked for in training."""
