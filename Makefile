@@ -1,0 +1,35 @@
+# Two commands on a fresh machine with Python >= 3.11, pip and make:
+#   make train   train on the embedded data set and say where the report lies
+#   make test    run every check
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install train test lint slow
+
+help:  ## list the commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
+
+install: $(VENV)/.installed  ## make .venv and install everything (about 6 GB: torch comes with CUDA's libraries)
+
+# Made anew only when what is to be installed has changed.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "camloc needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+train: install  ## train on the embedded data set
+	$(BIN)/python train.py
+
+lint: install  ## style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+test: lint  ## style, types and tests, doctests included
+	$(BIN)/python -m pytest
+
+slow: install  ## the tests that take over half a minute each
+	$(BIN)/python -m pytest -m slow

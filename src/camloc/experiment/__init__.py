@@ -1,0 +1,1 @@
+"""Configuration to objects to a run to files; the only room that knows Hydra."""

@@ -1,0 +1,103 @@
+"""Configuration to objects, with the checks that can be made before a device starts."""
+
+import warnings
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from camloc.classifier import Classifier
+from camloc.data.datamodule import LocalizationDataModule
+from camloc.data.split import SplitName
+from camloc.experiment.run_directory import RunDirectory
+
+
+def build_datamodule(config: DictConfig, splits: tuple[SplitName, ...]) -> LocalizationDataModule:
+    """Build the data module and load the splits, so that bad data is found before anything starts."""
+    datamodule: LocalizationDataModule = instantiate(config.datamodule)
+    for name in splits:
+        datamodule.split(name)
+    return datamodule
+
+
+def build_classifier(config: DictConfig, num_classes: int) -> Classifier:
+    """Build the classifier with its backbone, attribution and metric."""
+    classifier: Classifier = instantiate(
+        config.classifier,
+        backbone=instantiate(config.backbone)(num_classes=num_classes),
+        cam=instantiate(config.cam),
+        score_map=instantiate(config.score_map),
+        localization=instantiate(config.localization),
+        optimizer=instantiate(config.get("optimizer")),
+        scheduler=instantiate(config.get("scheduler")),
+    )
+    return classifier
+
+
+def build_trainer(config: DictConfig, run: RunDirectory, callbacks: list[Callback]) -> Trainer:
+    """Build the trainer with the configured callbacks and loggers, all writing below the run directory.
+
+    Raises:
+        ValueError: If more GPUs are asked for than there are.
+    """
+    check_devices(config.trainer.accelerator, config.trainer.devices)
+    trainer: Trainer = instantiate(
+        config.trainer,
+        default_root_dir=str(run.path),
+        callbacks=[*instantiate_all(config.callbacks), *callbacks],
+        logger=[factory(save_dir=str(run.path)) for factory in instantiate_all(config.logger)],
+        # Our samplers deal positions themselves: exact counts, and an order that follows from the seed.
+        use_distributed_sampler=False,
+    )
+    for logger in trainer.loggers:
+        logger.log_hyperparams(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type] # a dict
+    return trainer
+
+
+def instantiate_all(group: DictConfig | None) -> list[Any]:
+    """Build every entry of a config group that is not null."""
+    return [instantiate(entry) for entry in (group or {}).values() if entry is not None]
+
+
+def best_checkpoint(monitor: str, classifier: Classifier, run: RunDirectory) -> ModelCheckpoint:
+    """Keep ``best.ckpt``, the least value of ``monitor``, and ``last.ckpt``.
+
+    Raises:
+        ValueError: If nothing of that name is measured.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torchmetrics: nothing was counted yet, only the names are wanted
+        measured = [f"val/{name}" for name, value in classifier.val_metrics.compute().items() if value.ndim == 0]
+    classifier.val_metrics.reset()
+    if monitor not in measured:
+        raise ValueError(f"monitor={monitor} is not measured; choose from {', '.join(measured)}")
+    return ModelCheckpoint(
+        dirpath=str(run.checkpoints),
+        filename="best",
+        monitor=monitor,
+        mode="min",
+        save_last=True,
+        enable_version_counter=False,
+    )
+
+
+def check_devices(accelerator: str, devices: int | str | list[int]) -> None:
+    """Refuse more GPUs than there are, rather than start as many processes on the CPU.
+
+    Raises:
+        ValueError: If there are fewer GPUs than asked for.
+    """
+    if isinstance(devices, str):
+        wanted = int(devices) if devices.isdigit() else 0
+    else:
+        wanted = devices if isinstance(devices, int) else len(devices)
+    needs_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and wanted > 1)
+    available = torch.cuda.device_count()
+    if needs_gpu and wanted > available:
+        raise ValueError(
+            f"trainer.devices={devices} asks for {wanted} GPUs and this machine has {available}; "
+            "set trainer.devices to what there is, or trainer.accelerator=cpu for that many CPU processes"
+        )

@@ -1,0 +1,94 @@
+"""What the entries share: composing, one clear line on failure. Imports neither torch nor Lightning."""
+
+import os
+import secrets
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from camloc.experiment.run_directory import RunDirectory, saved_config
+
+RUN_PARTS = ("backbone", "datamodule", "cam", "score_map", "localization", "classifier")
+"""Config groups that an evaluation takes over from the checkpoint's run."""
+
+_RUN_TOKEN = secrets.token_hex(3)
+
+
+def prepare() -> None:
+    """Register what the configuration files refer to; call before Hydra composes."""
+    # Constant in a process: Hydra resolves the run directory more than once and must get one answer.
+    OmegaConf.register_new_resolver("unique", lambda: _RUN_TOKEN, replace=True)
+
+
+def offer_run(arguments: Sequence[str]) -> None:
+    """Offer the parts of the run that ``checkpoint=`` names as the option ``of_run`` of their config groups.
+
+    So an evaluation composes like a training: parts come from the run unless another option is named, and single
+    values are overridden on top of them.
+
+    Args:
+        arguments: The command line without the program's name.
+    """
+    checkpoint = next((a.partition("=")[2] for a in reversed(arguments) if a.startswith("checkpoint=")), None)
+    parts: DictConfig = OmegaConf.create()
+    if checkpoint is not None:
+        try:
+            parts = saved_config(Path(checkpoint.strip("'\"")))
+        except (OSError, ValueError) as error:
+            _fail(error)
+    for part in RUN_PARTS:
+        ConfigStore.instance().store(group=part, name="of_run", node=parts.get(part, OmegaConf.create()))
+
+
+def run_job(job: str, config: DictConfig) -> None:
+    """Run a job in its run directory; on failure say why in one line and exit with 1.
+
+    The full traceback goes to ``traceback.txt`` in the run directory, and is raised with ``HYDRA_FULL_ERROR=1``.
+
+    Args:
+        job: ``module:function``, called with the configuration and the run directory.
+        config: As composed.
+    """
+    run = RunDirectory(Path(HydraConfig.get().runtime.output_dir))
+    module, _, function = job.partition(":")
+    run.write_status("running")
+    try:
+        getattr(import_module(module), function)(config, run)
+    except Exception as error:
+        run.write_status("failed", error=message(error))
+        (run.path / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        _fail(error, f" (run directory: {run.path})")
+    except BaseException as interruption:
+        run.write_status("failed", error=f"interrupted: {type(interruption).__name__}")
+        raise
+    run.write_status("completed")
+
+
+def message(error: BaseException) -> str:
+    """Return what went wrong in one line, without the wrapping that Hydra and loader workers put around it.
+
+    Example:
+        >>> message(FileNotFoundError("datamodule.root=/data has no wnids.txt"))
+        'datamodule.root=/data has no wnids.txt'
+    """
+    while type(error).__name__ == "InstantiationException" and error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    if lines[0].startswith("Caught "):  # a loader worker's: its own traceback, then "Type: message"
+        return lines[-1].partition(": ")[2] or lines[-1]
+    return " ".join(lines)
+
+
+def _fail(error: BaseException, where: str = "") -> None:
+    print(f"error: {message(error)}{where}", file=sys.stderr)  # noqa: T201 - an entry's one line to its user
+    sys.exit(1)

@@ -1,0 +1,29 @@
+"""Measure a checkpoint, write the run directory."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+from pytorch_lightning import seed_everything
+
+from camloc.experiment.build import build_classifier, build_datamodule, build_trainer
+from camloc.experiment.checkpoint import load_weights
+from camloc.experiment.conclusion import conclude
+from camloc.experiment.measure import measure
+from camloc.experiment.run_directory import RunDirectory, checkpoint_file
+
+
+def evaluate(config: DictConfig, run: RunDirectory) -> None:
+    """Evaluate a checkpoint with the parts of its run, unless the configuration replaces them."""
+    if OmegaConf.is_missing(config, "checkpoint"):
+        raise ValueError("say what to evaluate: checkpoint=RUN_DIRECTORY or checkpoint=FILE.ckpt")
+    run.write_config(config)
+    seed_everything(config.seed, workers=True, verbose=False)
+    datamodule = build_datamodule(config, ("val", "test"))
+    with open_dict(config):
+        config.backbone.weights = None  # the checkpoint brings all weights; nothing is fetched for it
+    classifier = build_classifier(config, datamodule.num_classes)
+    file = checkpoint_file(Path(config.checkpoint))
+    load_weights(classifier, file)
+    trainer = build_trainer(config, run, [])
+    metrics = measure(trainer, classifier, datamodule)
+    conclude(config, run, trainer, classifier, metrics, f"Weights: {file}.")

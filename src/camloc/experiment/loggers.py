@@ -1,0 +1,36 @@
+"""Loggers that need more than their constructor."""
+
+import os
+from collections.abc import Sequence
+from netrc import NetrcParseError, netrc
+from urllib.parse import urlsplit
+
+from pytorch_lightning.loggers import WandbLogger
+
+
+def wandb_logger(
+    save_dir: str, project: str, name: str | None = None, tags: Sequence[str] = (), mode: str | None = None
+) -> WandbLogger:
+    """Log to Weights & Biases; without an account the run is kept offline, to be sent later with ``wandb sync``.
+
+    Args:
+        save_dir: The run directory.
+        project: Project the run belongs to.
+        name: Of the run; null lets the service choose.
+        tags: Of the run.
+        mode: ``online``, ``offline`` or ``disabled``; null is online when logged in and offline else.
+    """
+    if mode is None:
+        mode = os.environ.get("WANDB_MODE") or ("online" if _logged_in() else "offline")
+    # Not WandbLogger(offline=True): it leaves WANDB_MODE in the environment, for every later run of the process.
+    return WandbLogger(project=project, name=name, save_dir=save_dir, tags=list(tags), mode=mode)
+
+
+def _logged_in() -> bool:
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
+    try:
+        return host in netrc().hosts  # where `wandb login` puts the key
+    except (FileNotFoundError, NetrcParseError):
+        return False

@@ -1,0 +1,31 @@
+"""Fit, test the best checkpoint, write the run directory."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import seed_everything
+
+from camloc.experiment.build import best_checkpoint, build_classifier, build_datamodule, build_trainer
+from camloc.experiment.checkpoint import ConfigInCheckpoint, load_weights
+from camloc.experiment.conclusion import conclude
+from camloc.experiment.measure import measure
+from camloc.experiment.run_directory import RunDirectory
+
+
+def train(config: DictConfig, run: RunDirectory) -> None:
+    """Train as configured; the best checkpoint is measured with the threshold chosen on ``val``."""
+    run.write_config(config)
+    seed_everything(config.seed, workers=True, verbose=False)
+    datamodule = build_datamodule(config, ("train", "val", "test"))
+    classifier = build_classifier(config, datamodule.num_classes)
+    checkpoint = best_checkpoint(config.monitor, classifier, run)
+    plain_config = OmegaConf.to_container(config, resolve=True)
+    trainer = build_trainer(config, run, [checkpoint, ConfigInCheckpoint(plain_config)])  # type: ignore[arg-type] # a dict
+    trainer.fit(classifier, datamodule)
+    note = f"The last epoch's weights ({trainer.current_epoch} epochs)."
+    if checkpoint.best_model_path:
+        load_weights(classifier, Path(checkpoint.best_model_path))
+        value = float(checkpoint.best_model_score) if checkpoint.best_model_score is not None else float("nan")
+        note = f"Best checkpoint: least {config.monitor} = {value:.4f}."
+    metrics = measure(trainer, classifier, datamodule)
+    conclude(config, run, trainer, classifier, metrics, note)

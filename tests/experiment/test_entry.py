@@ -1,0 +1,39 @@
+import pytest
+from hydra.core.config_store import ConfigStore
+from hydra.errors import InstantiationException
+
+from camloc.experiment.entry import message, offer_run
+
+
+def test_hydras_wrapping_is_taken_off() -> None:
+    cause = ValueError("datamodule.classes: n7 not in wnids.txt")
+    wrapped = InstantiationException("Error in call to target ...\nfull_key: datamodule")
+    wrapped.__cause__ = cause
+    assert message(wrapped) == "datamodule.classes: n7 not in wnids.txt"
+
+
+def test_a_loader_workers_traceback_is_taken_off() -> None:
+    error = ValueError(
+        "Caught ValueError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
+        '  File "x.py", line 1, in f\nValueError: cannot read the picture a.jpg: it is empty\n'
+    )
+    assert message(error) == "cannot read the picture a.jpg: it is empty"
+
+
+def test_several_lines_become_one_and_none_becomes_the_type() -> None:
+    assert message(RuntimeError("first\n  second\n")) == "first second"
+    assert message(KeyboardInterrupt()) == "KeyboardInterrupt"
+
+
+def test_a_checkpoint_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        offer_run(["trainer.devices=1", "checkpoint=/no/such/run"])
+    assert stopped.value.code == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: checkpoint=/no/such/run: there is no /no/such/run")
+
+
+def test_without_a_checkpoint_the_parts_are_empty() -> None:
+    offer_run(["--help"])
+    assert ConfigStore.instance().load("backbone/of_run.yaml").node == {}

@@ -1,0 +1,83 @@
+"""Who may import whom: the table of CONTRIBUTING.md, read off the source."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src" / "camloc"
+FILES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py"))
+
+# What the files of a room may import from camloc, as prefixes below it; a room may always import itself.
+ALLOWED: dict[str, tuple[str, ...]] = {
+    "__init__.py": (),
+    "boxes.py": (),
+    "optimization.py": (),
+    "backbones": (),
+    "cam": (),
+    "localization": ("boxes",),
+    "metrics": ("boxes", "localization"),
+    "data": ("boxes",),
+    "report": ("boxes",),
+    "classifier.py": (
+        "backbones", "boxes", "cam", "data.sample", "localization", "metrics", "optimization",
+    ),
+    "callbacks": ("boxes", "data.sample", "report"),
+    "experiment": ("",),
+}  # fmt: skip
+ONLY_IN = {
+    "pytorch_lightning": ("classifier.py", "callbacks/", "data/datamodule.py", "experiment/"),
+    "lightning": (),
+    "hydra": ("experiment/",),
+    "omegaconf": ("experiment/",),
+    "wandb": ("callbacks/", "experiment/"),
+    "matplotlib": ("report/drawing.py",),
+    "train": (),
+    "evaluate": (),
+    "tests": (),
+}
+
+
+def imported(file: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse((SOURCE / file).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative imports hide which room they reach into"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_room_imports_only_what_it_may(file: str) -> None:
+    room = file.split("/", maxsplit=1)[0]
+    for name in imported(file):
+        if name.startswith("camloc."):
+            target = name.removeprefix("camloc.")
+            within = target.startswith(room.removesuffix(".py") + ".")
+            assert within or target.startswith(ALLOWED[room]), f"{file} imports {name}"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_frameworks_stay_in_their_rooms(file: str) -> None:
+    for name in imported(file):
+        package = name.split(".")[0]
+        if package in ONLY_IN:
+            assert file.startswith(ONLY_IN[package]), f"{file} imports {package}"
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.startswith("backbones/")])
+def test_backbones_share_only_the_contract_and_the_weights(file: str) -> None:
+    shared = {"camloc.backbones.base", "camloc.backbones.weights"}
+    ours = {name.rpartition(".")[0] for name in imported(file) if name.startswith("camloc.")}
+    assert ours <= shared
+
+
+@pytest.mark.parametrize("file", ["experiment/entry.py", "experiment/run_directory.py"])
+def test_entries_answer_without_torch(file: str) -> None:
+    top_level = ast.parse((SOURCE / file).read_text(encoding="utf-8")).body
+    for node in top_level:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            text = ast.unparse(node)
+            assert "torch" not in text
+            assert "lightning" not in text
