@@ -8,6 +8,7 @@ A sweep over 256 thresholds costs at most about twice what one low threshold cos
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,16 +57,16 @@ def largest_component_boxes(score_maps: Tensor, thresholds: Sequence[float] | Te
     if score_maps.ndim != len("BHW") or 0 in score_maps.shape[1:]:
         raise ValueError(f"score_maps has shape {tuple(score_maps.shape)}; give (B,H,W) with H and W at least 1.")
     fractions = _checked(thresholds)
-    maps = score_maps.detach().to("cpu", torch.float32).contiguous()
+    maps = score_maps.detach().to("cpu", torch.float32).contiguous().numpy()
     boxes = torch.zeros(len(maps), len(fractions), 4, dtype=torch.int32)
-    low, high = maps.amin((1, 2)), maps.amax((1, 2))  # fifty times faster than aminmax, NaN comes through too
-    maximum = torch.where(low.isfinite() & high.isfinite(), high, 0.0)
-    cuts = maximum[:, None] * fractions
+    # NumPy's extrema: torch's would wake its own threads, which go on spinning in the way of those started below.
+    low, high = maps.min((1, 2)), maps.max((1, 2))
+    maximum = np.where(np.isfinite(low) & np.isfinite(high), high, np.float32(0))
     # A pool of this call's own: one that outlives it would not survive a fork into a loader's worker.
     workers = max(1, min(torch.get_num_threads(), len(maps)))
     with ThreadPoolExecutor(workers) as pool:
-        chunks = (np.array_split(array.numpy(), workers) for array in (maps, maximum, cuts, boxes))
-        list(pool.map(_sweep_maps, *chunks))
+        chunks = (np.array_split(array, workers) for array in (maps, maximum, boxes.numpy()))
+        list(pool.map(partial(_sweep_maps, fractions.numpy()), *chunks))
     return boxes.to(score_maps.device)
 
 
@@ -115,7 +116,10 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @_compiled
 def _sweep_maps(
-    maps: NDArray[np.float32], maximum: NDArray[np.float32], cuts: NDArray[np.float32], boxes: NDArray[np.int32]
+    thresholds: NDArray[np.float32],
+    maps: NDArray[np.float32],
+    maximum: NDArray[np.float32],
+    boxes: NDArray[np.int32],
 ) -> None:
     """Write the boxes (B,T,4) of B maps; a map without a maximum above 0 keeps its zeros."""
     for b in range(len(maps)):
@@ -123,7 +127,7 @@ def _sweep_maps(
             stride_bits = 0
             while 1 << stride_bits <= maps.shape[2]:
                 stride_bits += 1
-            levels, counts = _levels(maps[b], maximum[b], cuts[b])
+            levels, counts = _levels(maps[b], maximum[b], thresholds * maximum[b])
             order, ends = _descending(levels, counts, 1 << stride_bits)
             _flood(order, ends, maps.shape[1], stride_bits, boxes[b])
 
