@@ -1,9 +1,66 @@
-"""One thread for torch: more only wait for each other on the small tensors of tests."""
+"""One small training that many tests look at."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 
+ROOT = Path(__file__).parent.parent
+_SMALL = (
+    "datamodule.num_train=36",
+    "datamodule.num_val=18",
+    "datamodule.num_test=20",
+    "datamodule.picture_size=64",
+    "datamodule.image_size=64",
+    "datamodule.batch_size=12",
+    "trainer.max_epochs=2",
+    "trainer.accelerator=cpu",
+    "callbacks.gallery.count=3",
+)
+
+Entry = Callable[..., subprocess.CompletedProcess[str]]
+
 
 @pytest.fixture(autouse=True, scope="session")
-def _few_threads() -> None:
+def _one_thread() -> None:
+    # More would only wait for each other on the small tensors of tests.
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def small() -> tuple[str, ...]:
+    """Overrides that make ``train.py`` end in seconds."""
+    return _SMALL
+
+
+@pytest.fixture(scope="session")
+def entry() -> Entry:
+    """Run an entry as a user would: ``entry("train.py", *overrides)``."""
+
+    def run(script: str, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+        environment.pop("HYDRA_FULL_ERROR", None)
+        return subprocess.run(
+            [sys.executable, str(ROOT / script), *arguments],
+            cwd=cwd,
+            env=environment,
+            text=True,
+            capture_output=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(entry: Entry, small: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A finished run's directory, and what it printed."""
+    run = tmp_path_factory.mktemp("runs") / "trained"
+    finished = entry("train.py", *small, f"hydra.run.dir={run}")
+    assert finished.returncode == 0, finished.stderr
+    return run, finished.stdout

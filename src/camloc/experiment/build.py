@@ -1,5 +1,6 @@
 """Configuration to objects, with the checks that can be made before a device starts."""
 
+import logging
 import warnings
 from typing import Any
 
@@ -44,6 +45,7 @@ def build_trainer(config: DictConfig, run: RunDirectory, callbacks: list[Callbac
         ValueError: If more GPUs are asked for than there are.
     """
     check_devices(config.trainer.accelerator, config.trainer.devices)
+    _silence_what_does_not_apply()
     trainer: Trainer = instantiate(
         config.trainer,
         default_root_dir=str(run.path),
@@ -55,6 +57,21 @@ def build_trainer(config: DictConfig, run: RunDirectory, callbacks: list[Callbac
     for logger in trainer.loggers:
         logger.log_hyperparams(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type] # a dict
     return trainer
+
+
+def _silence_what_does_not_apply() -> None:
+    # Lightning announces devices it does not use, products, and that max_epochs was reached.
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for message in (
+        ".*LeafSpec.* is deprecated",  # Lightning's own use of torch
+        ".*does not have many workers",  # chosen: in-memory data needs none
+        ".*recommended to use `self.log.*sync_dist=True",  # what is logged is summed over processes already
+        ".*it is recommended to use `Trainer\\(devices=1",  # our samplers and metrics are exact on any number
+        ".*number of training batches.*smaller than the logging interval",  # logging is per epoch
+        ".*tensorboardX.* has been removed",  # loggers are given explicitly
+        ".*Checkpoint directory .* exists and is not empty",  # hydra.run.dir=DIR names it on purpose
+    ):
+        warnings.filterwarnings("ignore", message)
 
 
 def instantiate_all(group: DictConfig | None) -> list[Any]:

@@ -47,6 +47,7 @@ def conclude(
     run.write_metrics(metrics)
     if not trainer.is_global_zero:
         return
+    notes = [note, _threshold_note(metrics), _counts_note(metrics)]
     curves = _named_curves(classifier)
     thresholds = classifier.test_metrics.localization.cam_thresholds
     _write_curves(run.path / "threshold_curve.csv", thresholds, curves)
@@ -58,13 +59,12 @@ def conclude(
         figures=_figures(run, thresholds, curves, metrics),
         gallery=_gallery(run.report),
         config_yaml=OmegaConf.to_yaml(config, resolve=True),
-        notes=[note, _threshold_note(metrics)],
+        notes=notes,
     )
     console = Console()
     console.print(results_table(metrics, SPLITS))
-    console.print(note, highlight=False, soft_wrap=True)
-    console.print(f"Run directory: {run.path}", highlight=False, soft_wrap=True)
-    console.print(f"Report: {page}", highlight=False, soft_wrap=True)
+    for line in (*notes, f"Run directory: {run.path}", f"Report: {page}"):
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def _threshold_note(metrics: Mapping[str, float | int | str]) -> str:
@@ -72,6 +72,14 @@ def _threshold_note(metrics: Mapping[str, float | int | str]) -> str:
     if metrics["test/localization/threshold_source"] == "fixed":
         return f"The CAM threshold {threshold} was fixed beforehand."
     return f"The CAM threshold {threshold} has the least GT-known error on val; test did not take part in the choice."
+
+
+def _counts_note(metrics: Mapping[str, float | int | str]) -> str:
+    hits = {name: metrics[f"test/localization/{name}_hits"] for name in ("gt_known", "top1", "top5")}
+    return (
+        f"Localized on test: {hits['gt_known']} GT-known, {hits['top1']} top-1, {hits['top5']} top-5 "
+        f"of {metrics['test/localization/num_images']} pictures."
+    )
 
 
 def _named_curves(classifier: Classifier) -> dict[str, list[float]]:

@@ -63,13 +63,16 @@ def run_job(job: str, config: DictConfig) -> None:
     except Exception as error:
         run.write_status("failed", error=message(error))
         (run.path / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        _finish_loggers(exit_code=1)
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         _fail(error, f" (run directory: {run.path})")
     except BaseException as interruption:
         run.write_status("failed", error=f"interrupted: {type(interruption).__name__}")
+        _finish_loggers(exit_code=1)
         raise
     run.write_status("completed")
+    _finish_loggers(exit_code=0)
 
 
 def message(error: BaseException) -> str:
@@ -87,6 +90,12 @@ def message(error: BaseException) -> str:
     if lines[0].startswith("Caught "):  # a loader worker's: its own traceback, then "Type: message"
         return lines[-1].partition(": ")[2] or lines[-1]
     return " ".join(lines)
+
+
+def _finish_loggers(exit_code: int) -> None:
+    # Else the next job of a sweep, in the same process, would go on in this one's W&B run.
+    if "wandb" in sys.modules:
+        sys.modules["wandb"].finish(exit_code=exit_code)
 
 
 def _fail(error: BaseException, where: str = "") -> None:

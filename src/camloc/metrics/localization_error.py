@@ -104,7 +104,7 @@ class LocalizationError(Metric):
             keep = ~is_padding
             gt_boxes = [boxes for boxes, kept in zip(gt_boxes, keep.tolist(), strict=True) if kept]
             logits, target, score_maps = logits[keep], target[keep], score_maps[keep]
-        boxes = largest_component_boxes(score_maps, self.cam_thresholds)
+        boxes = largest_component_boxes(score_maps.cpu(), self.cam_thresholds)
         hits = localization_hits(
             boxes, [b.cpu() for b in gt_boxes], torch.tensor(self.iou_thresholds, dtype=torch.float64)
         )

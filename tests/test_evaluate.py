@@ -1,0 +1,74 @@
+"""``evaluate.py`` as its user meets it."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+Entry = Callable[..., CompletedProcess[str]]
+
+
+def metrics(run: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((run / "metrics.json").read_text())
+    return loaded
+
+
+def test_a_run_evaluates_to_the_same_numbers_again(trained: tuple[Path, str], entry: Entry, tmp_path: Path) -> None:
+    finished = entry("evaluate.py", f"checkpoint={trained[0]}", "trainer.accelerator=cpu", f"hydra.run.dir={tmp_path}")
+    assert finished.returncode == 0, finished.stderr
+    assert metrics(tmp_path) == metrics(trained[0])
+
+
+def test_a_moved_checkpoint_evaluates_on_three_processes_to_the_same_counts(
+    trained: tuple[Path, str], entry: Entry, tmp_path: Path
+) -> None:
+    file = shutil.copy(trained[0] / "checkpoints" / "best.ckpt", tmp_path / "moved.ckpt")
+    finished = entry(
+        "evaluate.py",
+        f"checkpoint={file}",
+        "trainer.accelerator=cpu",
+        "trainer.devices=3",
+        "callbacks.gallery.count=3",
+        f"hydra.run.dir={tmp_path / 'run'}",
+    )
+    assert finished.returncode == 0, finished.stderr
+    expected, found = metrics(trained[0]), metrics(tmp_path / "run")
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        if name.endswith("/loss"):  # a sum of floats, in another order
+            assert found[name] == pytest.approx(value, rel=1e-4)
+        else:
+            assert found[name] == value, name
+    assert len(list((tmp_path / "run" / "report" / "gallery").glob("*.png"))) == 3
+
+
+def test_parts_and_values_of_the_run_can_be_replaced(trained: tuple[Path, str], entry: Entry, tmp_path: Path) -> None:
+    finished = entry(
+        "evaluate.py",
+        f"checkpoint={trained[0]}",
+        "localization=paper",
+        "localization.cam_threshold=0.35",
+        "datamodule.num_test=9",
+        "trainer.accelerator=cpu",
+        f"hydra.run.dir={tmp_path}",
+    )
+    assert finished.returncode == 0, finished.stderr
+    found = metrics(tmp_path)
+    assert found["test/localization/cam_threshold"] == 0.35
+    assert found["test/localization/threshold_source"] == "fixed"
+    assert found["test/localization/num_images"] == 9
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [("checkpoint=/nowhere", "give a run directory or a checkpoint file"), ("seed=1", "say what to evaluate")],
+)
+def test_nothing_to_evaluate_is_one_clear_error(argument: str, message: str, entry: Entry, tmp_path: Path) -> None:
+    failed = entry("evaluate.py", argument, f"hydra.run.dir={tmp_path}")
+    assert failed.returncode == 1
+    assert message in failed.stderr
+    assert "Traceback" not in failed.stdout + failed.stderr

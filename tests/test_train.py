@@ -1,0 +1,134 @@
+"""``train.py`` as its user meets it."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+import torch
+
+Entry = Callable[..., CompletedProcess[str]]
+
+
+def test_a_run_directory_holds_what_was_promised(trained: tuple[Path, str]) -> None:
+    run, _ = trained
+    for name in (
+        "config.yaml",
+        "metrics.csv",
+        "threshold_curve.csv",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+        "report/index.html",
+        "report/threshold_curve.png",
+        "report/training_curve.png",
+    ):
+        assert (run / name).stat().st_size > 0, name
+    assert json.loads((run / "status.json").read_text()) == {"status": "completed", "error": None}
+    assert len(list((run / "report" / "gallery").glob("*.png"))) == 3
+
+
+def test_the_numbers_are_consistent_with_their_counts(trained: tuple[Path, str]) -> None:
+    metrics = json.loads((trained[0] / "metrics.json").read_text())
+    assert metrics["test/localization/num_images"] == 20
+    assert metrics["val/localization/num_images"] == 18
+    for name in ("top1", "top5", "gt_known"):
+        hits = metrics[f"test/localization/{name}_hits"]
+        assert metrics[f"test/localization/{name}_error"] == pytest.approx(1 - hits / 20)
+    top1, top5, gt_known = (metrics[f"test/localization/{name}_error"] for name in ("top1", "top5", "gt_known"))
+    assert top1 >= top5 >= gt_known >= metrics["test/localization/gt_known_error_at_best"]
+    assert metrics["test/localization/top1_error"] >= metrics["test/classification/top1_error"]
+
+
+def test_the_threshold_is_chosen_on_val_and_said_to_be(trained: tuple[Path, str]) -> None:
+    run, printed = trained
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["test/localization/threshold_source"] == "val"
+    assert metrics["val/localization/threshold_source"] == "oracle"
+    assert metrics["test/localization/cam_threshold"] == metrics["val/localization/best_cam_threshold"]
+    assert "least val/localization/top1_error" in printed
+    assert "best centred box" in printed
+    assert str(run / "report" / "index.html") in printed
+
+
+def test_every_epoch_has_one_row(trained: tuple[Path, str]) -> None:
+    with (trained[0] / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert all(float(row["train/loss"]) > 0 and row["val/localization/top1_error"] for row in rows)
+
+
+def test_the_best_checkpoint_is_the_epoch_with_the_least_monitor(trained: tuple[Path, str]) -> None:
+    run, _ = trained
+    with (run / "metrics.csv").open() as file:
+        errors = [float(row["val/localization/top1_error"]) for row in csv.DictReader(file)]
+    best = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    assert best["epoch"] == errors.index(min(errors))
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["val/localization/top1_error"] == pytest.approx(min(errors), abs=1e-6)
+
+
+def test_checkpoints_hold_no_code_and_their_own_configuration(trained: tuple[Path, str]) -> None:
+    for name in ("best.ckpt", "last.ckpt"):
+        checkpoint = torch.load(trained[0] / "checkpoints" / name, weights_only=True)
+        assert checkpoint["camloc_config"]["backbone"]["_target_"] == "camloc.backbones.alexnet.alexnet_gap"
+
+
+def test_a_saved_configuration_runs_again_with_the_same_result(
+    trained: tuple[Path, str], entry: Entry, tmp_path: Path
+) -> None:
+    run, _ = trained
+    again = entry("train.py", "--config-dir", str(run), "--config-name", "config", f"hydra.run.dir={tmp_path}")
+    assert again.returncode == 0, again.stderr
+    first, second = (torch.load(d / "checkpoints" / "last.ckpt", weights_only=True) for d in (run, tmp_path))
+    assert all(torch.equal(value, second["state_dict"][name]) for name, value in first["state_dict"].items())
+    assert (run / "metrics.json").read_text() == (tmp_path / "metrics.json").read_text()
+
+
+def test_a_sweep_gives_each_backbone_its_own_directory_and_logger_run(
+    entry: Entry, small: tuple[str, ...], tmp_path: Path
+) -> None:
+    finished = entry(
+        "train.py",
+        "-m",
+        "backbone=alexnet_gap,googlenet_gap",
+        "logger=wandb",
+        *small,
+        "trainer.max_epochs=1",
+        f"hydra.sweep.dir={tmp_path}",
+    )
+    assert finished.returncode == 0, finished.stderr
+    for job, target in enumerate(("alexnet_gap", "googlenet_gap")):
+        assert target in (tmp_path / str(job) / "config.yaml").read_text()
+        assert len(list((tmp_path / str(job) / "wandb").glob("offline-run-*"))) == 1
+        assert json.loads((tmp_path / str(job) / "status.json").read_text())["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["trainer.devices=8", "backbone=vgg_gap"], "asks for 8 GPUs"),
+        (["datamodule=tiny_imagenet", "datamodule.root=/nowhere"], "datamodule.root=/nowhere has no wnids.txt"),
+        (["backbone.weights=/nowhere.pth", "backbone.batch_norm=false"], "/nowhere.pth"),
+        (["monitor=val/top1"], "monitor=val/top1 is not measured; choose from val/loss"),
+        (["localization.cam_threshold=20"], "localization.cam_threshold is a fraction"),
+        (["optimizer.learning_rate=1"], "learning_rate"),
+        (["backbone=resnet"], "Could not find 'backbone/resnet'"),
+        (["datamodule.batch_size=0"], "datamodule.batch_size must be at least 1"),
+    ],
+)
+@pytest.mark.skipif(torch.cuda.device_count() >= 8, reason="this machine has the eight GPUs that must be missing")
+def test_bad_input_is_one_clear_error_without_a_traceback(
+    overrides: list[str], message: str, entry: Entry, tmp_path: Path
+) -> None:
+    failed = entry("train.py", *overrides, f"hydra.run.dir={tmp_path / 'run'}")
+    assert failed.returncode == 1
+    assert message in failed.stderr
+    assert "Traceback" not in failed.stdout + failed.stderr
+    status = tmp_path / "run" / "status.json"
+    if status.exists():  # composed, and failed in the run
+        assert failed.stderr.count("error:") == 1
+        assert json.loads(status.read_text())["status"] == "failed"
+        assert message in json.loads(status.read_text())["error"]
+        assert "Traceback" in (tmp_path / "run" / "traceback.txt").read_text()
