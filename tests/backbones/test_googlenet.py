@@ -38,7 +38,7 @@ def test_trunk_is_torchvisions_through_inception4e(published: models.GoogLeNet, 
 
 
 def through_4e(model: models.GoogLeNet, images: Tensor) -> Tensor:
-    maps: Tensor = model._transform_input(images)  # noqa: SLF001 - the reference for the pixel scale
+    maps: Tensor = model._transform_input(images)
     for name in THROUGH_4E:
         maps = getattr(model, name)(maps)
     return maps

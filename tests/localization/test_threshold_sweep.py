@@ -307,6 +307,6 @@ def test_compiles_without_any_directory_to_keep_the_result_in(monkeypatch: pytes
         return 2 * number
 
     monkeypatch.setattr(caching.CompileResultCacheImpl, "_locator_classes", [])
-    compiled = threshold_sweep._compiled(double)  # noqa: SLF001  # no file system here refuses root
+    compiled = threshold_sweep._compiled(double)  # no file system here refuses root
     assert compiled(21) == 42
     assert compiled.py_func is double  # type: ignore[attr-defined]  # Numba's, not the function itself
