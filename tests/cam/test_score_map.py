@@ -11,6 +11,7 @@ from torch import Tensor
 
 from camloc.cam.score_map import Interpolation, Normalization, normalize, score_map
 
+LINEAR: tuple[Normalization, ...] = ("minmax", "max")  # those without a quantile
 METHODS: tuple[Normalization, ...] = get_args(Normalization)
 INTERPOLATIONS: tuple[Interpolation, ...] = get_args(Interpolation)
 TINY = torch.finfo(torch.float32).tiny
@@ -63,7 +64,7 @@ class TestNormalize:
     def test_max_of_a_map_with_almost_nothing_above_zero(self) -> None:
         assert normalize(torch.tensor([[[-1.0, TINY / 4]]]), "max").tolist() == [[[0.0, 0.0]]]
 
-    @pytest.mark.parametrize("method", METHODS)
+    @pytest.mark.parametrize("method", LINEAR)
     def test_smallest_range_that_counts(self, method: Normalization) -> None:
         assert normalize(torch.tensor([[[0.0, TINY / 2, TINY]]]), method).tolist() == [[[0.0, 0.5, 1.0]]]
 
@@ -76,7 +77,9 @@ class TestNormalize:
         torch.testing.assert_close(maps, torch.tensor([[[0.0, 1 / 3, 1.0]]]))
 
     def test_unknown_method(self) -> None:
-        with pytest.raises(ValueError, match=r"normalization must be one of \('minmax', 'max'\), found 'sum'"):
+        with pytest.raises(
+            ValueError, match=r"normalization must be one of \('minmax', 'max', 'pas', 'ivr'\), found 'sum'"
+        ):
             normalize(torch.zeros(1, 2, 2), "sum")  # type: ignore[arg-type]  # what a configuration may say
 
     @pytest.mark.parametrize("shape", [(2, 2), (1, 1, 2, 2), (1, 0, 3)])
@@ -91,7 +94,7 @@ class TestNormalize:
         peaks = scores.amax(dim=(1, 2))
         assert ((peaks == 1) | (peaks == 0)).all()
 
-    @given(maps_of(finite_float32), st.sampled_from(METHODS))
+    @given(maps_of(finite_float32), st.sampled_from(LINEAR))
     def test_peak_is_exactly_1_unless_degenerate(self, maps: Tensor, method: Normalization) -> None:
         for values, scores in zip(maps.double(), normalize(maps, method), strict=True):
             low, high = values.min().item(), values.max().item()
@@ -195,3 +198,37 @@ class TestScoreMap:
         scores = score_map(cam, size, normalization, interpolation)
         assert scores.shape == (len(cam), *size)
         assert ((scores >= 0) & (scores <= 1)).all()
+
+
+def test_pas_saturates_above_the_quantile_by_hand() -> None:
+    maps = torch.tensor([[[0.0, 1.0, 2.0, 3.0, 4.0]]]) - 1
+    assert normalize(maps, "pas", quantile=0.5).tolist() == [[[0.0, 0.5, 1.0, 1.0, 1.0]]]
+
+
+def test_ivr_clears_what_lies_below_the_quantile_by_hand() -> None:
+    maps = torch.tensor([[[0.0, 1.0, 2.0, 3.0, 4.0]]]) * 10 + 7
+    assert normalize(maps, "ivr", quantile=0.5).tolist() == [[[0.0, 0.0, 0.0, 0.5, 1.0]]]
+
+
+@pytest.mark.parametrize("method", ["pas", "ivr"])
+def test_quantile_normalizations_keep_the_order_and_the_range(method: Normalization) -> None:
+    maps = torch.randn(3, 5, 7, generator=torch.Generator().manual_seed(0))
+    normalized = normalize(maps, method)
+    assert normalized.amin().item() == 0
+    assert normalized.amax(dim=(1, 2)).tolist() == [1, 1, 1]
+    for before, after in zip(maps.flatten(1), normalized.flatten(1), strict=True):
+        assert (after[before.argsort()].diff() >= 0).all()
+
+
+@pytest.mark.parametrize("method", ["pas", "ivr"])
+def test_a_quantile_that_leaves_no_range_gives_zeros(method: Normalization) -> None:
+    # Nine tenths of pas's map are 0, and ivr's quantile is the maximum: nothing is left to divide by.
+    maps = torch.zeros(1, 1, 20) if method == "pas" else torch.ones(1, 1, 20)
+    maps[0, 0, 0] = 1 if method == "pas" else 0
+    assert not normalize(maps, method).any()
+
+
+@pytest.mark.parametrize(("method", "quantile"), [("minmax", 0.5), ("pas", 90), ("ivr", -0.1)])
+def test_a_quantile_that_does_not_belong_is_refused(method: Normalization, quantile: float) -> None:
+    with pytest.raises(ValueError, match=r"quantile is a fraction in \[0, 1\] for pas and ivr"):
+        normalize(torch.zeros(1, 2, 2), method, quantile)
