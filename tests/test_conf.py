@@ -49,8 +49,8 @@ def test_every_backbone_builds_into_a_classifier(name: str) -> None:
 
 def test_callbacks_are_built_and_null_leaves_one_out() -> None:
     everything = instantiate_all(composed().callbacks)
-    assert [type(callback).__name__ for callback in everything] == ["Progress", "EpochCsv", "Gallery"]
-    assert len(instantiate_all(composed("callbacks.gallery=null").callbacks)) == 2
+    assert [type(callback).__name__ for callback in everything] == ["Progress", "EpochCsv", "Predictions", "Gallery"]
+    assert len(instantiate_all(composed("callbacks.gallery=null").callbacks)) == 3
 
 
 def test_the_commands_of_the_readme_compose() -> None:

@@ -1,5 +1,6 @@
 """``evaluate.py`` as its user meets it."""
 
+import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -9,7 +10,14 @@ from typing import Any
 
 import pytest
 
+from camloc.metrics.functional.per_image import PerImage, error
+
 Entry = Callable[..., CompletedProcess[str]]
+
+
+def predictions(run: Path) -> list[dict[str, str]]:
+    with (run / "predictions.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def metrics(run: Path) -> dict[str, Any]:
@@ -21,6 +29,7 @@ def test_a_run_evaluates_to_the_same_numbers_again(trained: tuple[Path, str], en
     finished = entry("evaluate.py", f"checkpoint={trained[0]}", "trainer.accelerator=cpu", f"hydra.run.dir={tmp_path}")
     assert finished.returncode == 0, finished.stderr
     assert metrics(tmp_path) == metrics(trained[0])
+    assert (tmp_path / "predictions.csv").read_text() == (trained[0] / "predictions.csv").read_text()
 
 
 def test_a_moved_checkpoint_evaluates_on_three_processes_to_the_same_counts(
@@ -44,6 +53,32 @@ def test_a_moved_checkpoint_evaluates_on_three_processes_to_the_same_counts(
         else:
             assert found[name] == value, name
     assert len(list((tmp_path / "run" / "report" / "gallery").glob("*.png"))) == 3
+    rows, expected_rows = predictions(tmp_path / "run"), predictions(trained[0])
+    assert [row["image_id"] for row in rows] == [row["image_id"] for row in expected_rows]
+    assert rows == expected_rows
+
+
+def test_predictions_recount_to_the_reported_errors(trained: tuple[Path, str]) -> None:
+    run, _ = trained
+    expected, rows = metrics(run), predictions(run)
+    assert len(rows) == 20
+    hits = [float(row["iou"]) >= 0.5 for row in rows]
+    ranks = [int(row["rank"]) for row in rows]
+    assert sum(hits) == expected["test/localization/gt_known_hits"]
+    assert (
+        sum(hit and rank < 1 for hit, rank in zip(hits, ranks, strict=True)) == expected["test/localization/top1_hits"]
+    )
+    assert sum(rank > 0 for rank in ranks) / 20 == pytest.approx(expected["test/classification/top1_error"])
+    for row, rank in zip(rows, ranks, strict=True):
+        assert float(row["best_iou"]) >= float(row["iou"])
+        top5 = row["top5_classes"].split("|")
+        assert len(top5) == 5
+        assert (top5[rank] == row["true_class"]) if rank < 5 else (row["true_class"] not in top5)
+    for split in ("val", "test"):
+        kept = PerImage.load(run / "per_image" / f"{split}.npz")
+        at = kept.threshold_index(expected[f"{split}/localization/cam_threshold"])
+        for condition in ("gt_known", "top1", "top5"):
+            assert error(kept, condition, at, 0.5) == pytest.approx(expected[f"{split}/localization/{condition}_error"])
 
 
 def test_parts_and_values_of_the_run_can_be_replaced(trained: tuple[Path, str], entry: Entry, tmp_path: Path) -> None:

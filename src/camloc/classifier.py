@@ -135,16 +135,25 @@ class Classifier(LightningModule):
         """Log the errors on ``test``."""
         self._conclude("test", self.test_metrics)
 
-    def test_boxes(self, score_maps: Tensor) -> Tensor:
-        """Return the (B,4) boxes of (B,H,W) score maps at the threshold that test errors are reported at.
+    @property
+    def cam_thresholds(self) -> list[float]:
+        """(T,) ascending, where localization is measured."""
+        return self.test_metrics.localization.cam_thresholds
+
+    def test_threshold(self) -> float:
+        """Return the threshold that test errors are reported at.
 
         Raises:
-            ValueError: If no threshold was fixed or chosen yet.
+            ValueError: If none was fixed or chosen yet.
         """
         cam_threshold = self.test_metrics.localization.cam_threshold
         if cam_threshold is None:
             raise ValueError("no CAM threshold is chosen yet; validate first, or fix localization.cam_threshold")
-        return largest_component_boxes(score_maps, [cam_threshold])[:, 0]
+        return cam_threshold
+
+    def sweep(self, score_maps: Tensor) -> Tensor:
+        """Return the (B,T,4) boxes of (B,H,W) score maps at every threshold."""
+        return largest_component_boxes(score_maps, self.cam_thresholds)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig | Optimizer | None:
         """Build the optimizer over parameter groups, and its schedule over optimizer steps."""

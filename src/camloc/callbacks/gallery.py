@@ -2,23 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from torch import Tensor
 from torch.nn.functional import interpolate
 
 from camloc.boxes import iou, rescale
+from camloc.callbacks.localizer import Localizer
 from camloc.data.sample import EvalBatch, Prediction
 from camloc.report.drawing import gallery_caption, gallery_tile, save_png
-
-
-class Localizer(Protocol):
-    """What the gallery needs of the module that is tested."""
-
-    def test_boxes(self, score_maps: Tensor) -> Tensor:
-        """Return the (B,4) boxes of (B,H,W) score maps at the reported threshold."""
 
 
 class Gallery(Callback):
@@ -74,7 +67,8 @@ class Gallery(Callback):
     ) -> None:
         names = trainer.datamodule.class_names  # type: ignore[attr-defined] # set while testing
         score_map = outputs.score_maps[index].float().cpu()
-        box = module.test_boxes(score_map[None])[0].float()
+        at = module.cam_thresholds.index(module.test_threshold())
+        box = module.sweep(score_map[None])[0, at].float()
         gt_boxes = batch.gt_boxes[index].cpu()
         shown: dict[str, Any] = {
             "true_class": names[int(batch.target[index])],

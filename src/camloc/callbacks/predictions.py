@@ -1,0 +1,130 @@
+"""What a run says of every picture: ``predictions.csv`` for people, ``per_image/*.npz`` for statistics."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.trainer.states import TrainerFn
+from torch.nn.utils.rnn import pad_sequence
+
+from camloc.boxes import iou, rescale
+from camloc.callbacks.localizer import Localizer
+from camloc.data.sample import EvalBatch, Prediction
+from camloc.metrics.functional.classification import class_rank
+from camloc.metrics.functional.per_image import PerImage
+
+COLUMNS = (
+    "image_id",
+    "true_class",
+    "top5_classes",  # best first, separated by |
+    "rank",  # of the true class, 0 when it is first
+    "x0",
+    "y0",
+    "x1",
+    "y1",  # half-open pixels of the original picture; all 0 when the map gave no box
+    "iou",  # at the reported CAM threshold, with the best true box
+    "best_iou",  # over all CAM thresholds: a diagnostic, not a result
+    "best_cam_threshold",
+)
+
+
+class Predictions(Callback):
+    """Write every test picture's prediction, and its IoU at every threshold, once however many processes there are."""
+
+    def __init__(self) -> None:
+        self._rows: list[dict[str, Any]] = []
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget the split before."""
+        self._rows = []
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget the split before."""
+        self._rows = []
+
+    def on_validation_batch_end(  # type: ignore[override] # our steps return predictions
+        self, trainer: Trainer, pl_module: Localizer, outputs: Prediction, batch: EvalBatch, batch_idx: int
+    ) -> None:
+        """Keep a batch of ``val``, unless it only watches a training."""
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            self._keep(pl_module, outputs, batch)
+
+    def on_test_batch_end(  # type: ignore[override] # our steps return predictions
+        self, trainer: Trainer, pl_module: Localizer, outputs: Prediction, batch: EvalBatch, batch_idx: int
+    ) -> None:
+        """Keep a batch of ``test``."""
+        self._keep(pl_module, outputs, batch)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Localizer) -> None:  # type: ignore[override]
+        """Write ``per_image/val.npz``."""
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            self._write(trainer, pl_module, "val")
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: Localizer) -> None:  # type: ignore[override]
+        """Write ``per_image/test.npz`` and ``predictions.csv``."""
+        rows = self._write(trainer, pl_module, "test")
+        if not trainer.is_global_zero:
+            return
+        names = trainer.datamodule.class_names  # type: ignore[attr-defined] # set while testing
+        at = pl_module.cam_thresholds.index(pl_module.test_threshold())
+        path = Path(trainer.default_root_dir) / "predictions.csv"
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(COLUMNS)
+            for row in rows:
+                best = int(row["iou"].argmax())
+                writer.writerow(
+                    [
+                        row["image_id"],
+                        names[row["target"]],
+                        "|".join(names[guess] for guess in row["guesses"]),
+                        row["rank"],
+                        *(f"{value:g}" for value in row["boxes"][at]),
+                        f"{row['iou'][at]:.6f}",
+                        f"{row['iou'][best]:.6f}",
+                        pl_module.cam_thresholds[best],
+                    ]
+                )
+
+    def _keep(self, module: Localizer, outputs: Prediction, batch: EvalBatch) -> None:
+        boxes = module.sweep(outputs.score_maps).cpu()
+        gt_boxes = [true_boxes.cpu() for true_boxes in batch.gt_boxes]
+        overlap = iou(boxes, pad_sequence(gt_boxes, batch_first=True)).amax(dim=-1).numpy()
+        rank = class_rank(outputs.logits, batch.target).tolist()
+        guesses = outputs.logits.topk(min(5, outputs.logits.shape[1])).indices.tolist()
+        height, width = batch.images.shape[-2:]
+        for index, is_padding in enumerate(batch.is_padding.tolist()):
+            if not is_padding:
+                self._rows.append(
+                    {
+                        "position": batch.positions[index],
+                        "image_id": batch.image_ids[index],
+                        "target": int(batch.target[index]),
+                        "rank": rank[index],
+                        "guesses": guesses[index],
+                        "iou": overlap[index],
+                        "boxes": rescale(boxes[index].float(), (height, width), batch.image_sizes[index]).numpy(),
+                    }
+                )
+
+    def _write(self, trainer: Trainer, module: Localizer, split: str) -> list[dict[str, Any]]:
+        """Bring the rows of all processes into the split's order; the first process writes the arrays."""
+        gathered = [self._rows]
+        if trainer.world_size > 1:
+            gathered = [[] for _ in range(trainer.world_size)]
+            torch.distributed.all_gather_object(gathered, self._rows)
+        rows = sorted((row for part in gathered for row in part), key=lambda row: row["position"])
+        if trainer.is_global_zero:
+            path = Path(trainer.default_root_dir) / "per_image" / f"{split}.npz"
+            path.parent.mkdir(exist_ok=True)
+            PerImage(
+                image_ids=np.array([row["image_id"] for row in rows]),
+                target=np.array([row["target"] for row in rows]),
+                rank=np.array([row["rank"] for row in rows]),
+                iou=np.stack([row["iou"] for row in rows]),
+                cam_thresholds=np.array(module.cam_thresholds),
+            ).save(path)
+        return rows
