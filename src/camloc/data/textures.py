@@ -12,6 +12,7 @@ from typing import Unpack, get_args
 import cv2
 import numpy as np
 import torch
+from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
@@ -127,7 +128,8 @@ class TextureSplit:
         self.name = split
         split_number = get_args(SplitName).index(split)
         planes = []
-        for index in track(range(count), f"Drawing the {split} pictures", transient=True):
+        progress = track(range(count), f"Drawing the {split} pictures", console=Console(stderr=True), transient=True)
+        for index in progress:
             seeds = np.random.SeedSequence(seed, spawn_key=(split_number, index))
             planes.append(_draw(np.random.default_rng(seeds), size, self.target(index)))
         self._shapes = np.array([p.shape for p in planes])
