@@ -1,0 +1,92 @@
+"""True boxes, thresholds and decisions of MaxBoxAcc, as the evaluator wsolevaluation makes them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from camloc.localization.contour_boxes import best_iou_per_threshold
+
+IOU_THRESHOLDS = (0.3, 0.5, 0.7)
+
+
+def wsolevaluation_thresholds(interval: float) -> Tensor:
+    """Thresholds 0, ``interval``, 2 ``interval``, ... below 1, to the last bit.
+
+    Args:
+        interval: Step between thresholds, in (0, 1]; the field uses 0.001 and 0.01.
+
+    Returns:
+        (T,) float64.
+
+    Raises:
+        ValueError: If ``interval`` lies outside (0, 1].
+
+    Example:
+        >>> wsolevaluation_thresholds(0.25)
+        tensor([0.0000, 0.2500, 0.5000, 0.7500], dtype=torch.float64)
+    """
+    if not 0 < interval <= 1:
+        raise ValueError(f"cam_curve_interval is the step between thresholds, in (0, 1], got {interval}")
+    return torch.from_numpy(np.arange(0, 1, interval))
+
+
+def wsolevaluation_boxes(boxes: Tensor, image_size: tuple[int, int], map_size: tuple[int, int]) -> Tensor:
+    r"""Carry annotated boxes to the pixels of a score map as wsolevaluation does, losing fractions.
+
+    .. math:: x' = \lfloor x \cdot W_{map} / W_{image} \rfloor
+
+    Both corners are scaled as points although the second is an inclusive pixel, so boxes come out a little small. The
+    field's numbers are made of these; :func:`camloc.boxes.rescale` is the exact way.
+
+    Args:
+        boxes: (M,4) integers, inclusive xyxy pixels of the picture.
+        image_size: ``(height, width)`` the boxes were drawn at.
+        map_size: ``(height, width)`` of the score map, 224x224 in the evaluator.
+
+    Returns:
+        (M,4) int64 inclusive xyxy pixels of the score map.
+
+    Raises:
+        ValueError: If ``boxes`` is not (M,4), or a box is negative or inverted.
+
+    Example:
+        >>> wsolevaluation_boxes(torch.tensor([[60, 27, 385, 331]]), image_size=(335, 500), map_size=(224, 224))
+        tensor([[ 26,  18, 172, 221]])
+    """
+    if boxes.ndim != len("M4") or boxes.shape[1] != len("xyxy"):
+        raise ValueError(f"boxes has shape {tuple(boxes.shape)}; give (M,4) xyxy")
+    if (boxes < 0).any() or (boxes[:, 2:] < boxes[:, :2]).any():
+        raise ValueError(f"boxes is {boxes.tolist()}; give 0 <= x0 <= x1 and 0 <= y0 <= y1")
+    (height, width), (map_height, map_width) = image_size, map_size
+    # First the product, then the quotient, in float64: another order may truncate to another pixel.
+    product = boxes.to(torch.float64) * torch.tensor([map_width, map_height] * 2, device=boxes.device)
+    return (product / torch.tensor([width, height] * 2, device=boxes.device)).to(torch.int64)
+
+
+def max_box_hits(score_maps: Tensor, gt_boxes: Sequence[Tensor], thresholds: Tensor) -> Tensor:
+    r"""Decide for every picture and threshold whether a contour's box is right.
+
+    .. math:: hit = \max_{c, m} IoU(b_c, g_m) \ge \delta
+
+    Args:
+        score_maps: (B,H,W) in [0,1]; see :func:`~camloc.localization.contour_boxes.best_iou_per_threshold`.
+        gt_boxes: B integer tensors (M_i,4), inclusive xyxy pixels of the map.
+        thresholds: (T,) fractions of each map's maximum.
+
+    Returns:
+        (2,B,3,T) bool: the largest contour, and any contour; at IoU 0.3, 0.5 and 0.7.
+
+    Raises:
+        ValueError: If a map, a true box or a threshold is not as above.
+
+    Example:
+        >>> score_map = torch.zeros(1, 8, 8)
+        >>> score_map[0, 2:6, 2:6] = 1
+        >>> max_box_hits(score_map, [torch.tensor([[2, 2, 6, 4]])], torch.tensor([0.0]))[:, 0, :, 0]
+        tensor([[ True,  True, False],
+                [ True,  True, False]])
+    """
+    best = torch.stack(best_iou_per_threshold(score_maps, gt_boxes, thresholds))
+    return best[:, :, None] >= torch.tensor(IOU_THRESHOLDS, dtype=torch.float64)[:, None]

@@ -1,0 +1,70 @@
+"""Pixel average precision from histograms of scores."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from camloc.localization.contour_boxes import checked_score_maps
+
+
+def score_histograms(score_maps: Tensor, masks: Tensor, ignore: Tensor, thresholds: Tensor) -> Tensor:
+    """Count foreground and background pixels between thresholds.
+
+    Args:
+        score_maps: (B,H,W) in [0,1]; a map that is not finite counts as zeros.
+        masks: (B,H,W) bool, foreground. The evaluator resizes each instance's mask to 224x224 by nearest pixel, cuts
+            it above 0.5 and unites them.
+        ignore: (B,H,W) bool, pixels that count neither way; foreground among them counts all the same.
+        thresholds: (T,) float64, from 0 to below 1, ascending.
+
+    Returns:
+        (2,T+2) int64: of foreground and of background, the pixels of each picture together that lie between
+        neighbours of ``[*thresholds, 1, 2, 3]``, the lower one included.
+
+    Raises:
+        ValueError: If shapes or types do not fit, or a score lies outside [0,1].
+
+    Example:
+        >>> score_maps, masks = torch.tensor([[[0.1, 0.5, 0.6, 1.0]]]), torch.tensor([[[0, 0, 1, 1]]]).bool()
+        >>> score_histograms(score_maps, masks, torch.zeros(1, 1, 4).bool(), torch.tensor([0.0, 0.5]))
+        tensor([[0, 1, 1, 0],
+                [1, 1, 0, 0]])
+    """
+    for name, given in (("masks", masks), ("ignore", ignore)):
+        if given.shape != score_maps.shape or given.dtype != torch.bool:
+            raise ValueError(
+                f"{name} is {given.dtype} of shape {tuple(given.shape)}; give bool of shape {tuple(score_maps.shape)}"
+            )
+    masks, ignore = masks.cpu(), ignore.cpu()
+    maps, _ = checked_score_maps(score_maps)
+    edges = torch.cat([thresholds.to(torch.float64), torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)])
+    bins = torch.bucketize(maps.to(torch.float64), edges, right=True) - 1
+    chosen = (masks, ~masks & ~ignore)
+    return torch.stack([torch.bincount(bins[pixels], minlength=len(edges) - 1) for pixels in chosen])
+
+
+def pixel_average_precision(histograms: Tensor) -> Tensor:
+    r"""Area under the pixels' precision-recall curve (Choe et al., CVPR 2020).
+
+    .. math:: PxAP = \sum_l Prec(\tau_l) \, (Rec(\tau_l) - Rec(\tau_{l-1}))
+
+    The thresholds fall with l, and a step starts from the highest bin, which scores up to 1 leave empty.
+
+    Args:
+        histograms: (2,L) int64, foreground and background pixels per bin of rising score, the last bin empty.
+
+    Returns:
+        float64 scalar in [0,1]; NaN without foreground.
+
+    Example:
+        >>> pixel_average_precision(torch.tensor([[0, 1, 1, 0], [1, 1, 0, 0]]))
+        tensor(0.8333, dtype=torch.float64)
+    """
+    above = histograms.cpu().numpy()[:, ::-1].cumsum(axis=1).astype(np.float64)
+    true_positives, positives = above[0], above.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        recall = true_positives / true_positives[-1]
+        precision = true_positives / positives
+    steps = (precision[1:] * np.diff(recall))[positives[1:] != 0]
+    area = steps.sum() if true_positives[-1] > 0 else np.nan
+    return torch.tensor(area, dtype=torch.float64, device=histograms.device)

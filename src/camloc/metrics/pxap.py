@@ -1,0 +1,82 @@
+"""PxAP as a torchmetrics Metric."""
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from camloc.localization.contour_boxes import checked_score_maps
+from camloc.metrics.functional.max_box_acc import wsolevaluation_thresholds
+from camloc.metrics.functional.pxap import pixel_average_precision, score_histograms
+
+
+class PxAP(Metric):
+    r"""Pixel average precision (Choe et al., CVPR 2020), equal to the evaluator wsolevaluation's.
+
+    .. math:: PxAP = \sum_l Prec(\tau_l) \, (Rec(\tau_l) - Rec(\tau_{l-1}))
+
+    Precision and recall are those of the pixels of all pictures pooled. Only counts of pixels between thresholds are
+    kept, int64 and reduced by sum: exact for any number of pictures and processes.
+
+    Args:
+        cam_curve_interval: Step between thresholds, in (0, 1].
+
+    Raises:
+        ValueError: If ``cam_curve_interval`` lies outside its range.
+
+    Example:
+        >>> metric = PxAP()
+        >>> score_maps, masks = torch.tensor([[[0.1, 0.5, 0.6, 1.0]]]), torch.tensor([[[0, 1, 0, 1]]]).bool()
+        >>> metric.update(score_maps, masks, ignore=torch.zeros(1, 1, 4).bool())
+        >>> round(float(metric.compute()["pxap"]), 3)
+        0.833
+    """
+
+    full_state_update = False
+    higher_is_better = True
+    histograms: Tensor
+    num_images: Tensor
+    num_degenerate: Tensor
+
+    def __init__(self, cam_curve_interval: float = 0.001) -> None:
+        super().__init__()
+        self.cam_thresholds = wsolevaluation_thresholds(cam_curve_interval)
+        bins = torch.zeros(2, len(self.cam_thresholds) + 2, dtype=torch.int64)
+        self.add_state("histograms", bins, dist_reduce_fx="sum")
+        self.add_state("num_images", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("num_degenerate", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, score_maps: Tensor, masks: Tensor, ignore: Tensor, is_padding: Tensor | None = None) -> None:
+        """Count a batch.
+
+        Args:
+            score_maps: (B,H,W) in [0,1]. A map that is not finite counts as zeros, a flat one as it is; both are
+                counted as degenerate.
+            masks: (B,H,W) bool, foreground.
+            ignore: (B,H,W) bool, pixels that count neither way; foreground among them counts all the same.
+            is_padding: (B,) bool, pictures that must not count; null when all count.
+
+        Raises:
+            ValueError: If shapes or types do not fit, or a score lies outside [0,1].
+        """
+        if is_padding is not None:
+            keep = ~is_padding
+            score_maps, masks, ignore = score_maps[keep], masks[keep], ignore[keep]
+        maps, is_degenerate = checked_score_maps(score_maps)
+        counts = score_histograms(maps, masks, ignore, self.cam_thresholds)
+        self.histograms += counts.to(self.histograms.device)
+        self.num_images += len(maps)
+        self.num_degenerate += int(is_degenerate.sum())
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return the precision as a float64 fraction; NaN when no foreground was counted.
+
+        Returns:
+            ``pxap``: the pixel average precision.
+            ``num_images``, ``num_degenerate``: int64, pictures counted, and those among them whose map is flat or not
+            finite.
+        """
+        return {
+            "pxap": pixel_average_precision(self.histograms),
+            "num_images": self.num_images.clone(),
+            "num_degenerate": self.num_degenerate.clone(),
+        }

@@ -1,0 +1,148 @@
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from camloc.metrics.functional.max_box_acc import wsolevaluation_thresholds
+from camloc.metrics.functional.pxap import pixel_average_precision, score_histograms
+from camloc.metrics.pxap import PxAP
+
+REFERENCE = runpy.run_path(str(Path(__file__).parents[1] / "reference" / "wsolevaluation.py"))
+
+
+def example(count: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
+    """Maps with many values on a threshold, masks and pixels to ignore."""
+    generator = torch.Generator().manual_seed(seed)
+    maps = torch.rand(count, 9, 13, generator=generator, dtype=dtype)
+    maps = torch.where(maps < 0.5, (maps * 20).floor() / 10, maps)
+    masks = torch.rand(maps.shape, generator=generator) < maps / 2
+    return maps, masks, torch.rand(maps.shape, generator=generator) < 0.2
+
+
+def pxap(maps: Tensor, masks: Tensor, ignore: Tensor | None = None, interval: float = 0.001) -> float:
+    metric = PxAP(interval)
+    metric.update(maps, masks, torch.zeros_like(masks) if ignore is None else ignore)
+    return metric.compute()["pxap"].item()
+
+
+@pytest.mark.parametrize("interval", [0.001, 0.01, 0.3])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_equals_the_plain_restatement(interval: float, dtype: torch.dtype) -> None:
+    for seed in range(10):
+        batch = example(5, seed, dtype)
+        expected = REFERENCE["pxap"](*(part.numpy() for part in batch), interval)
+        assert 100 * pxap(*batch, interval=interval) == pytest.approx(expected, abs=1e-11)
+
+
+def test_histograms_equal_those_of_numpy() -> None:
+    maps, masks, ignore = example(4)
+    edges = [*np.arange(0, 1, 0.1), 1, 2, 3]
+    maps[0, 0] = torch.from_numpy(np.array([*edges[:11], 1, 1]))
+    found = score_histograms(maps, masks, ignore, wsolevaluation_thresholds(0.1))
+    for counts, pixels in zip(found, (masks, ~masks & ~ignore), strict=True):
+        assert counts.tolist() == np.histogram(maps[pixels].numpy(), edges)[0].tolist()
+
+
+def test_by_hand() -> None:
+    scores = torch.tensor([[[0.9, 0.8, 0.7, 0.2]]])
+    masks = torch.tensor([[[True, False, True, False]]])
+    # Precision 1 at recall 1/2, 1/2 at 1/2, 2/3 at 1.
+    assert pxap(scores, masks) == pytest.approx(1 / 2 + 1 / 2 * 2 / 3)
+    # Within one bin the order is lost: all but the last are predicted at once.
+    assert pxap(scores, masks, interval=0.5) == pytest.approx(2 / 3)
+
+
+def test_a_perfect_map_has_precision_1() -> None:
+    _, masks, ignore = example(3)
+    assert pxap(masks.float(), masks, ignore) == 1
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_a_flat_map_has_the_share_of_the_foreground(value: float) -> None:
+    _, masks, ignore = example(3)
+    share = masks.sum() / (masks | ~ignore).sum()
+    assert pxap(torch.full(masks.shape, value), masks, ignore) == pytest.approx(share.item())
+
+
+def test_scores_of_ignored_pixels_do_not_matter_but_foreground_is_never_ignored() -> None:
+    maps, masks, ignore = example(3)
+    expected = pxap(maps, masks, ignore)
+    assert pxap(torch.where(ignore & ~masks, 1.0, maps), masks, ignore) == expected
+    assert pxap(torch.where(ignore & masks, 0.0, maps), masks, ignore) < expected
+
+
+def test_pixels_are_pooled_over_pictures() -> None:
+    # Each picture alone is perfect; together the second's background comes before the first's foreground.
+    maps = torch.tensor([[[0.4, 0.1]], [[0.9, 0.6]]])
+    masks = torch.tensor([[[True, False]], [[True, False]]])
+    assert pxap(maps[:1], masks[:1]) == pxap(maps[1:], masks[1:]) == 1
+    assert pxap(maps, masks) == pytest.approx(1 / 2 + 1 / 2 * 2 / 3)
+
+
+def test_batches_parts_and_padding_do_not_change_the_counts() -> None:
+    maps, masks, ignore = example(7)
+    whole, first, second = (PxAP() for _ in range(3))
+    whole.update(maps, masks, ignore)
+    first.update(maps[:3], masks[:3], ignore[:3])
+    is_padding = torch.tensor([False, True, False, False, False])
+    rows = [3, 0, 4, 5, 6]
+    second.update(maps[rows], masks[rows], ignore[rows], is_padding)
+    second.update(maps[:1], masks[:1], ignore[:1], torch.tensor([True]))
+    second.merge_state(first)
+    assert torch.equal(second.histograms, whole.histograms)
+    assert second.num_images == whole.num_images == 7
+    assert second.histograms.dtype == torch.int64
+
+
+def test_maps_that_are_not_finite_count_as_zeros() -> None:
+    maps, masks, ignore = example(3)
+    maps[1, 2, 3] = torch.nan
+    maps[2] = 0.5
+    metric = PxAP()
+    metric.update(maps, masks, ignore)
+    assert metric.compute()["num_degenerate"] == 2
+    maps[1] = 0
+    assert metric.compute()["pxap"].item() == pxap(maps, masks, ignore)
+
+
+def test_no_foreground_and_nothing_counted_are_nan() -> None:
+    maps, masks, ignore = example(2)
+    assert np.isnan(pxap(maps, torch.zeros_like(masks), ignore))
+    assert np.isnan(pxap(maps[:0], masks[:0], ignore[:0]))
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=20))
+def test_lies_between_0_and_1_and_rises_with_an_added_hit(bins: list[tuple[int, int]]) -> None:
+    histograms = torch.tensor([*bins, (0, 0)]).T
+    histograms[0, 0] += 1
+    precision = pixel_average_precision(histograms).item()
+    assert 0 < precision <= 1
+    fewer_wrong = histograms.clone()
+    fewer_wrong[1, -2] = 0
+    assert pixel_average_precision(fewer_wrong).item() >= precision - 1e-12
+
+
+@pytest.mark.parametrize(
+    ("maps", "masks", "ignore", "complaint"),
+    [
+        (torch.ones(1, 2, 2), torch.ones(1, 2, 3).bool(), torch.ones(1, 2, 2).bool(), r"masks is .* \(1, 2, 3\); give"),
+        (torch.ones(1, 2, 2), torch.ones(1, 2, 2), torch.ones(1, 2, 2).bool(), r"masks is torch.float32 .* give bool"),
+        (torch.ones(1, 2, 2), torch.ones(1, 2, 2).bool(), torch.ones(1, 2).bool(), r"ignore is .* \(1, 2\); give bool"),
+        (torch.full((1, 2, 2), 1.5), torch.ones(1, 2, 2).bool(), torch.ones(1, 2, 2).bool(), "spans 1.5 to 1.5"),
+    ],
+)
+def test_input_is_checked(maps: Tensor, masks: Tensor, ignore: Tensor, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        PxAP().update(maps, masks, ignore)
+
+
+@pytest.mark.parametrize("interval", [0.0, 2.0])
+def test_interval_is_checked(interval: float) -> None:
+    with pytest.raises(ValueError, match=f"cam_curve_interval .* got {interval}"):
+        PxAP(interval)
