@@ -7,12 +7,15 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from camloc.experiment.build import build_classifier, instantiate_all
+from camloc.experiment.build import build_classifier, build_trainer, instantiate_all
 from camloc.experiment.entry import prepare
+from camloc.experiment.run_directory import RunDirectory
+from camloc.metrics.localization_error import LocalizationError
 
 CONF = Path(__file__).parent.parent / "conf"
 GIVEN = {  # what a file leaves for the user to say
     "datamodule/tiny_imagenet": ["datamodule.root=."],
+    "datamodule/wsol_metadata": ["datamodule.metadata=."],
     "experiment/tiny_imagenet": ["datamodule.root=."],
 }
 OPTIONS = sorted(
@@ -35,10 +38,31 @@ def test_every_option_composes_and_resolves(option: str) -> None:
     OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
 
 
-@pytest.mark.parametrize("group", ["optimizer", "scheduler", "cam", "score_map", "localization", "trainer"])
-def test_every_part_is_built(group: str) -> None:
-    for path in (CONF / group).glob("*.yaml"):
-        assert callable(instantiate(composed(f"{group}={path.stem}")[group])) or group == "trainer"
+@pytest.mark.parametrize(
+    "option", [o for o in OPTIONS if o.startswith(("optimizer", "scheduler", "cam/", "score_map"))]
+)
+def test_every_factory_is_built(option: str) -> None:
+    group, _, name = option.partition("/")
+    assert callable(instantiate(composed(f"{group}={name}")[group]))
+
+
+@pytest.mark.parametrize("name", ["val_threshold", "paper"])
+def test_every_localization_of_a_network_is_built(name: str) -> None:
+    assert isinstance(instantiate(composed(f"localization={name}").localization), LocalizationError)
+
+
+def test_the_localization_of_ready_made_maps_is_built_and_no_networks() -> None:
+    config = composed("localization=wsolevaluation", "localization.threshold_interval=0.1")
+    assert len(instantiate(config.localization.boxes).cam_thresholds) == 10
+    assert len(instantiate(config.localization.masks).cam_thresholds) == 10
+    with pytest.raises(TypeError, match="name one such as val_threshold or paper"):
+        build_classifier(config, num_classes=3)
+
+
+def test_the_trainer_is_built(tmp_path: Path) -> None:
+    trainer = build_trainer(composed("trainer.accelerator=cpu"), RunDirectory(tmp_path), [])
+    assert trainer.max_epochs == 5
+    assert trainer.default_root_dir == str(tmp_path)
 
 
 @pytest.mark.parametrize("name", [path.stem for path in (CONF / "backbone").glob("*.yaml")])

@@ -14,6 +14,7 @@ from camloc.classifier import Classifier
 from camloc.data.datamodule import LocalizationDataModule
 from camloc.data.split import SplitName
 from camloc.experiment.run_directory import RunDirectory
+from camloc.metrics.localization_error import LocalizationError
 
 
 def build_datamodule(config: DictConfig, splits: tuple[SplitName, ...]) -> LocalizationDataModule:
@@ -25,13 +26,20 @@ def build_datamodule(config: DictConfig, splits: tuple[SplitName, ...]) -> Local
 
 
 def build_classifier(config: DictConfig, num_classes: int) -> Classifier:
-    """Build the classifier with its backbone, attribution and metric."""
+    """Build the classifier with its backbone, attribution and metric.
+
+    Raises:
+        TypeError: If the localization config is one for ready-made maps.
+    """
+    localization = instantiate(config.localization)
+    if not isinstance(localization, LocalizationError):
+        raise TypeError("this localization is for evaluate.py score_maps=DIR; name one such as val_threshold or paper")
     classifier: Classifier = instantiate(
         config.classifier,
         backbone=instantiate(config.backbone)(num_classes=num_classes),
         cam=instantiate(config.cam),
         score_map=instantiate(config.score_map),
-        localization=instantiate(config.localization),
+        localization=localization,
         optimizer=instantiate(config.get("optimizer")),
         scheduler=instantiate(config.get("scheduler")),
     )

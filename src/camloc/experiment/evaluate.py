@@ -2,20 +2,24 @@
 
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 from pytorch_lightning import seed_everything
 
 from camloc.experiment.build import build_classifier, build_datamodule, build_trainer
 from camloc.experiment.checkpoint import load_weights
 from camloc.experiment.conclusion import conclude
+from camloc.experiment.evaluate_maps import evaluate_maps
 from camloc.experiment.measure import measure
 from camloc.experiment.run_directory import RunDirectory, checkpoint_file
 
 
 def evaluate(config: DictConfig, run: RunDirectory) -> None:
     """Evaluate a checkpoint with the parts of its run, unless the configuration replaces them."""
-    if OmegaConf.is_missing(config, "checkpoint"):
-        raise ValueError("say what to evaluate: checkpoint=RUN_DIRECTORY or checkpoint=FILE.ckpt")
+    if config.score_maps is not None:
+        evaluate_maps(config, run)
+        return
+    if config.checkpoint is None:
+        raise ValueError("say what to evaluate: checkpoint=RUN_DIRECTORY, checkpoint=FILE.ckpt or score_maps=DIRECTORY")
     run.write_config(config)
     seed_everything(config.seed, workers=True, verbose=False)
     datamodule = build_datamodule(config, ("val", "test"))
