@@ -88,7 +88,8 @@ class PerImage:
                 arrays = np.load(path, allow_pickle=False)
             with arrays:
                 return cls(**{field.name: arrays[field.name] for field in fields(cls)})
-        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError) as error:
+        # All that zipfile raises for a damaged archive, by the place of the damage.
+        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, OSError, RuntimeError) as error:
             raise ValueError(f"{path} holds no outcomes per picture: {error}; evaluate the run again") from error
 
     def threshold_index(self, cam_threshold: float) -> int:

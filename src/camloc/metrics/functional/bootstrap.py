@@ -1,0 +1,253 @@
+"""How far an error would move on other pictures: percentile bootstrap intervals (Efron, Annals of Statistics 1979).
+
+Resampling draws as many pictures as there are, with repeats. A CAM threshold that was chosen on data is chosen again
+inside every resample, so that the interval carries the uncertainty of the choice. Of another training, with another
+seed, the pictures of one run know nothing, and neither does the interval.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from camloc.metrics.functional.per_image import Condition, PerImage, hits
+
+Select = Literal["fixed", "val", "oracle"]
+"""Where a CAM threshold comes from: given beforehand, best on val, best on the pictures it is reported on."""
+
+NUM_RESAMPLES = 1000
+LEVEL = 0.95
+# Pictures drawn at a time, over all resamples of a chunk: some 30 MB per array.
+_CHUNK = 2**22
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An error, or a difference of two, with its 95% interval; fractions.
+
+    Example:
+        >>> Interval(0.02, -0.01, 0.05).excludes_zero
+        False
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether a difference can be told apart from zero."""
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Which pictures were hit, and how the threshold comes about that they are reported at.
+
+    Raises:
+        ValueError: If there is no picture or the shapes do not fit.
+
+    Example:
+        >>> Outcome(np.array(["a", "b"]), np.array([True, False])).error
+        0.5
+    """
+
+    image_ids: NDArray[np.str_]
+    """(N,)."""
+    hits: NDArray[np.bool_]
+    """(N,) when the threshold is fixed or the number has none, else (N,T), thresholds ascending."""
+    select: Select = "fixed"
+    choice_hits: NDArray[np.bool_] | None = None
+    """The hits that the threshold is chosen by: (V,T) of val pictures, or (N,T) of the same for an oracle."""
+    choice_ids: NDArray[np.str_] | None = None
+    """(V,) val pictures; None unless ``select`` is ``val``."""
+
+    def __post_init__(self) -> None:
+        chosen_on = {"fixed": None, "oracle": self.image_ids, "val": self.choice_ids}[self.select]
+        wanted = None if chosen_on is None else (len(chosen_on), *self.hits.shape[1:])
+        found = None if self.choice_hits is None else self.choice_hits.shape
+        axes = 1 if self.select == "fixed" else 2
+        if (
+            self.hits.ndim != axes
+            or len(self.hits) != len(self.image_ids)
+            or found != wanted
+            or (self.choice_ids is None) == (self.select == "val")
+        ):
+            raise ValueError(
+                f"select={self.select!r} with {len(self.image_ids)} image_ids wants hits with {axes} axes and "
+                f"choice_hits {wanted}, got hits {self.hits.shape}, choice_hits {found} and "
+                f"{'no' if self.choice_ids is None else len(self.choice_ids)} choice_ids"
+            )
+        if not len(self.image_ids) or (chosen_on is not None and not len(chosen_on)):
+            raise ValueError("an interval needs pictures to resample, got none")
+
+    @property
+    def num_hits(self) -> int:
+        """Hits at the fixed threshold, or at the lowest of those with the most hits to choose by."""
+        if self.choice_hits is None:
+            return int(self.hits.sum())
+        return int(self.hits[:, self.choice_hits.sum(axis=0).argmax()].sum())
+
+    @property
+    def error(self) -> float:
+        """The fraction of pictures that are no hits."""
+        return 1 - self.num_hits / len(self.image_ids)
+
+
+def localization_outcome(
+    test: PerImage,
+    condition: Condition,
+    select: Select,
+    *,
+    iou_threshold: float,
+    cam_threshold: float | None = None,
+    val: PerImage | None = None,
+) -> Outcome:
+    """Gather what a localization error is counted from; a threshold is chosen by the GT-known hits.
+
+    Args:
+        test: The pictures that the error is reported on.
+        condition: Which error.
+        select: Where the threshold comes from.
+        iou_threshold: Fraction.
+        cam_threshold: The one used for ``fixed``, else ignored.
+        val: The pictures it is chosen on for ``val``, else ignored.
+
+    Raises:
+        ValueError: If the threshold was not measured, or val was measured at others than test.
+
+    Example:
+        >>> ids, rank, iou = np.array(["a", "b"]), np.array([0, 2]), np.array([[0.2, 0.6], [0.8, 0.5]])
+        >>> test = PerImage(ids, rank, rank, iou, np.array([0.1, 0.2]))
+        >>> interval(localization_outcome(test, "top1", "oracle", iou_threshold=0.5)).value
+        0.5
+    """
+    reported = hits(test, condition, iou_threshold)
+    if select == "fixed":
+        if cam_threshold is None:
+            raise ValueError("a fixed CAM threshold must be given")
+        return Outcome(test.image_ids, reported[:, test.threshold_index(cam_threshold)])
+    if select == "oracle":
+        return Outcome(test.image_ids, reported, select, hits(test, "gt_known", iou_threshold))
+    if val is None or not np.array_equal(val.cam_thresholds, test.cam_thresholds):
+        raise ValueError("a threshold chosen on val needs val pictures measured at the same thresholds as test")
+    return Outcome(test.image_ids, reported, select, hits(val, "gt_known", iou_threshold), val.image_ids)
+
+
+def interval(outcome: Outcome, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Interval:
+    """Return an error with its 95% percentile bootstrap interval over pictures.
+
+    The choice of a threshold takes the lowest of those with the most hits. The interval of an oracle is no less
+    optimistic than the oracle. Where all pictures are hits, or none, resampling sees no spread at all.
+
+    Args:
+        outcome: Of N pictures.
+        num_resamples: How many.
+        seed: Of the draw; the same seed draws the same pictures, however much memory there is.
+
+    Example:
+        >>> ids = np.arange(100).astype(str)
+        >>> error = interval(Outcome(ids, np.arange(100) < 60))
+        >>> error.value, round(error.low, 2), round(error.high, 2)  # about 1.96 * sqrt(0.4 * 0.6 / 100) either way
+        (0.4, 0.31, 0.5)
+    """
+    (resampled,) = _resampled_hits([outcome], num_resamples, seed)
+    return Interval(outcome.error, *_percentiles(1 - resampled / len(outcome.image_ids)))
+
+
+def paired_difference(a: Outcome, b: Outcome, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Interval:
+    """Return error of ``a`` minus error of ``b``, with its interval over pictures that both runs saw.
+
+    Both are counted on the same resampled pictures, so what makes a picture hard for both cancels.
+
+    Args:
+        a: One run's outcome.
+        b: The other's, on the same pictures in any order; on the same val pictures where both chose on val.
+        num_resamples: How many.
+        seed: Of the draw.
+
+    Raises:
+        ValueError: If the pictures differ; the message names the first of them.
+
+    Example:
+        >>> ids, ranks = np.arange(100).astype(str), np.arange(100)
+        >>> difference = paired_difference(Outcome(ids, ranks < 60), Outcome(ids[::-1], ranks[::-1] < 75))
+        >>> round(difference.value, 2), difference.excludes_zero
+        (0.15, True)
+    """
+    _check_same_pictures("test", a.image_ids, b.image_ids)
+    if a.choice_ids is not None and b.choice_ids is not None:
+        _check_same_pictures("val", a.choice_ids, b.choice_ids)
+    hits_a, hits_b = _resampled_hits([_sorted_by_id(a), _sorted_by_id(b)], num_resamples, seed)
+    # Counts are subtracted before they are divided: equal runs differ by exactly 0.
+    num_images = len(a.image_ids)
+    return Interval((b.num_hits - a.num_hits) / num_images, *_percentiles((hits_b - hits_a) / num_images))
+
+
+def _percentiles(resampled: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def _resampled_hits(outcomes: Sequence[Outcome], num_resamples: int, seed: int) -> NDArray[np.float64]:
+    """Count the hits of each outcome on the same resamples, (O,R), whole numbers."""
+    num_images = len(outcomes[0].image_ids)
+    num_val = max(0 if outcome.choice_ids is None else len(outcome.choice_ids) for outcome in outcomes)
+    test_draw, val_draw = np.random.default_rng(seed).spawn(2)
+    chunk = max(1, _CHUNK // max(num_images, num_val))
+    counted = []
+    for start in range(0, num_resamples, chunk):
+        size = min(chunk, num_resamples - start)
+        test_times = _times_drawn(num_images, size, test_draw)
+        val_times = _times_drawn(num_val, size, val_draw)
+        counted.append([_at_choice(outcome, test_times, val_times) for outcome in outcomes])
+    return np.concatenate(counted, axis=1)
+
+
+def _times_drawn(num_images: int, num_resamples: int, draw: np.random.Generator) -> NDArray[np.float64]:
+    """Return (R,N): how often each picture comes in each resample."""
+    drawn = draw.integers(num_images, size=(num_resamples, num_images))
+    drawn += num_images * np.arange(num_resamples)[:, None]
+    return np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
+
+
+def _at_choice(
+    outcome: Outcome, test_times: NDArray[np.float64], val_times: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Count the hits of each resample at its own threshold, (R,); float64 holds such sums exactly."""
+    # One product per threshold for all resamples: (R,N) times (N,T).
+    counts: NDArray[np.float64] = test_times @ outcome.hits.astype(np.float64)
+    if outcome.choice_hits is None:
+        return counts
+    chosen_on = test_times if outcome.select == "oracle" else val_times
+    best = (chosen_on @ outcome.choice_hits.astype(np.float64)).argmax(axis=1)
+    at_best: NDArray[np.float64] = counts[np.arange(len(best)), best]
+    return at_best
+
+
+def _sorted_by_id(outcome: Outcome) -> Outcome:
+    order = np.argsort(outcome.image_ids)
+    choice_hits, choice_ids = outcome.choice_hits, outcome.choice_ids
+    if choice_hits is not None:
+        choice_order = order if choice_ids is None else np.argsort(choice_ids)
+        choice_hits = choice_hits[choice_order]
+        choice_ids = None if choice_ids is None else choice_ids[choice_order]
+    return replace(
+        outcome,
+        image_ids=outcome.image_ids[order],
+        hits=outcome.hits[order],
+        choice_hits=choice_hits,
+        choice_ids=choice_ids,
+    )
+
+
+def _check_same_pictures(split: str, a: NDArray[np.str_], b: NDArray[np.str_]) -> None:
+    if np.array_equal(np.sort(a), np.sort(b)):
+        return
+    only_a, only_b = np.setdiff1d(a, b), np.setdiff1d(b, a)
+    raise ValueError(
+        f"the two runs were measured on different {split} pictures: "
+        f"{len(only_a)} only in the first {only_a[:3].tolist()}, {len(only_b)} only in the second {only_b[:3].tolist()}"
+    )

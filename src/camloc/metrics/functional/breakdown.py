@@ -1,0 +1,181 @@
+"""Why pictures were missed: one cause each, read off the boxes alone, and tables of them."""
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from camloc.boxes import area, iou
+
+
+class Cause(IntEnum):
+    """What became of a picture; exactly one holds, the first in the order of :func:`miss_causes`."""
+
+    HIT = 0
+    WRONG_CLASS = 1
+    NO_BOX = 2
+    PART = 3
+    CONTEXT = 4
+    MERGED = 5
+    ELSEWHERE = 6
+
+
+CAUSES = (
+    "hit",
+    "wrong class",
+    "no box",
+    "too small (part)",
+    "too large (context)",
+    "merged instances",
+    "elsewhere",
+)
+"""Names of the causes, in the order of :class:`Cause`."""
+OBJECT_SIZES = ("under 10%", "10 to 25%", "25 to 50%", "50% and more")
+"""Bins of the object's share of its picture; a share on a border belongs to the larger bin."""
+
+MOSTLY = 0.7
+"""From which share on a box lies mostly inside another; TS-CAM (Gao et al., ICCV 2021) uses it for too large boxes."""
+INSTANCE = 0.5
+"""From which share on a true box counts as covered, when covered ones are counted."""
+_SIZE_BORDERS = (0.1, 0.25, 0.5)
+
+
+def miss_causes(
+    boxes: Tensor, gt_boxes: Sequence[Tensor], is_right_class: Tensor, iou_threshold: float = 0.5
+) -> Tensor:
+    """Name for each picture why its box is no top-1 hit.
+
+    With g the true box that overlaps best (the first of several), the first rule that holds decides:
+
+    1. The IoU with g reaches ``iou_threshold``: ``HIT``, or ``WRONG_CLASS`` where the class is wrong.
+    2. The box has no area: ``NO_BOX``.
+    3. It covers at least half of each of two true boxes, or touches two and has an IoU of ``iou_threshold`` with the
+       smallest box around all it touches: ``MERGED``.
+    4. It is smaller than g, and 70% of it lies inside g: ``PART``.
+    5. It is not smaller than g, and 70% of g lies inside it: ``CONTEXT``.
+    6. Otherwise ``ELSEWHERE``: beside the object, or across its edge.
+
+    A box that misses has its cause whatever the class, so that causes add up to the top-1 localization error.
+
+    Args:
+        boxes: (N,4) half-open xyxy pixels, the one box of each picture at the reported threshold.
+        gt_boxes: N tensors (M_i,4), at least one true box each, in the same pixels.
+        is_right_class: (N,) bool, whether the first guess is the true class.
+        iou_threshold: Fraction.
+
+    Returns:
+        (N,) int64, values of :class:`Cause`.
+
+    Raises:
+        ValueError: If the number of pictures differs or a picture has no true box.
+
+    Example:
+        >>> boxes = torch.tensor([[0, 0, 10, 10], [2, 2, 5, 5], [0, 0, 20, 20]])
+        >>> causes = miss_causes(boxes, [torch.tensor([[0.0, 0.0, 10.0, 10.0]])] * 3, torch.tensor([False, True, True]))
+        >>> [CAUSES[cause] for cause in causes]
+        ['wrong class', 'too small (part)', 'too large (context)']
+    """
+    if not len(boxes) == len(gt_boxes) == len(is_right_class):
+        raise ValueError(
+            f"boxes are given for {len(boxes)} pictures, true boxes for {len(gt_boxes)}, "
+            f"classes for {len(is_right_class)}"
+        )
+    without = [index for index, true_boxes in enumerate(gt_boxes) if len(true_boxes) == 0]
+    if without:
+        raise ValueError(f"pictures {without[:10]} have no true box; there is nothing they could miss")
+    if not gt_boxes:
+        return torch.zeros(0, dtype=torch.int64)
+    boxes = boxes[:, None].to(torch.float64)
+    # A padded true box is (0,0,0,0): it shares no pixel with anything.
+    true_boxes = pad_sequence(list(gt_boxes), batch_first=True).to(torch.float64)
+    overlap = iou(boxes, true_boxes)[:, 0]
+    best = overlap.argmax(dim=1, keepdim=True)
+    best_overlap = overlap.gather(1, best)[:, 0]
+    corners = torch.maximum(boxes[..., :2], true_boxes[..., :2]), torch.minimum(boxes[..., 2:], true_boxes[..., 2:])
+    shared, box_area, true_area = area(torch.cat(corners, dim=-1)), area(boxes)[:, 0], area(true_boxes)
+    best_shared, best_area = shared.gather(1, best)[:, 0], true_area.gather(1, best)[:, 0]
+    is_smaller = box_area < best_area
+
+    cause = torch.full((len(boxes),), Cause.ELSEWHERE, dtype=torch.int64)
+    # Later rules overwrite earlier ones, hence the reverse order. Products, since an area may be zero.
+    cause[~is_smaller & (best_shared >= MOSTLY * best_area)] = Cause.CONTEXT
+    cause[is_smaller & (best_shared >= MOSTLY * box_area)] = Cause.PART
+    touched = shared > 0
+    covered = (touched & (shared >= INSTANCE * true_area)).sum(dim=1)
+    # A single touched box needs no exception: one that fits it is found, below.
+    fits_touched = iou(boxes, _around(true_boxes, touched)[:, None])[:, 0, 0] >= iou_threshold
+    cause[(covered > 1) | fits_touched] = Cause.MERGED
+    cause[box_area == 0] = Cause.NO_BOX
+    is_found = best_overlap >= iou_threshold
+    cause[is_found] = Cause.WRONG_CLASS
+    cause[is_found & is_right_class] = Cause.HIT
+    return cause
+
+
+def by_class(causes: Tensor, target: Tensor, num_classes: int) -> Tensor:
+    """Count causes per true class.
+
+    Args:
+        causes: (N,) of :func:`miss_causes`.
+        target: (N,) true classes, 0-based.
+        num_classes: C.
+
+    Returns:
+        (C,7) int64 pictures.
+
+    Raises:
+        ValueError: If a target is not a class.
+
+    Example:
+        >>> by_class(torch.tensor([Cause.HIT, Cause.PART, Cause.PART]), torch.tensor([0, 1, 1]), num_classes=2)
+        tensor([[1, 0, 0, 0, 0, 0, 0],
+                [0, 0, 0, 2, 0, 0, 0]])
+    """
+    if target.numel() and not (int(target.min()) >= 0 and int(target.max()) < num_classes):
+        raise ValueError(f"target must lie in [0, {num_classes}), got {int(target.min())} to {int(target.max())}")
+    return torch.bincount(target * len(CAUSES) + causes, minlength=num_classes * len(CAUSES)).view(-1, len(CAUSES))
+
+
+def by_object_size(causes: Tensor, shares: Tensor) -> Tensor:
+    """Count causes per bin of the object's size.
+
+    Args:
+        causes: (N,) of :func:`miss_causes`.
+        shares: (N,) of :func:`object_share`.
+
+    Returns:
+        (4,7) int64 pictures, a row for each of ``OBJECT_SIZES``.
+
+    Example:
+        >>> by_object_size(torch.tensor([Cause.HIT, Cause.NO_BOX]), torch.tensor([0.25, 0.05])).tolist()
+        [[0, 0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0]]
+    """
+    bins = torch.bucketize(shares.to(torch.float64), torch.tensor(_SIZE_BORDERS, dtype=torch.float64), right=True)
+    return by_class(causes, bins, len(OBJECT_SIZES))
+
+
+def object_share(gt_boxes: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> Tensor:
+    """Return the share of its picture that the largest true box takes.
+
+    Args:
+        gt_boxes: N tensors (M_i,4), at least one true box each, half-open xyxy pixels.
+        sizes: N times ``(height, width)`` of the pictures in the same pixels.
+
+    Returns:
+        (N,) float64 in [0,1], for boxes inside their pictures.
+
+    Example:
+        >>> object_share([torch.tensor([[0, 0, 4, 2], [0, 0, 5, 5]])], [(10, 10)])
+        tensor([0.2500], dtype=torch.float64)
+    """
+    shares = [float(area(b).max()) / (height * width) for b, (height, width) in zip(gt_boxes, sizes, strict=True)]
+    return torch.tensor(shares, dtype=torch.float64)
+
+
+def _around(true_boxes: Tensor, touched: Tensor) -> Tensor:
+    """Return the smallest box around those of (N,M,4) boxes that (N,M) marks, (N,4); no area where it marks none."""
+    low = true_boxes[..., :2].masked_fill(~touched[..., None], torch.inf).amin(dim=1)
+    high = true_boxes[..., 2:].masked_fill(~touched[..., None], -torch.inf).amax(dim=1)
+    return torch.cat([low, high], dim=-1)

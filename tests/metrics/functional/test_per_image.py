@@ -1,0 +1,161 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from camloc.boxes import iou
+from camloc.localization.threshold_sweep import largest_component_boxes
+from camloc.metrics.functional.classification import class_rank
+from camloc.metrics.functional.per_image import Condition, PerImage, error, hits
+from camloc.metrics.localization_error import LocalizationError
+
+FIELDS: dict[str, Any] = {
+    "image_ids": np.array(["bird/1.jpg", "鳥/2.jpg", "3"]),
+    "target": np.array([4, 0, 199]),
+    "rank": np.array([0, 1, 5]),
+    "iou": np.array([[0.5, 0.7], [0.4, 0.5], [1.0, 0.0]]),
+    "cam_thresholds": np.array([0.0, 0.2]),
+}
+
+
+def per_image(**changes: Any) -> PerImage:  # noqa: ANN401 - any field, also a wrong one
+    return PerImage(**(FIELDS | changes))
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("gt_known", [[True, True], [False, True], [True, False]]),
+        ("top1", [[True, True], [False, False], [False, False]]),
+        ("top5", [[True, True], [False, True], [False, False]]),
+    ],
+)
+def test_hits_need_the_box_and_the_rank(condition: Condition, expected: list[list[bool]]) -> None:
+    assert hits(per_image(), condition, 0.5).tolist() == expected
+    for index in (0, 1):
+        assert error(per_image(), condition, index, 0.5) == 1 - sum(row[index] for row in expected) / 3
+
+
+def test_errors_equal_those_of_the_metric() -> None:
+    draw = torch.Generator().manual_seed(0)
+    maps, logits = torch.rand(9, 8, 8, generator=draw), torch.rand(9, 12, generator=draw)
+    target, gt_boxes = torch.arange(9), [torch.tensor([[1.0, 0.0, 5.0, 7.0], [2.0, 2.0, 8.0, 8.0]])] * 9
+    metric = LocalizationError(num_thresholds=7)
+    metric.update(logits, target, maps, gt_boxes)
+    boxes = largest_component_boxes(maps, metric.cam_thresholds)
+    outcomes = PerImage(
+        np.arange(9).astype(str),
+        target.numpy(),
+        class_rank(logits, target).numpy(),
+        iou(boxes, torch.stack(gt_boxes)).amax(dim=-1).numpy(),
+        np.array(metric.cam_thresholds),
+    )
+    curves, ours = metric.compute(), {}
+    conditions: tuple[Condition, ...] = ("gt_known", "top1", "top5")
+    for condition in conditions:
+        ours[condition] = [error(outcomes, condition, index, 0.5) for index in range(7)]
+        assert ours[condition] == curves[f"{condition}_curve"][1].tolist()
+    assert len({tuple(curve) for curve in ours.values()}) == 3
+
+
+def test_an_error_of_no_picture_is_refused() -> None:
+    empty = {name: FIELDS[name][:0] for name in ("image_ids", "target", "rank", "iou")}
+    with pytest.raises(ValueError, match="needs a picture"):
+        error(per_image(**empty), "top1", 0, 0.5)
+
+
+def test_a_file_brings_everything_back(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "test"  # no suffix is added either
+    per_image().save(path)
+    loaded = PerImage.load(path)
+    for name, value in FIELDS.items():
+        np.testing.assert_array_equal(getattr(loaded, name), value)
+        assert getattr(loaded, name).dtype == value.dtype
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"val\.npz is not there; evaluate the run again"):
+        PerImage.load(tmp_path / "val.npz")
+
+
+class TestBadFiles:
+    @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 cut"])
+    def test_no_archive(self, content: bytes, tmp_path: Path) -> None:
+        path = tmp_path / "test.npz"
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"test\.npz holds no outcomes per picture"):
+            PerImage.load(path)
+
+    @pytest.mark.parametrize("keep", [0.3, 0.6, 0.99])
+    def test_cut_off(self, keep: float, tmp_path: Path) -> None:
+        path = tmp_path / "test.npz"
+        per_image().save(path)
+        content = path.read_bytes()
+        path.write_bytes(content[: int(keep * len(content))])
+        with pytest.raises(ValueError, match=r"test\.npz holds no outcomes per picture"):
+            PerImage.load(path)
+
+    def test_damage_anywhere(self, tmp_path: Path) -> None:
+        path = tmp_path / "test.npz"
+        per_image().save(path)
+        content, refused = path.read_bytes(), 0
+        for place in range(len(content)):
+            path.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+            try:
+                loaded = PerImage.load(path)
+            except ValueError as error:
+                assert str(path) in str(error)  # noqa: PT017 - damage to a time stamp does no harm
+                refused += 1
+            else:
+                np.testing.assert_array_equal(loaded.iou, FIELDS["iou"])
+        assert refused > 600
+
+    def test_a_single_array(self, tmp_path: Path) -> None:
+        path = tmp_path / "test.npz"
+        with path.open("wb") as file:
+            np.save(file, np.zeros(3))
+        with pytest.raises(ValueError, match=r"test\.npz holds no outcomes per picture"):
+            PerImage.load(path)
+
+    def test_a_field_is_missing(self, tmp_path: Path) -> None:
+        path = tmp_path / "test.npz"
+        np.savez(path, **{name: value for name, value in FIELDS.items() if name != "rank"})
+        with pytest.raises(ValueError, match=r"test\.npz holds no outcomes per picture: .*rank"):
+            PerImage.load(path)
+
+    def test_pickles_are_not_opened(self, tmp_path: Path) -> None:
+        path = tmp_path / "test.npz"
+        np.savez(path, **(FIELDS | {"image_ids": FIELDS["image_ids"].astype(object)}))
+        with pytest.raises(ValueError, match=r"test\.npz holds no outcomes per picture: .*allow_pickle=False"):
+            PerImage.load(path)
+
+    def test_values_are_checked_and_the_file_is_named(self, tmp_path: Path) -> None:
+        path = tmp_path / "test.npz"
+        np.savez(path, **(FIELDS | {"rank": np.zeros(2, dtype=np.int64)}))
+        with pytest.raises(ValueError, match=r"test\.npz .* 3 image_ids .*\(2,\)"):
+            PerImage.load(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"iou": np.zeros((2, 3))}, r"iou \(3, 2\).*got \(2, 3\)"),
+        ({"target": np.zeros((3, 1), dtype=np.int64)}, r"got .*\(3, 1\)"),
+        ({"image_ids": np.array([1, 2, 3])}, "text, got int64"),
+        ({"image_ids": np.array(["a", "b", "a"])}, "1 pictures come more than once, among them .*'a'"),
+        ({"iou": np.full((3, 2), np.nan)}, r"\[0,1\]"),
+        ({"iou": np.full((3, 2), 50.0)}, r"\[0,1\]"),
+        ({"cam_thresholds": np.array([0.2, 0.0])}, r"ascend, got \[0.2, 0.0\]"),
+    ],
+)
+def test_fields_that_do_not_fit_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        per_image(**changes)
+
+
+def test_thresholds_are_found_exactly_or_refused() -> None:
+    assert per_image().threshold_index(0.2) == 1
+    with pytest.raises(ValueError, match=r"0\.21 is not among the 2 measured"):
+        per_image().threshold_index(0.21)
