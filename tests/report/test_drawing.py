@@ -2,6 +2,7 @@ import math
 from pathlib import Path
 
 import cv2
+import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
@@ -334,3 +335,58 @@ class TestSavePng:
     def test_another_type_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="float64"):
             drawing.save_png(tmp_path / "picture.png", np.zeros((3, 5, 3)))  # type: ignore[arg-type] # the mistake
+
+
+class TestMissesChart:
+    GROUPS, CAUSES = ("under 10%", "10 to 25%", "25 to 50%"), ("hit", "no box", "elsewhere")
+    COUNTS = ((1, 2, 1), (0, 0, 0), (1940, 20, 40))
+
+    def test_bars_are_percent_of_their_bin(self, saved: list[Figure], tmp_path: Path) -> None:
+        drawing.misses_chart(self.GROUPS, self.CAUSES, self.COUNTS, tmp_path / "misses.png")
+        (axes,) = saved[0].axes
+        bars = [[(bar.get_x(), bar.get_width()) for bar in bars] for bars in axes.containers]
+        assert bars == [
+            [(0, 25), (0, 0), (0, 97)],
+            [(25, 50), (0, 0), (97, 1)],
+            [(75, 25), (0, 0), (98, 2)],
+        ]
+        # Too narrow a segment has no number in it.
+        assert [text.get_text() for text in axes.texts if text.get_text()] == ["25", "97", "50", "25"]
+        assert [label.get_text() for label in axes.get_yticklabels()] == [
+            "under 10%\n4 pictures",
+            "10 to 25%\n0 pictures",
+            "25 to 50%\n2,000 pictures",
+        ]
+        assert axes.yaxis_inverted()
+        assert [text.get_text() for text in saved[0].legends[0].get_texts()] == list(self.CAUSES)
+
+    def test_every_cause_has_its_own_colour_in_the_file(self, tmp_path: Path) -> None:
+        path = tmp_path / "report" / "misses.png"
+        causes = [f"cause {index}" for index in range(7)]
+        drawing.misses_chart(["all"], causes, [[10] * 7], path)
+        picture = read_png(path)
+        assert picture.shape == (800, 1280, 3)
+        hexes = [colour.removeprefix("#") for colour, _ in drawing.CAUSE_COLOURS]
+        assert len(set(hexes)) == 7
+        for digits in hexes:
+            red, green, blue = bytes.fromhex(digits)
+            assert (picture == (red, green, blue)).all(axis=-1).sum() > 2000
+
+    @pytest.mark.parametrize("letters", drawing.CAUSE_COLOURS, ids=lambda pair: pair[0])
+    def test_letters_stand_out_from_their_segment(self, letters: tuple[str, str]) -> None:
+        def luminance(colour: str) -> float:
+            rgb = np.array(mpl.colors.to_rgb(colour))
+            linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+            return float(linear @ [0.2126, 0.7152, 0.0722])
+
+        dark, bright = sorted(map(luminance, letters))
+        assert (bright + 0.05) / (dark + 0.05) >= 4.5  # WCAG 2.1, contrast of text
+
+    @pytest.mark.parametrize("counts", [[], [[1, 2, 3]], [[1, 2]] * 3])
+    def test_counts_that_do_not_fit_are_refused(self, counts: list[list[int]], tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match=r"misses\.png: 3 groups and 3 causes"):
+            drawing.misses_chart(self.GROUPS, self.CAUSES, counts, tmp_path / "misses.png")
+
+    def test_more_causes_than_colours_are_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match=r"8 causes \(at most 7\)"):
+            drawing.misses_chart(["all"], list("abcdefgh"), [[1] * 8], tmp_path / "misses.png")

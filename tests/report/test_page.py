@@ -1,5 +1,5 @@
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from camloc.report.drawing import save_png
+from camloc.report.misses import MissRow
 from camloc.report.page import Figure, GalleryItem, write_page
 from camloc.report.table import ResultRow
 
@@ -46,11 +47,19 @@ def page_of(
     rows: Sequence[ResultRow] = (ROW,),
     figures: Sequence[Figure] = (),
     gallery: Sequence[GalleryItem] = (),
+    misses: Mapping[str, Sequence[MissRow]] | None = None,
     config_yaml: str = "seed: 0",
     notes: Sequence[str] = (),
 ) -> Path:
     return write_page(
-        directory, title=title, rows=rows, figures=figures, gallery=gallery, config_yaml=config_yaml, notes=notes
+        directory,
+        title=title,
+        rows=rows,
+        figures=figures,
+        gallery=gallery,
+        misses=misses or {},
+        config_yaml=config_yaml,
+        notes=notes,
     )
 
 
@@ -125,7 +134,7 @@ def test_rows_show_what_the_table_shows_split_by_split(tmp_path: Path) -> None:
     page = page_of(tmp_path, rows=rows)
     texts = [text.strip() for text in Elements(page).texts if text.strip()]
     shown = texts[texts.index("Results") + 1 : texts.index("Configuration")]
-    header = ["metric", "%", "CAM threshold", "source"]
+    header = ["metric", "%", "95% interval", "CAM threshold", "source"]
     assert shown[: shown.index("0.00") + 1] == [
         *["test", *header, "top-1 classification error", "33.33"],
         *["test, 8 pictures", *header, "GT-known localization error", "56.40", "0.2", "val"],
@@ -164,3 +173,12 @@ def test_names_that_are_no_text_cost_no_page(tmp_path: Path) -> None:
     elements = Elements(page_of(tmp_path, gallery=[GalleryItem(path, "a", "\udcff.jpg")]))
     assert "\\udcff.jpg" in elements.texts
     assert elements.attributes("img", "src") == ["%FF.png"]
+
+
+def test_misses_are_a_table_per_grouping_and_stay_text(tmp_path: Path) -> None:
+    row = MissRow("<i>cow</i>", ("hit", "no box"), (3, 1))
+    page = page_of(tmp_path, misses={"object size": [], "class": [row]})
+    texts = [text.strip() for text in Elements(page).texts if text.strip()]
+    start = texts.index("by class")
+    assert texts[start + 1 : start + 9] == ["class", "pictures", "hit", "no box", "<i>cow</i>", "4", "75.0", "25.0"]
+    assert "by object size" not in texts

@@ -41,8 +41,8 @@ def test_every_number_says_where_its_threshold_came_from() -> None:
         ("top-1 localization error", "57.20", "0.196", "val"),
         ("top-5 localization error", "45.14", "0.196", "val"),
         ("GT-known localization error", "40.00", "0.196", "val"),
-        ("GT-known error at the best threshold", "37.50", "0.21", "oracle"),
-        ("GT-known error of the best centred box", "50.00", "", "oracle"),
+        ("GT-known, best threshold", "37.50", "0.21", "oracle"),
+        ("GT-known, best centred box", "50.00", "", "oracle"),
         ("MaxBoxAcc (accuracy)", "62.50", "", "oracle"),
         ("MaxBoxAccV2 (accuracy)", "56.25", "", "oracle"),
         ("PxAP (accuracy)", "25.00", "", ""),
@@ -94,7 +94,7 @@ def test_the_terminal_shows_every_row_under_its_split() -> None:
     lines = rendered(METRICS | {"val/classification/top1_error": 0.25}, ["test", "val"]).splitlines()
     cells = [line.split() for line in lines]
     shown = [line for line in cells if line]
-    expected = [["metric", "%", "CAM", "threshold", "source"], ["test,", "50,000", "pictures"]]
+    expected = [["metric", "%", "95%", "interval", "CAM", "threshold", "source"], ["test,", "50,000", "pictures"]]
     for row in result_rows(METRICS, ["test"]):
         texts = (row.name, row.percent_text, row.threshold_text, row.threshold_source)
         expected.append(" ".join(texts).split())
@@ -105,3 +105,17 @@ def test_the_terminal_shows_every_row_under_its_split() -> None:
 def test_nothing_measured_is_an_empty_table() -> None:
     assert result_rows({}, ["val"]) == []
     assert results_table({}, ["val"]).row_count == 0
+
+
+def test_an_interval_stands_beside_its_number() -> None:
+    metrics: dict[str, float | str | None] = {
+        "test/localization/gt_known_error": 0.312,
+        "test/localization/gt_known_error_low": 0.27,
+        "test/localization/gt_known_error_high": 0.356,
+        "test/localization/top1_error": 0.4,
+        "test/localization/top1_error_low": 0.35,
+    }
+    top1, gt_known = result_rows(metrics, ["test"])
+    assert gt_known.interval_text == "27.0 to 35.6"
+    assert top1.interval_text == ""  # half an interval is none
+    assert "27.0 to 35.6" in rendered(metrics, ["test"])

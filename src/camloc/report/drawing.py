@@ -374,3 +374,59 @@ def _save_plot(figure: Figure, axes: Axes, path: Path) -> None:
     figure.legend(loc="outside lower center", ncols=ncols, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="png")
+
+
+# Okabe and Ito's palette with the colour of letters on each; neighbours differ in lightness.
+CAUSE_COLOURS = (
+    ("#009e73", "black"),
+    ("#f0e442", "black"),
+    ("#000000", "white"),
+    ("#56b4e9", "black"),
+    ("#0072b2", "white"),
+    ("#e69f00", "black"),
+    ("#d55e00", "black"),
+)
+
+
+def misses_chart(groups: Sequence[str], causes: Sequence[str], counts: Sequence[Sequence[int]], path: Path) -> None:
+    """Plot what became of the pictures by the object's size: a bar of 100% per bin, a segment per cause.
+
+    Args:
+        groups: G bins of the object's share of its picture, top to bottom.
+        causes: K <= 7 names, left to right, the first that of the hit.
+        counts: (G,K) pictures; a bin without any has no bar.
+        path: PNG to write, as :func:`threshold_curve` does.
+
+    Raises:
+        ValueError: If there is nothing to plot, there are too many causes, or the lengths do not fit.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as directory:
+        ...     path = Path(directory, "misses.png")
+        ...     misses_chart(["under 10%", "10 to 25%"], ["hit", "no box"], [[1, 3], [4, 0]], path)
+        ...     Image.open(path).size
+        (1280, 800)
+    """
+    table = np.array(counts)
+    if not groups or table.shape != (len(groups), len(causes)) or len(causes) > len(CAUSE_COLOURS):
+        raise ValueError(
+            f"{path}: {len(groups)} groups and {len(causes)} causes (at most {len(CAUSE_COLOURS)}) "
+            f"do not fit counts {table.shape}"
+        )
+    images = table.sum(axis=1)
+    percents = 100 * table / np.maximum(images, 1)[:, None]
+    figure, axes = _plot("pictures (%)")
+    axes.set_ylabel("object's share of its picture")
+    axes.grid(visible=False)
+    lefts = np.zeros(len(groups))
+    for cause, widths, (colour, text_colour) in zip(causes, percents.T, CAUSE_COLOURS, strict=False):
+        bars = axes.barh(range(len(groups)), widths, left=lefts, color=colour, edgecolor="white", label=cause)
+        texts = [f"{width:.0f}" if width >= 5 else "" for width in widths]  # noqa: PLR2004 - room for two digits
+        axes.bar_label(bars, texts, label_type="center", color=text_colour, fontsize=9)
+        lefts += widths
+    labels = [f"{group}\n{count:,} pictures" for group, count in zip(groups, images, strict=True)]
+    axes.set_yticks(range(len(groups)), labels)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 100)
+    _save_plot(figure, axes, path)

@@ -1,7 +1,7 @@
 """The report as one HTML file beside its pictures: read from disk, sent as a folder, no network needed."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from camloc.report.misses import MissRow
 from camloc.report.table import ResultRow
 
 
@@ -39,6 +40,7 @@ def write_page(
     rows: Sequence[ResultRow],
     figures: Sequence[Figure],
     gallery: Sequence[GalleryItem],
+    misses: Mapping[str, Sequence[MissRow]],
     config_yaml: str,
     notes: Sequence[str],
 ) -> Path:
@@ -51,6 +53,7 @@ def write_page(
         rows: The results table, see :func:`camloc.report.table.result_rows`.
         figures: Plots; paths are absolute or relative to ``directory``.
         gallery: Tiles; paths likewise.
+        misses: What the groups are, such as ``object size``, to the rows of a table of causes.
         config_yaml: The resolved configuration.
         notes: Sentences a reader must know before the numbers.
 
@@ -63,7 +66,7 @@ def write_page(
 
     Example:
         >>> from tempfile import TemporaryDirectory
-        >>> parts = {"rows": [], "figures": [], "gallery": [], "config_yaml": "seed: 0", "notes": []}
+        >>> parts = {"rows": [], "figures": [], "gallery": [], "misses": {}, "config_yaml": "seed: 0", "notes": []}
         >>> with TemporaryDirectory() as directory:
         ...     page = write_page(Path(directory), title="A <b>bold</b> claim", **parts)
         ...     "<h1>A &lt;b&gt;bold&lt;/b&gt; claim</h1>" in page.read_text(encoding="utf-8")
@@ -81,6 +84,7 @@ def write_page(
         results=[(split, list(group)) for split, group in groupby(rows, key=lambda row: row.split)],
         figures=[(_link(directory, figure.path), figure) for figure in figures],
         gallery=[(_link(directory, item.path), item) for item in gallery],
+        misses=[(title, rows) for title, rows in misses.items() if rows],
         config_yaml=config_yaml,
         notes=notes,
     )

@@ -17,8 +17,8 @@ _ROWS = (
     ("localization/top1_error", "top-1 localization error", "reported"),
     ("localization/top5_error", "top-5 localization error", "reported"),
     ("localization/gt_known_error", "GT-known localization error", "reported"),
-    ("localization/gt_known_error_at_best", "GT-known error at the best threshold", "best"),
-    ("localization/centred_box_gt_known_error", "GT-known error of the best centred box", "oracle"),
+    ("localization/gt_known_error_at_best", "GT-known, best threshold", "best"),
+    ("localization/centred_box_gt_known_error", "GT-known, best centred box", "oracle"),
     ("localization/max_box_acc", "MaxBoxAcc (accuracy)", "oracle"),
     ("localization/max_box_acc_v2", "MaxBoxAccV2 (accuracy)", "oracle"),
     ("localization/pxap", "PxAP (accuracy)", "none"),
@@ -43,11 +43,18 @@ class ResultRow:
     """Fraction of the score map's maximum; None where no single threshold belongs to the number."""
     threshold_source: str
     """``fixed``, ``val`` or ``oracle`` (best on the split it is reported on); empty without a threshold."""
+    interval: tuple[float, float] | None = None
+    """95% bootstrap interval of ``percent``; None where none was made."""
 
     @property
     def percent_text(self) -> str:
         """``percent`` with two decimals."""
         return f"{self.percent:.2f}"
+
+    @property
+    def interval_text(self) -> str:
+        """``interval`` with one decimal, empty for None."""
+        return "" if self.interval is None else f"{self.interval[0]:.1f} to {self.interval[1]:.1f}"
 
     @property
     def threshold_text(self) -> str:
@@ -89,7 +96,9 @@ def result_rows(metrics: Metrics, splits: Sequence[str]) -> list[ResultRow]:
         for key, name, threshold in _ROWS:
             value = _number(metrics, f"{split}/{key}")
             if value is not None:
-                rows.append(ResultRow(label, name, 100 * value, *thresholds[threshold]))
+                low, high = _number(metrics, f"{split}/{key}_low"), _number(metrics, f"{split}/{key}_high")
+                interval = None if low is None or high is None else (100 * low, 100 * high)
+                rows.append(ResultRow(label, name, 100 * value, *thresholds[threshold], interval))
     return rows
 
 
@@ -106,13 +115,15 @@ def results_table(metrics: Metrics, splits: Sequence[str]) -> Table:
     table = Table(box=SIMPLE_HEAD)
     table.add_column("metric")
     table.add_column("%", justify="right")
+    table.add_column("95% interval", justify="right")
     table.add_column("CAM threshold", justify="right")
     table.add_column("source")
     for split, rows in groupby(result_rows(metrics, splits), key=lambda row: row.split):
         table.add_section()
         table.add_row(Text(split, style="bold"))
         for row in rows:
-            table.add_row(row.name, row.percent_text, row.threshold_text, Text(row.threshold_source))
+            source = Text(row.threshold_source)
+            table.add_row(row.name, row.percent_text, row.interval_text, row.threshold_text, source)
     return table
 
 
