@@ -69,6 +69,11 @@ def test_predictions_recount_to_the_reported_errors(trained: tuple[Path, str]) -
         sum(hit and rank < 1 for hit, rank in zip(hits, ranks, strict=True)) == expected["test/localization/top1_hits"]
     )
     assert sum(rank > 0 for rank in ranks) / 20 == pytest.approx(expected["test/classification/top1_error"])
+    assert sum(row["cause"] == "hit" for row in rows) == expected["test/localization/top1_hits"]
+    for row, hit, rank in zip(rows, hits, ranks, strict=True):
+        assert (row["cause"] == "hit") == (hit and rank == 0)
+        assert (row["cause"] == "wrong class") == (hit and rank > 0)
+        assert 0 < float(row["object_share"]) <= 1
     for row, rank in zip(rows, ranks, strict=True):
         assert float(row["best_iou"]) >= float(row["iou"])
         top5 = row["top5_classes"].split("|")

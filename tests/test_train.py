@@ -23,6 +23,10 @@ def test_a_run_directory_holds_what_was_promised(trained: tuple[Path, str]) -> N
         "report/index.html",
         "report/threshold_curve.png",
         "report/training_curve.png",
+        "report/misses.png",
+        "predictions.csv",
+        "per_image/val.npz",
+        "per_image/test.npz",
     ):
         assert (run / name).stat().st_size > 0, name
     assert json.loads((run / "status.json").read_text()) == {"status": "completed", "error": None}
@@ -39,6 +43,13 @@ def test_the_numbers_are_consistent_with_their_counts(trained: tuple[Path, str])
     top1, top5, gt_known = (metrics[f"test/localization/{name}_error"] for name in ("top1", "top5", "gt_known"))
     assert top1 >= top5 >= gt_known >= metrics["test/localization/gt_known_error_at_best"]
     assert metrics["test/localization/top1_error"] >= metrics["test/classification/top1_error"]
+
+
+def test_every_error_has_its_interval(trained: tuple[Path, str]) -> None:
+    metrics = json.loads((trained[0] / "metrics.json").read_text())
+    for name in ("classification/top1_error", "localization/top1_error", "localization/gt_known_error"):
+        key = f"test/{name}"
+        assert 0 <= metrics[f"{key}_low"] <= metrics[key] <= metrics[f"{key}_high"] <= 1
 
 
 def test_the_threshold_is_chosen_on_val_and_said_to_be(trained: tuple[Path, str]) -> None:

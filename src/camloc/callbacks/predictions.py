@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from camloc.boxes import iou, rescale
 from camloc.callbacks.localizer import Localizer
 from camloc.data.sample import EvalBatch, Prediction
+from camloc.metrics.functional.breakdown import CAUSES, miss_causes, object_share
 from camloc.metrics.functional.classification import class_rank
 from camloc.metrics.functional.per_image import PerImage
 
@@ -28,13 +29,20 @@ COLUMNS = (
     "iou",  # at the reported CAM threshold, with the best true box
     "best_iou",  # over all CAM thresholds: a diagnostic, not a result
     "best_cam_threshold",
+    "cause",  # hit, or why it is no top-1 hit, see camloc.metrics.functional.breakdown
+    "object_share",  # of the picture's area, the largest true box
 )
 
 
 class Predictions(Callback):
-    """Write every test picture's prediction, and its IoU at every threshold, once however many processes there are."""
+    """Write every test picture's prediction, and its IoU at every threshold, once however many processes there are.
 
-    def __init__(self) -> None:
+    Args:
+        iou_threshold: From which IoU on a box is a hit, a fraction.
+    """
+
+    def __init__(self, iou_threshold: float = 0.5) -> None:
+        self.iou_threshold = iou_threshold
         self._rows: list[dict[str, Any]] = []
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -55,8 +63,8 @@ class Predictions(Callback):
     def on_test_batch_end(  # type: ignore[override] # our steps return predictions
         self, trainer: Trainer, pl_module: Localizer, outputs: Prediction, batch: EvalBatch, batch_idx: int
     ) -> None:
-        """Keep a batch of ``test``."""
-        self._keep(pl_module, outputs, batch)
+        """Keep a batch of ``test``, with the causes of misses at the reported threshold."""
+        self._keep(pl_module, outputs, batch, pl_module.cam_thresholds.index(pl_module.test_threshold()))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Localizer) -> None:  # type: ignore[override]
         """Write ``per_image/val.npz``."""
@@ -86,16 +94,20 @@ class Predictions(Callback):
                         f"{row['iou'][at]:.6f}",
                         f"{row['iou'][best]:.6f}",
                         pl_module.cam_thresholds[best],
+                        row["cause"],
+                        f"{row['object_share']:.6f}",
                     ]
                 )
 
-    def _keep(self, module: Localizer, outputs: Prediction, batch: EvalBatch) -> None:
+    def _keep(self, module: Localizer, outputs: Prediction, batch: EvalBatch, reported: int = 0) -> None:
         boxes = module.sweep(outputs.score_maps).cpu()
         gt_boxes = [true_boxes.cpu() for true_boxes in batch.gt_boxes]
         overlap = iou(boxes, pad_sequence(gt_boxes, batch_first=True)).amax(dim=-1).numpy()
         rank = class_rank(outputs.logits, batch.target).tolist()
         guesses = outputs.logits.topk(min(5, outputs.logits.shape[1])).indices.tolist()
         height, width = batch.images.shape[-2:]
+        causes = miss_causes(boxes[:, reported], gt_boxes, torch.tensor(rank) == 0, self.iou_threshold).tolist()
+        shares = object_share(gt_boxes, [(height, width)] * len(gt_boxes)).tolist()
         for index, is_padding in enumerate(batch.is_padding.tolist()):
             if not is_padding:
                 self._rows.append(
@@ -106,6 +118,8 @@ class Predictions(Callback):
                         "rank": rank[index],
                         "guesses": guesses[index],
                         "iou": overlap[index],
+                        "cause": CAUSES[causes[index]],
+                        "object_share": shares[index],
                         "boxes": rescale(boxes[index].float(), (height, width), batch.image_sizes[index]).numpy(),
                     }
                 )

@@ -11,8 +11,11 @@ from rich.console import Console
 from torch import Tensor
 
 from camloc.classifier import Classifier
+from camloc.experiment.misses import misses_by_class, misses_by_size
 from camloc.experiment.run_directory import RunDirectory
-from camloc.report.drawing import threshold_curve, training_curve
+from camloc.experiment.uncertainty import error_intervals
+from camloc.report.drawing import misses_chart, threshold_curve, training_curve
+from camloc.report.misses import MissRow, misses_table, worst_first
 from camloc.report.page import Figure, GalleryItem, write_page
 from camloc.report.table import result_rows, results_table
 
@@ -44,27 +47,41 @@ def conclude(
         note: A sentence on which weights were measured.
     """
     trainer.strategy.barrier("gallery drawn")
-    run.write_metrics(metrics)
     if not trainer.is_global_zero:
         return
+    metrics = {**metrics, **_intervals(run, classifier, metrics)}
+    run.write_metrics(metrics)
     notes = [note, _threshold_note(metrics), _counts_note(metrics)]
     curves = _named_curves(classifier)
     thresholds = classifier.test_metrics.localization.cam_thresholds
     _write_curves(run.path / "threshold_curve.csv", thresholds, curves)
     run.report.mkdir(exist_ok=True)
+    misses = _misses(run, trainer)
     page = write_page(
         run.report,
         title=f"{run.path.name}: localization from image labels",
         rows=result_rows(metrics, SPLITS),
-        figures=_figures(run, thresholds, curves, metrics),
+        figures=_figures(run, thresholds, curves, metrics, misses.get("object size", [])),
         gallery=_gallery(run.report),
+        misses=misses,
         config_yaml=OmegaConf.to_yaml(config, resolve=True),
         notes=notes,
     )
     console = Console()
     console.print(results_table(metrics, SPLITS))
+    if misses:
+        console.print(misses_table("object size", misses["object size"]))
     for line in (*notes, f"Run directory: {run.path}", f"Report: {page}"):
         console.print(line, highlight=False, soft_wrap=True)
+
+
+def _intervals(run: RunDirectory, classifier: Classifier, metrics: Mapping[str, float | int | str]) -> dict[str, float]:
+    per_image = run.path / "per_image"
+    if not per_image.is_dir():  # callbacks.predictions=null
+        return {}
+    source = str(metrics["test/localization/threshold_source"])
+    iou_threshold = classifier.test_metrics.localization.iou_threshold
+    return error_intervals(per_image, classifier.test_threshold(), iou_threshold, source)
 
 
 def _threshold_note(metrics: Mapping[str, float | int | str]) -> str:
@@ -105,11 +122,17 @@ def _figures(
     thresholds: Sequence[float],
     curves: Mapping[str, Sequence[float]],
     metrics: Mapping[str, float | int | str],
+    by_size: Sequence[MissRow],
 ) -> list[Figure]:
     by_threshold = run.report / "threshold_curve.png"
     reported = float(metrics["test/localization/cam_threshold"])
     threshold_curve(thresholds, curves, reported, str(metrics["test/localization/threshold_source"]), by_threshold)
     figures = [Figure(by_threshold, "Error on test against the CAM threshold.")]
+    if by_size:
+        chart = run.report / "misses.png"
+        groups, counts = [row.group for row in by_size], [row.counts for row in by_size]
+        misses_chart(groups, by_size[0].causes, counts, chart)
+        figures.append(Figure(chart, "What became of the test pictures, by the object's share of its picture."))
     history = run.path / "metrics.csv"
     if history.exists():
         with history.open(newline="", encoding="utf-8") as file:
@@ -118,6 +141,17 @@ def _figures(
         training_curve(rows, EPOCH_CURVES, by_epoch)
         figures.append(Figure(by_epoch, "Errors by epoch."))
     return figures
+
+
+def _misses(run: RunDirectory, trainer: Trainer) -> dict[str, list[MissRow]]:
+    predictions = run.path / "predictions.csv"
+    if not predictions.is_file():  # callbacks.predictions=null
+        return {}
+    class_names = trainer.datamodule.class_names  # type: ignore[attr-defined] # of the data just tested on
+    return {
+        "object size": misses_by_size(predictions),
+        "class": worst_first(misses_by_class(predictions, class_names)),
+    }
 
 
 def _gallery(report: Path) -> list[GalleryItem]:
