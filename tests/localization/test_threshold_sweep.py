@@ -8,12 +8,10 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from numba.core import caching
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from camloc.localization import threshold_sweep
 from camloc.localization.threshold_sweep import largest_component_boxes
 
 NO_BOX = [0, 0, 0, 0]
@@ -300,13 +298,3 @@ def test_thresholds_are_checked(thresholds: list[float] | Tensor, complaint: str
 def test_shape_of_the_maps_is_checked(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"score_maps has shape \(.*\); give \(B,H,W\)"):
         largest_component_boxes(torch.ones(shape), [0.5])
-
-
-def test_compiles_without_any_directory_to_keep_the_result_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    def double(number: int) -> int:
-        return 2 * number
-
-    monkeypatch.setattr(caching.CompileResultCacheImpl, "_locator_classes", [])
-    compiled = threshold_sweep._compiled(double)  # no file system here refuses root
-    assert compiled(21) == 42
-    assert compiled.py_func is double  # type: ignore[attr-defined]  # Numba's, not the function itself

@@ -15,10 +15,16 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-from camloc.localization.threshold_sweep import _compiled, _find
+from camloc.localization.union_find import (
+    CENTRE,
+    EIGHT_NEIGHBOURS,
+    FOUR_NEIGHBOURS,
+    compiled,
+    find,
+    neighbour_groups,
+)
 
 _GREY_LEVELS = 256
-_CENTRE = 4
 _FIRST, _LAST, _LEFT, _RIGHT = range(4)
 """What is known of a region: its first and last pixel in raster order, leftmost and rightmost column."""
 
@@ -142,45 +148,25 @@ def _checked_boxes(gt_boxes: Sequence[Tensor], num_maps: int) -> list[NDArray[np
     return [boxes.detach().to("cpu", torch.int64).contiguous().numpy() for boxes in gt_boxes]
 
 
-def _neighbour_groups(neighbours: Sequence[int]) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
-    """For each pattern of joined pixels in a 3x3 window: a neighbour of its centre, and the pattern without its group.
-
-    Bit j is the window's pixel j in raster order, and ``neighbours`` are those of the centre. Neighbours that hang
-    together within the window are one region already, so one look-up per group does for all of them. Where none is
-    joined, the neighbour given is the centre itself.
-    """
-    steps = [(j // 3 - 1, j % 3 - 1) for j in neighbours]
-    first, rest = np.full(512, _CENTRE, np.uint8), np.zeros(512, np.uint16)
-    for pattern in range(512):
-        members = {divmod(j, 3) for j in range(9) if pattern >> j & 1}
-        start = [j for j in neighbours if pattern >> j & 1][:1]
-        group = {divmod(j, 3) for j in start}
-        for _ in members:
-            group |= members & {(y + dy, x + dx) for y, x in group for dy, dx in steps}
-        first[pattern] = (start or [_CENTRE])[0]
-        rest[pattern] = sum(1 << (3 * y + x) for y, x in members - group)
-    return first, rest
-
-
 def _area_gains() -> NDArray[np.uint8]:
     """Twice the area that a pixel adds to its region's polygon, for each pattern of pixels above the cut around it.
 
     Of four pixels in a square, all together enclose an area of 1 and any three 1/2.
     """
-    squares = [sum(1 << (corner + j) for j in (0, 1, 3, 4) if corner + j != _CENTRE) for corner in (0, 1, 3, 4)]
+    squares = [sum(1 << (corner + j) for j in (0, 1, 3, 4) if corner + j != CENTRE) for corner in (0, 1, 3, 4)]
     gains = [sum((pattern & square).bit_count() > 1 for square in squares) for pattern in range(512)]
     return np.array(gains, np.uint8)
 
 
-_OUTER_GROUPS = _neighbour_groups((0, 1, 2, 3, 5, 6, 7, 8))
-_HOLE_GROUPS = _neighbour_groups((1, 3, 5, 7))
+_OUTER_GROUPS = neighbour_groups(EIGHT_NEIGHBOURS)
+_HOLE_GROUPS = neighbour_groups(FOUR_NEIGHBOURS)
 _AREA_GAIN = _area_gains()
 
 
 # The arrays below are unsigned because Numba checks every signed index for being negative.
 
 
-@_compiled
+@compiled
 def _measure_map(
     levels: NDArray[np.uint8], gt_boxes: NDArray[np.int64], wanted: NDArray[np.bool_], ious: NDArray[np.float64]
 ) -> None:
@@ -206,7 +192,7 @@ def _measure_map(
         _flood(levels, order, starts, stride_bits, outer, gt_boxes, wanted, ious)
 
 
-@_compiled
+@compiled
 def _flood(
     levels: NDArray[np.uint8],
     order: NDArray[np.uint32],
@@ -271,7 +257,7 @@ def _flood(
             ious[0, cut] = overlap[largest]
 
 
-@_compiled
+@compiled
 def _join_frame(
     joined: NDArray[np.uint8], region_of: NDArray[np.uint32], height: int, width: int, stride_bits: int
 ) -> None:
@@ -307,12 +293,12 @@ def _join(
     joined[pixel + window[4]] |= 2
     joined[pixel + window[5]] |= 1
     root = regions
-    if groups[pattern] == _CENTRE:
+    if groups[pattern] == CENTRE:
         parent[root] = root
         known[root, :2] = pixel
         known[root, 2:] = x
-    while groups[pattern] != _CENTRE:
-        other = np.uint32(_find(parent, region_of[pixel + window[groups[pattern]]]))
+    while groups[pattern] != CENTRE:
+        other = np.uint32(find(parent, region_of[pixel + window[groups[pattern]]]))
         pattern = rest[pattern]
         if root == regions:
             root = other
@@ -328,7 +314,7 @@ def _join(
     return root
 
 
-@_compiled
+@compiled
 def _grow(known: NDArray[np.uint32], first: int, last: int, left: int, right: int) -> None:
     """Add pixels to what is known of a region."""
     known[_FIRST] = min(known[_FIRST], first)
@@ -337,7 +323,7 @@ def _grow(known: NDArray[np.uint32], first: int, last: int, left: int, right: in
     known[_RIGHT] = max(known[_RIGHT], right)
 
 
-@_compiled
+@compiled
 def _drop_joined(live: NDArray[np.uint32], parent: NDArray[np.uint32]) -> int:
     """Move the regions that no other one took in to the front, and return how many they are."""
     count = 0
@@ -348,7 +334,7 @@ def _drop_joined(live: NDArray[np.uint32], parent: NDArray[np.uint32]) -> int:
     return count
 
 
-@_compiled
+@compiled
 def _border_box(
     known: NDArray[np.uint32], stride_bits: int, outer: bool
 ) -> tuple[np.int64, np.int64, np.int64, np.int64]:
@@ -359,7 +345,7 @@ def _border_box(
     return x0 - margin, y0 - margin, x1 + margin, y1 + margin
 
 
-@_compiled
+@compiled
 def _iou(x0: int, y0: int, x1: int, y1: int, gt_boxes: NDArray[np.int64]) -> float:
     """Best IoU of an inclusive box with the true boxes."""
     best = 0.0
@@ -372,7 +358,7 @@ def _iou(x0: int, y0: int, x1: int, y1: int, gt_boxes: NDArray[np.int64]) -> flo
     return best
 
 
-@_compiled
+@compiled
 def _largest(
     levels: NDArray[np.uint8],
     stride_bits: int,
@@ -404,7 +390,7 @@ def _largest(
     return best
 
 
-@_compiled
+@compiled
 def _polygon_area(levels: NDArray[np.uint8], stride_bits: int, start: np.uint32, cut: int) -> np.int64:
     """Twice the area of the polygon through an outer border's pixel centres, by Green's theorem.
 

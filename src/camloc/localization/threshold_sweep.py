@@ -6,16 +6,16 @@ visited from the highest value down and joined to their neighbours by a union-fi
 A sweep over 256 thresholds costs at most about twice what one low threshold costs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
+
+from camloc.localization.union_find import EIGHT_NEIGHBOURS, compiled, find, neighbour_groups
 
 _BUCKETS = 4096
 """Equal slices of [0, maximum]; at 256 thresholds most hold no cut, and their pixels need no search."""
@@ -83,38 +83,13 @@ def _checked(thresholds: Sequence[float] | Tensor) -> Tensor:
     return fractions
 
 
-def _neighbour_groups() -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
-    """For each pattern of active pixels in a 3x3 window: its first member, and the pattern without that one's group.
-
-    Bit j is the window's pixel j in raster order. Active neighbours that touch each other are one component already,
-    so one look-up per touching group, mostly a single one, does for all eight neighbours.
-    """
-    first, rest = np.zeros(512, np.uint8), np.zeros(512, np.uint16)
-    for pattern in range(1, 512):
-        members = [j for j in range(9) if pattern >> j & 1]
-        group = {members[0]}
-        for _ in members:
-            group |= {i for i in members for j in group if abs(i // 3 - j // 3) <= 1 and abs(i % 3 - j % 3) <= 1}
-        first[pattern] = members[0]
-        rest[pattern] = sum(1 << j for j in members if j not in group)
-    return first, rest
-
-
-_GROUP_FIRST, _GROUP_REST = _neighbour_groups()
-
-
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile with the result kept on disk, or anew in each process where Numba finds no directory to write to."""
-    try:
-        return njit(cache=True, nogil=True)(function)
-    except RuntimeError:
-        return njit(nogil=True)(function)
+_GROUP_FIRST, _GROUP_REST = neighbour_groups(EIGHT_NEIGHBOURS)
 
 
 # The arrays below are unsigned because Numba checks every signed index for being negative, a quarter of the whole time.
 
 
-@_compiled
+@compiled
 def _sweep_maps(
     thresholds: NDArray[np.float32],
     maps: NDArray[np.float32],
@@ -132,13 +107,13 @@ def _sweep_maps(
             _flood(order, ends, maps.shape[1], stride_bits, boxes[b])
 
 
-@_compiled
+@compiled
 def _bucket(value: float, scale: float) -> np.uint32:
     """Never decreasing in ``value``: a cut in a lower bucket than a pixel's is below that pixel."""
     return np.uint32(min(max(value * scale, 0.0), _BUCKETS - 1.0))
 
 
-@_compiled
+@compiled
 def _levels(
     score_map: NDArray[np.float32], maximum: float, cuts: NDArray[np.float32]
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
@@ -169,7 +144,7 @@ def _levels(
     return levels, counts
 
 
-@_compiled
+@compiled
 def _descending(
     levels: NDArray[np.uint32], counts: NDArray[np.uint32], stride: int
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
@@ -190,17 +165,7 @@ def _descending(
     return order, ends
 
 
-@_compiled
-def _find(parent: NDArray[np.uint32], component: int) -> int:
-    """Root of a component, halving the path to it."""
-    root: int = parent[component]
-    while parent[root] != root:
-        parent[root] = parent[parent[root]]
-        root = parent[root]
-    return root
-
-
-@_compiled
+@compiled
 def _grow(known: NDArray[np.uint32], area: int, first: int, last: int, left: int, right: int) -> None:
     """Add pixels to what is known of a component."""
     known[_AREA] += area
@@ -210,7 +175,7 @@ def _grow(known: NDArray[np.uint32], area: int, first: int, last: int, left: int
     known[_RIGHT] = max(known[_RIGHT], right)
 
 
-@_compiled
+@compiled
 def _flood(
     order: NDArray[np.uint32], ends: NDArray[np.uint32], height: int, stride_bits: int, boxes: NDArray[np.int32]
 ) -> None:
@@ -249,10 +214,10 @@ def _flood(
                 known[root, _FIRST] = known[root, _LAST] = pixel
                 known[root, _LEFT] = known[root, _RIGHT] = x
             else:
-                root = _find(parent, component_of[pixel + window[_GROUP_FIRST[pattern]]])
+                root = find(parent, component_of[pixel + window[_GROUP_FIRST[pattern]]])
                 pattern = _GROUP_REST[pattern]
                 while pattern != 0:
-                    other = _find(parent, component_of[pixel + window[_GROUP_FIRST[pattern]]])
+                    other = find(parent, component_of[pixel + window[_GROUP_FIRST[pattern]]])
                     pattern = _GROUP_REST[pattern]
                     if other != root:
                         if known[other, _AREA] > known[root, _AREA]:
