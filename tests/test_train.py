@@ -23,6 +23,7 @@ def test_a_run_directory_holds_what_was_promised(trained: tuple[Path, str]) -> N
         "report/index.html",
         "report/threshold_curve.png",
         "report/training_curve.png",
+        "report/gallery.png",
         "report/misses.png",
         "predictions.csv",
         "per_image/val.npz",

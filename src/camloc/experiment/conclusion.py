@@ -5,7 +5,9 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from omegaconf import DictConfig, OmegaConf
+from PIL import Image
 from pytorch_lightning import Trainer
 from rich.console import Console
 from torch import Tensor
@@ -14,12 +16,13 @@ from camloc.classifier import Classifier
 from camloc.experiment.misses import misses_by_class, misses_by_size
 from camloc.experiment.run_directory import RunDirectory
 from camloc.experiment.uncertainty import error_intervals
-from camloc.report.drawing import misses_chart, threshold_curve, training_curve
+from camloc.report.drawing import contact_sheet, misses_chart, save_png, threshold_curve, training_curve
 from camloc.report.misses import MissRow, misses_table, worst_first
 from camloc.report.page import Figure, GalleryItem, write_page
 from camloc.report.table import result_rows, results_table
 
 SPLITS = ("val", "test")
+GALLERY_COLUMNS = 4
 EPOCH_CURVES = (
     "train/classification/top1_error",
     "val/classification/top1_error",
@@ -49,6 +52,7 @@ def conclude(
     trainer.strategy.barrier("gallery drawn")
     if not trainer.is_global_zero:
         return
+    run.write_metrics(metrics)  # first of all: nothing that follows can cost the numbers
     metrics = {**metrics, **_intervals(run, classifier, metrics)}
     run.write_metrics(metrics)
     notes = [note, _threshold_note(metrics), _counts_note(metrics)]
@@ -56,13 +60,16 @@ def conclude(
     thresholds = classifier.test_metrics.localization.cam_thresholds
     _write_curves(run.path / "threshold_curve.csv", thresholds, curves)
     run.report.mkdir(exist_ok=True)
-    misses = _misses(run, trainer)
+    misses, gallery = _misses(run, trainer), _gallery(run.report)
+    if gallery:
+        tiles = [np.asarray(Image.open(item.path).convert("RGB")) for item in gallery]
+        save_png(run.report / "gallery.png", contact_sheet(tiles, GALLERY_COLUMNS))
     page = write_page(
         run.report,
         title=f"{run.path.name}: localization from image labels",
         rows=result_rows(metrics, SPLITS),
         figures=_figures(run, thresholds, curves, metrics, misses.get("object size", [])),
-        gallery=_gallery(run.report),
+        gallery=gallery,
         misses=misses,
         config_yaml=OmegaConf.to_yaml(config, resolve=True),
         notes=notes,
