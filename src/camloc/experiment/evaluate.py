@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 from pytorch_lightning import seed_everything
 
 from camloc.experiment.build import build_classifier, build_datamodule, build_trainer
@@ -23,7 +23,7 @@ def evaluate(config: DictConfig, run: RunDirectory) -> None:
     run.write_config(config)
     seed_everything(config.seed, workers=True, verbose=False)
     datamodule = build_datamodule(config, ("val", "test"))
-    with open_dict(config):
+    if "weights" in config.backbone:
         config.backbone.weights = None  # the checkpoint brings all weights; nothing is fetched for it
     classifier = build_classifier(config, datamodule.num_classes)
     file = checkpoint_file(Path(config.checkpoint))
