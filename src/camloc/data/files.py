@@ -1,11 +1,12 @@
 """Splits whose pictures are files."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -39,23 +40,27 @@ class FileSplit:
         root: Folder that ``image_ids`` are relative to.
         image_ids: (N,) file paths below ``root``.
         targets: (N,) true classes, 0-based.
-        gt_boxes: N arrays (M_i,4), half-open xyxy pixels; null for a split that is only trained on.
+        gt_boxes: N arrays (M_i,4), half-open xyxy pixels; null for a split without boxes.
+        masks: From an index to ``(mask, ignore)``, each (H,W) bool; null for a split without masks.
     """
 
     def __init__(
         self,
         root: Path,
-        image_ids: Sequence[str],
-        targets: Sequence[int],
-        gt_boxes: Sequence[np.ndarray] | None = None,
+        image_ids: Sequence[str] | NDArray[np.bytes_],
+        targets: Sequence[int] | NDArray[np.int64],
+        gt_boxes: Sequence[NDArray[np.floating]] | None = None,
+        masks: Callable[[int], tuple[Tensor, Tensor]] | None = None,
     ) -> None:
         self.root = root
         # Fixed-width byte arrays: one Python object each would be copied into every worker by reference counting.
-        self._image_ids = np.array([image_id.encode() for image_id in image_ids], dtype=np.bytes_)
-        self._targets = np.array(targets, dtype=np.int64)
-        if gt_boxes is not None:
-            self._boxes = np.concatenate([np.zeros((0, 4)), *gt_boxes]).astype(np.float32)
-            self._first_box = np.cumsum([0, *(len(b) for b in gt_boxes)])
+        encoded = image_ids if isinstance(image_ids, np.ndarray) else [image_id.encode() for image_id in image_ids]
+        self._image_ids = np.asarray(encoded, dtype=np.bytes_)
+        self._targets = np.asarray(targets, dtype=np.int64)
+        boxes = [np.zeros((0, 4))] * len(self._targets) if gt_boxes is None else gt_boxes
+        self._boxes = np.concatenate([np.zeros((0, 4)), *boxes]).astype(np.float32)
+        self._first_box = np.cumsum([0, *(len(b) for b in boxes)])
+        self._masks = masks
 
     def __len__(self) -> int:
         """Return N."""
@@ -74,5 +79,9 @@ class FileSplit:
         return read_picture(self.root / self.image_id(index))
 
     def gt_boxes(self, index: int) -> Tensor:
-        """Return (M,4) float32 half-open xyxy pixels."""
+        """Return (M,4) float32 half-open xyxy pixels; (0,4) without annotation."""
         return torch.from_numpy(self._boxes[self._first_box[index] : self._first_box[index + 1]])
+
+    def masks(self, index: int) -> tuple[Tensor, Tensor] | None:
+        """Return ``(mask, ignore)``, each (H,W) bool; null for a split without masks."""
+        return None if self._masks is None else self._masks(index)

@@ -11,7 +11,7 @@ class Split(Protocol):
     """The labelled pictures of one split, before any transform; every data set provides these.
 
     Indexed 0 to ``len(split) - 1``. Implementations hold arrays rather than one Python object per picture, so that
-    loader workers share them.
+    loader workers share them. Either all pictures of a split have boxes or none has, and the same goes for masks.
     """
 
     def __len__(self) -> int:
@@ -27,4 +27,7 @@ class Split(Protocol):
         """Return the picture as (3,H,W) uint8 RGB."""
 
     def gt_boxes(self, index: int) -> Tensor:
-        """Return (M,4) float32 half-open xyxy pixels of the picture; never asked for in training."""
+        """Return (M,4) float32 half-open xyxy pixels of the picture, (0,4) without annotation; not for training."""
+
+    def masks(self, index: int) -> tuple[Tensor, Tensor] | None:
+        """Return ``(mask, ignore)``, each (H,W) bool pixels of the picture; null where the split has no masks."""

@@ -162,9 +162,10 @@ class TextureSplit:
             boxes.append([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
         return torch.from_numpy(np.array(boxes, dtype=np.float32))
 
-    def mask(self, index: int) -> Tensor:
-        """Return (H,W) bool, true on every object."""
-        return torch.from_numpy(self._at(index)[3] > 0)
+    def masks(self, index: int) -> tuple[Tensor, Tensor]:
+        """Return ``(mask, ignore)``, each (H,W) bool: true on every object, and nothing to ignore."""
+        mask = torch.from_numpy(self._at(index)[3] > 0)
+        return mask, torch.zeros_like(mask)
 
     def _at(self, index: int) -> np.ndarray:
         """Return what ``_draw`` drew."""
