@@ -8,7 +8,7 @@ from camloc.backbones.base import GapBackbone
 from camloc.cam.cam import class_activation_map
 from camloc.cam.score_map import score_map
 from camloc.classifier import PIXEL_MEAN, PIXEL_STD, Classifier
-from camloc.data.sample import EvalBatch, TrainBatch
+from camloc.data.sample import EvalBatch, TrainBatch, Truth
 from camloc.metrics.localization_error import LocalizationError
 
 
@@ -37,15 +37,19 @@ def batch() -> EvalBatch:
     images[0, 0, 2:6, 1:5] = 255
     images[1:, 1, 3:7, 6:11] = 255
     boxes = [torch.tensor([[1.0, 2.0, 5.0, 6.0]]), torch.tensor([[6.0, 3.0, 11.0, 7.0]]), torch.zeros(0, 4)]
-    return EvalBatch(
-        images=images,
+    truth = Truth(
         target=torch.tensor([0, 1, 1]),
         gt_boxes=boxes,
+        picture_boxes=boxes,
+        masks=None,
+        map_size=(8, 12),
         image_sizes=[(8, 12)] * 3,
+        windows=[(0, 0, 12, 8)] * 3,
         image_ids=["red", "green", "green"],
         positions=[0, 1, 2],
         is_padding=torch.tensor([False, False, True]),
     )
+    return EvalBatch(images, truth)
 
 
 def test_images_are_normalized_with_imagenets_mean_and_deviation() -> None:
@@ -80,7 +84,7 @@ def test_training_needs_no_boxes_and_reduces_the_loss() -> None:
     module.log = lambda *_, **__: None  # type: ignore[method-assign] # no trainer is attached
     optimizer = module.configure_optimizers()
     assert isinstance(optimizer, torch.optim.Optimizer)
-    train = TrainBatch(batch().images, batch().target)
+    train = TrainBatch(batch().images, batch().truth.target)
     losses: list[Tensor] = []
     for _ in range(20):
         losses.append(module.training_step(train))

@@ -6,8 +6,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from torchmetrics import Metric
 
-from camloc.experiment.build import build_classifier, build_trainer, instantiate_all
+from camloc.experiment.build import build_classifier, build_localization, build_trainer, instantiate_all
 from camloc.experiment.entry import prepare
 from camloc.experiment.run_directory import RunDirectory
 from camloc.metrics.localization_error import LocalizationError
@@ -46,17 +47,22 @@ def test_every_factory_is_built(option: str) -> None:
     assert callable(instantiate(composed(f"{group}={name}")[group]))
 
 
-@pytest.mark.parametrize("name", ["val_threshold", "paper"])
-def test_every_localization_of_a_network_is_built(name: str) -> None:
-    assert isinstance(instantiate(composed(f"localization={name}").localization), LocalizationError)
+@pytest.mark.parametrize("name", [path.stem for path in (CONF / "localization").glob("*.yaml")])
+def test_every_localization_is_built(name: str) -> None:
+    built = build_localization(composed(f"localization={name}"))
+    assert isinstance(built["localization"], LocalizationError)
+    assert all(isinstance(metric, Metric) for metric in built["also"].values())
 
 
-def test_the_localization_of_ready_made_maps_is_built_and_no_networks() -> None:
-    config = composed("localization=wsolevaluation", "localization.threshold_interval=0.1")
-    assert len(instantiate(config.localization.boxes).cam_thresholds) == 10
-    assert len(instantiate(config.localization.masks).cam_thresholds) == 10
-    with pytest.raises(TypeError, match="name one such as val_threshold or paper"):
-        build_classifier(config, num_classes=3)
+def test_several_protocols_are_composed_into_one() -> None:
+    config = composed("localization=[paper,maxboxacc,maxboxacc_v2,pxap]", "localization.threshold_interval=0.1")
+    built = build_localization(config)
+    assert built["localization"].cam_threshold == 0.2
+    assert built["also"].keys() == {"max_box_acc", "pxap"}
+    assert built["also"]["max_box_acc"].reported == ["max_box_acc", "max_box_acc_v2"]
+    assert len(built["also"]["pxap"].cam_thresholds) == 10
+    only = build_localization(composed("localization=maxboxacc_v2"))["also"]["max_box_acc"]
+    assert only.reported == ["max_box_acc_v2"]
 
 
 def test_the_trainer_is_built(tmp_path: Path) -> None:
@@ -73,8 +79,14 @@ def test_every_backbone_builds_into_a_classifier(name: str) -> None:
 
 def test_callbacks_are_built_and_null_leaves_one_out() -> None:
     everything = instantiate_all(composed().callbacks)
-    assert [type(callback).__name__ for callback in everything] == ["Progress", "EpochCsv", "Predictions", "Gallery"]
-    assert len(instantiate_all(composed("callbacks.gallery=null").callbacks)) == 3
+    assert [type(callback).__name__ for callback in everything] == [
+        "Progress",
+        "EpochCsv",
+        "Predictions",
+        "Gallery",
+        "ImageCounts",
+    ]
+    assert len(instantiate_all(composed("callbacks.gallery=null").callbacks)) == 4
 
 
 def test_the_commands_of_the_readme_compose() -> None:

@@ -21,13 +21,14 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "data": ("boxes",),
     "report": ("boxes", "metrics.functional"),
     "classifier.py": (
-        "backbones", "boxes", "cam", "data.sample", "localization", "metrics", "optimization",
+        "backbones", "cam", "data.sample", "evaluation", "metrics", "optimization",
     ),
-    "callbacks": ("boxes", "data.sample", "metrics.functional", "report"),
+    "evaluation.py": ("boxes", "data.sample", "localization", "metrics"),
+    "callbacks": ("boxes", "data.sample", "data.saved_maps", "data.score_map_files", "metrics.functional", "report"),
     "experiment": ("",),
 }  # fmt: skip
 ONLY_IN = {
-    "pytorch_lightning": ("classifier.py", "callbacks/", "data/datamodule.py", "experiment/"),
+    "pytorch_lightning": ("classifier.py", "evaluation.py", "callbacks/", "data/datamodule.py", "experiment/"),
     "lightning": (),
     "hydra": ("experiment/",),
     "omegaconf": ("experiment/",),

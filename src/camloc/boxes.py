@@ -24,6 +24,22 @@ def inclusive_to_half_open(boxes: Tensor) -> Tensor:
     return boxes + torch.tensor([0, 0, 1, 1], dtype=boxes.dtype, device=boxes.device)
 
 
+def half_open_to_inclusive(boxes: Tensor) -> Tensor:
+    """Convert boxes to such whose last row and column still belong to the object.
+
+    Args:
+        boxes: (..., 4) half-open xyxy pixels.
+
+    Returns:
+        (..., 4) inclusive xyxy pixels, same dtype.
+
+    Example:
+        >>> half_open_to_inclusive(torch.tensor([0, 31, 61, 61]))
+        tensor([ 0, 31, 60, 60])
+    """
+    return boxes - torch.tensor([0, 0, 1, 1], dtype=boxes.dtype, device=boxes.device)
+
+
 def rescale(boxes: Tensor, from_size: tuple[int, int], to_size: tuple[int, int]) -> Tensor:
     """Carry boxes from a picture of one size to the same picture at another size.
 
@@ -105,3 +121,46 @@ def centred(scales: Tensor, size: tuple[int, int]) -> Tensor:
     height, width = size
     x, y = scales * width / 2, scales * height / 2
     return torch.stack([width / 2 - x, height / 2 - y, width / 2 + x, height / 2 + y], dim=-1)
+
+
+def to_window(boxes: Tensor, window: tuple[int, int, int, int], size: tuple[int, int]) -> Tensor:
+    """Carry boxes of a picture into a map that covers a window of it.
+
+    Args:
+        boxes: (..., 4) float half-open xyxy pixels of the picture.
+        window: Half-open xyxy pixels of the picture.
+        size: ``(height, width)`` of the map.
+
+    Returns:
+        (..., 4) pixels of the map, unrounded, and beyond its edges where the window cuts a box: IoU does not change.
+
+    Example:
+        >>> to_window(torch.tensor([10.0, 0.0, 30.0, 20.0]), window=(20, 0, 40, 20), size=(10, 10))
+        tensor([-5.,  0.,  5., 10.])
+    """
+    x0, y0, x1, y1 = window
+    offset = torch.tensor([x0, y0, x0, y0], dtype=boxes.dtype, device=boxes.device)
+    return rescale(boxes - offset, (y1 - y0, x1 - x0), size)
+
+
+def from_window(boxes: Tensor, window: tuple[int, int, int, int], size: tuple[int, int]) -> Tensor:
+    """Carry boxes of a map back to the picture, the reverse of :func:`to_window`.
+
+    A box without area stays ``(0, 0, 0, 0)``, which means that there is none.
+
+    Args:
+        boxes: (..., 4) float half-open xyxy pixels of the map.
+        window: What the map covers, half-open xyxy pixels of the picture.
+        size: ``(height, width)`` of the map.
+
+    Returns:
+        (..., 4) pixels of the picture, unrounded.
+
+    Example:
+        >>> from_window(torch.tensor([0.0, 0.0, 5.0, 10.0]), window=(20, 0, 40, 20), size=(10, 10))
+        tensor([20.,  0., 30., 20.])
+    """
+    x0, y0, x1, y1 = window
+    offset = torch.tensor([x0, y0, x0, y0], dtype=boxes.dtype, device=boxes.device)
+    placed = rescale(boxes, size, (y1 - y0, x1 - x0)) + offset
+    return torch.where(area(boxes)[..., None] > 0, placed, torch.zeros_like(placed))

@@ -15,7 +15,10 @@ def sample(num_boxes: int, *, is_padding: bool = False) -> EvalSample:
         image=torch.zeros(3, 4, 5, dtype=torch.uint8),
         target=num_boxes,
         gt_boxes=torch.ones(num_boxes, 4),
+        picture_boxes=torch.ones(num_boxes, 4) * 10,
+        masks=None,
         image_size=(40, 50),
+        window=(0, 0, 50, 40),
         image_id=f"picture{num_boxes}",
         position=num_boxes,
         is_padding=is_padding,
@@ -25,11 +28,11 @@ def sample(num_boxes: int, *, is_padding: bool = False) -> EvalSample:
 def test_pictures_keep_their_own_number_of_boxes() -> None:
     batch = collate_eval([sample(1), sample(3, is_padding=True)])
     assert batch.images.shape == (2, 3, 4, 5)
-    assert [len(boxes) for boxes in batch.gt_boxes] == [1, 3]
-    assert batch.target.dtype == torch.int64
-    assert batch.is_padding.tolist() == [False, True]
-    assert batch.image_sizes == [(40, 50), (40, 50)]
-    assert batch.image_ids == ["picture1", "picture3"]
+    assert [len(boxes) for boxes in batch.truth.gt_boxes] == [1, 3]
+    assert batch.truth.target.dtype == torch.int64
+    assert batch.truth.is_padding.tolist() == [False, True]
+    assert batch.truth.image_sizes == [(40, 50), (40, 50)]
+    assert batch.truth.image_ids == ["picture1", "picture3"]
 
 
 def test_training_batches_stay_uint8() -> None:

@@ -48,7 +48,7 @@ def test_pictures_are_rgb_of_varied_and_mostly_unequal_sides(split: TextureSplit
 
 def test_boxes_are_the_bounding_boxes_of_the_masks_connected_components(split: TextureSplit) -> None:
     for index in range(COUNT):
-        mask = split.mask(index)
+        mask = split.masks(index)[0]
         assert mask.dtype == torch.bool
         assert mask.shape == split.picture(index).shape[1:]
         _, _, components, _ = cv2.connectedComponentsWithStats(mask.numpy().astype(np.uint8), connectivity=8)
@@ -79,7 +79,7 @@ def test_the_object_alone_carries_strong_edges_all_over() -> None:
     for index in range(len(split)):
         grey = split.picture(index).float().mean(dim=0).numpy()
         contrast = cv2.dilate(grey, np.ones((17, 17))) - cv2.erode(grey, np.ones((17, 17)))
-        inside = cv2.erode(split.mask(index).numpy().astype(np.uint8), np.ones((5, 5))) > 0
+        inside = cv2.erode(split.masks(index)[0].numpy().astype(np.uint8), np.ones((5, 5))) > 0
         assert contrast[inside].min() > 30
 
 
@@ -95,7 +95,7 @@ def test_the_same_seed_draws_the_same_bytes_and_a_longer_split_only_adds_to_them
     shorter = TextureSplit(15, SIZE, seed=0, split="test")
     for index in range(15):
         assert torch.equal(shorter.picture(index), split.picture(index))
-        assert torch.equal(shorter.mask(index), split.mask(index))
+        assert torch.equal(shorter.masks(index)[0], split.masks(index)[0])
         assert torch.equal(shorter.gt_boxes(index), split.gt_boxes(index))
         assert shorter.image_id(index) == split.image_id(index)
         assert shorter.target(index) == split.target(index)
@@ -116,14 +116,14 @@ def test_global_random_state_is_neither_read_nor_moved() -> None:
 def test_writing_on_a_picture_leaves_the_split_alone(split: TextureSplit) -> None:
     before = split.picture(0).clone()
     split.picture(0).zero_()
-    split.mask(0).zero_()
+    split.masks(0)[0].zero_()
     assert torch.equal(split.picture(0), before)
-    assert split.mask(0).any()
+    assert split.masks(0)[0].any()
 
 
 def test_the_objects_colour_does_not_tell_the_class(split: TextureSplit) -> None:
     def colours(pictures: TextureSplit) -> torch.Tensor:
-        return torch.stack([pictures.picture(i)[:, pictures.mask(i)].float().mean(dim=1) for i in range(COUNT)])
+        return torch.stack([pictures.picture(i)[:, pictures.masks(i)[0]].float().mean(dim=1) for i in range(COUNT)])
 
     target = torch.arange(COUNT) % len(TEXTURE_NAMES)
     train = colours(TextureSplit(COUNT, SIZE, seed=0, split="train"))
@@ -151,7 +151,7 @@ def test_no_centred_box_fits_most_objects(split: TextureSplit) -> None:
 @pytest.mark.parametrize("name", get_args(SplitName))
 def test_the_smallest_size_still_holds_every_class(name: SplitName) -> None:
     split = TextureSplit(20, MIN_SIZE, seed=9, split=name)
-    assert all(split.mask(index).sum() > 0.02 * split.mask(index).numel() for index in range(20))
+    assert all(split.masks(index)[0].sum() > 0.02 * split.masks(index)[0].numel() for index in range(20))
 
 
 @pytest.mark.parametrize(

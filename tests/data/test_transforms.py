@@ -1,6 +1,10 @@
+from typing import Any
+
+import pytest
 import torch
 
-from camloc.data.transforms import TrainTransform, WarpTransform
+from camloc.boxes import from_window, to_window
+from camloc.data.transforms import EvalTransform, TrainTransform
 
 
 def gradient(height: int, width: int) -> torch.Tensor:
@@ -31,18 +35,60 @@ def test_both_mirrorings_happen() -> None:
     assert rising == {True, False}
 
 
-def test_a_warp_takes_boxes_along() -> None:
+def test_a_warp_shows_the_whole_picture() -> None:
     picture = torch.zeros(3, 30, 90, dtype=torch.uint8)
     picture[:, 10:20, 30:60] = 255
-    image, boxes = WarpTransform(60)(picture, torch.tensor([[30.0, 10.0, 60.0, 20.0], [0.0, 0.0, 90.0, 30.0]]))
+    transform = EvalTransform(60)
+    window = transform.window((30, 90))
+    assert window == (0, 0, 90, 30)
+    image = transform(picture, window)
     assert image.shape == (3, 60, 60)
     assert image.dtype == torch.uint8
-    assert boxes.tolist() == [[20, 20, 40, 40], [0, 0, 60, 60]]
     assert image[:, 22:38, 22:38].min() == 255
     assert image[:, :, :18].max() == 0
 
 
 def test_one_pixel_becomes_a_flat_square() -> None:
-    image, boxes = WarpTransform(8)(torch.full((3, 1, 1), 7, dtype=torch.uint8), torch.tensor([[0.0, 0.0, 1.0, 1.0]]))
+    image = EvalTransform(8)(torch.full((3, 1, 1), 7, dtype=torch.uint8), (0, 0, 1, 1))
     assert {*image.flatten().tolist()} == {7}
-    assert boxes.tolist() == [[0, 0, 8, 8]]
+
+
+@pytest.mark.parametrize("size", [(256, 512), (512, 256), (1, 1), (20, 5000), (37, 41)])
+def test_a_centre_crop_is_a_square_in_the_middle(size: tuple[int, int]) -> None:
+    height, width = size
+    x0, y0, x1, y1 = EvalTransform(32, "centre_crop").window(size)
+    assert x1 - x0 == y1 - y0 == max(1, round(min(size) * 224 / 256))
+    assert abs((x0 + x1) - width) <= 1
+    assert abs((y0 + y1) - height) <= 1
+    assert 0 <= x0 < x1 <= width
+    assert 0 <= y0 < y1 <= height
+
+
+def test_a_centre_crop_takes_boxes_and_masks_along_unclipped() -> None:
+    transform = EvalTransform(112, "centre_crop")
+    window = transform.window((256, 512))
+    assert window == (144, 16, 368, 240)
+    boxes = to_window(torch.tensor([[144.0, 16.0, 256.0, 128.0], [0.0, 0.0, 144.0, 256.0]]), window, transform.size)
+    assert boxes.tolist() == [[0, 0, 56, 56], [-72, -8, 0, 120]]
+    assert from_window(boxes, window, transform.size)[0].tolist() == [144, 16, 256, 128]
+    mask = torch.zeros(2, 256, 512, dtype=torch.bool)
+    mask[0, 16:128, 144:256] = True
+    resized = transform.masks(mask, window)
+    assert resized[0, :56, :56].all()
+    assert resized.sum() == 56 * 56
+
+
+@pytest.mark.parametrize(("kind", "make"), [("squeeze", EvalTransform), ("squeeze", TrainTransform)])
+def test_an_unknown_kind_is_named(kind: str, make: Any) -> None:  # noqa: ANN401 - either class
+    arguments = (8, kind) if make is EvalTransform else (8, (0.5, 1.0), kind)
+    with pytest.raises(ValueError, match=r"datamodule\.(eval|train)_transform must be one of .* found 'squeeze'"):
+        make(*arguments)
+
+
+def test_resize_crop_keeps_seven_eighths_of_each_side() -> None:
+    transform = TrainTransform(image_size=56, crop_area=(1.0, 1.0), kind="resize_crop")
+    images = [transform(gradient(64, 64), seed) for seed in range(12)]
+    assert {tuple(image.shape) for image in images} == {(3, 56, 56)}
+    spans = [int(image[0, 0].max()) - int(image[0, 0].min()) for image in images]
+    assert all(abs(span - 255 * 55 / 63) <= 2 for span in spans)
+    assert len({int(image[0, 0].min()) for image in images}) > 3

@@ -11,10 +11,12 @@ from torch.utils.data import DataLoader, Dataset
 from camloc.data.dataset import EvalDataset
 from camloc.data.sample import EvalSample, collate_eval
 from camloc.data.samplers import EvalSampler
-from camloc.data.transforms import WarpTransform
+from camloc.data.transforms import EvalTransform
 from camloc.metrics.centred_box import CentredBoxError
 from camloc.metrics.classification_error import ClassificationError
 from camloc.metrics.localization_error import LocalizationError
+from camloc.metrics.max_box_acc import MaxBoxAcc
+from camloc.metrics.pxap import PxAP
 
 NUM_CLASSES = 7
 
@@ -46,24 +48,41 @@ class NoisySplit:
         corners = self.corners[index].float()
         return torch.cat([corners, corners + 12], dim=1)[: 1 + index % 2]
 
+    def masks(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        mask = self.pictures[index, 0] > 100
+        return mask, torch.zeros_like(mask)
+
 
 def counts(num_samples: int, world_size: int, rank: int) -> dict[str, list[Any]]:
-    dataset: Dataset[EvalSample] = EvalDataset(NoisySplit(num_samples), WarpTransform(24))
+    dataset: Dataset[EvalSample] = EvalDataset(NoisySplit(num_samples), EvalTransform(24))
     loader = DataLoader(
         dataset, batch_size=3, sampler=EvalSampler(num_samples, world_size, rank), collate_fn=collate_eval
     )
     localization, classification, centred = LocalizationError(), ClassificationError(), CentredBoxError()
-    for batch in loader:
-        score_maps = batch.images[:, 0].float() / 255
-        logits = batch.images[:, 0, 0, :NUM_CLASSES].float()
+    max_box_acc, pxap = MaxBoxAcc(0.1), PxAP(0.1)
+    for images, batch in loader:
+        score_maps = images[:, 0].float() / 255
+        logits = images[:, 0, 0, :NUM_CLASSES].float()
         localization.update(logits, batch.target, score_maps, batch.gt_boxes, batch.is_padding)
         classification.update(logits, batch.target, batch.is_padding)
         centred.update(batch.gt_boxes, (24, 24), batch.is_padding)
+        resized = [boxes.long() for boxes in batch.gt_boxes]
+        max_box_acc.update(score_maps, resized, batch.is_padding)
+        assert batch.masks is not None
+        pxap.update(score_maps, batch.masks[:, 0], batch.masks[:, 1], batch.is_padding)
     result = {}
-    for name, metric in (("localization", localization), ("classification", classification), ("centred", centred)):
+    metrics: dict[str, Any] = {
+        "localization": localization,
+        "classification": classification,
+        "centred": centred,
+        "max_box_acc": max_box_acc,
+        "pxap": pxap,
+    }
+    for name, metric in metrics.items():
         errors = {key: value.tolist() for key, value in metric.compute().items()}
         with metric.sync_context(should_sync=world_size > 1):
-            result[name] = [metric.num_images.item(), metric.hits.flatten().tolist(), errors]
+            counts = metric.histograms if name == "pxap" else metric.hits
+            result[name] = [metric.num_images.item(), counts.flatten().tolist(), errors]
     return result
 
 

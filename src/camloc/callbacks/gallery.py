@@ -52,7 +52,7 @@ class Gallery(Callback):
     ) -> None:
         """Draw the chosen pictures of a batch."""
         folder = Path(trainer.default_root_dir) / "report" / "gallery"
-        for index, position in enumerate(batch.positions):
+        for index, position in enumerate(batch.truth.positions):
             if position in self._wanted:
                 self._draw(folder / f"{position:08d}", trainer, pl_module, outputs, batch, index)
 
@@ -68,15 +68,17 @@ class Gallery(Callback):
         names = trainer.datamodule.class_names  # type: ignore[attr-defined] # set while testing
         score_map = outputs.score_maps[index].float().cpu()
         at = module.cam_thresholds.index(module.test_threshold())
-        box = module.sweep(score_map[None])[0, at].float()
-        gt_boxes = batch.gt_boxes[index].cpu()
+        box = outputs.boxes[index, at].float()
+        truth = batch.truth
+        gt_boxes = truth.gt_boxes[index].cpu()
         shown: dict[str, Any] = {
-            "true_class": names[int(batch.target[index])],
+            "true_class": names[int(truth.target[index])],
             "predicted_class": names[int(outputs.logits[index].argmax())],
-            "iou": float(iou(box[None], gt_boxes).max()),
+            "iou": float(iou(box[None], gt_boxes).max()) if len(gt_boxes) else None,
         }
         # Pictures are shown in their own aspect, not in the square that the network sees.
-        seen, (height, width) = batch.images.shape[-2:], batch.image_sizes[index]
+        seen, (x0, y0, x1, y1) = batch.images.shape[-2:], truth.windows[index]
+        height, width = y1 - y0, x1 - x0
         zoom = max(seen) / max(height, width)
         size = (max(1, round(height * zoom)), max(1, round(width * zoom)))
         image = interpolate(batch.images[index : index + 1].cpu().float(), size, mode="bilinear", antialias=True)
@@ -90,5 +92,5 @@ class Gallery(Callback):
         )
         save_png(stem.with_suffix(".png"), tile)
         caption = gallery_caption(**shown, predicted_box=box, iou_threshold=self.iou_threshold)
-        record = {"image_id": batch.image_ids[index], **shown, "caption": caption}
+        record = {"image_id": truth.image_ids[index], **shown, "caption": caption}
         stem.with_suffix(".json").write_text(json.dumps(record), encoding="utf-8")

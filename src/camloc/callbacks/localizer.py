@@ -1,8 +1,10 @@
 """What callbacks need of the module that is evaluated."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
+
+from camloc.data.sample import Guesses, Prediction
 
 
 class Localizer(Protocol):
@@ -17,3 +19,9 @@ class Localizer(Protocol):
 
     def test_threshold(self) -> float:
         """Return the threshold that test errors are reported at."""
+
+    def guess(self, batch: Any, prediction: Prediction) -> Guesses:  # noqa: ANN401 - each module has its own batch
+        """Return the classes with the largest logits, five at most, with the map of each."""
+
+    def image_counts(self) -> dict[str, Tensor]:
+        """Return what each picture of the last test batch added to the protocols beside."""

@@ -10,9 +10,9 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.trainer.states import TrainerFn
 from torch.nn.utils.rnn import pad_sequence
 
-from camloc.boxes import iou, rescale
+from camloc.boxes import from_window, iou
 from camloc.callbacks.localizer import Localizer
-from camloc.data.sample import EvalBatch, Prediction
+from camloc.data.sample import EvalBatch, Prediction, SavedBatch, Truth
 from camloc.metrics.functional.breakdown import CAUSES, miss_causes, object_share
 from camloc.metrics.functional.classification import class_rank
 from camloc.metrics.functional.per_image import PerImage
@@ -26,6 +26,7 @@ COLUMNS = (
     "y0",
     "x1",
     "y1",  # half-open pixels of the original picture; all 0 when the map gave no box
+    # What follows is empty for a split without true boxes.
     "iou",  # at the reported CAM threshold, with the best true box
     "best_iou",  # over all CAM thresholds: a diagnostic, not a result
     "best_cam_threshold",
@@ -54,17 +55,17 @@ class Predictions(Callback):
         self._rows = []
 
     def on_validation_batch_end(  # type: ignore[override] # our steps return predictions
-        self, trainer: Trainer, pl_module: Localizer, outputs: Prediction, batch: EvalBatch, batch_idx: int
+        self, trainer: Trainer, pl_module: Localizer, outputs: Prediction, batch: EvalBatch | SavedBatch, batch_idx: int
     ) -> None:
         """Keep a batch of ``val``, unless it only watches a training."""
         if trainer.state.fn == TrainerFn.VALIDATING:
-            self._keep(pl_module, outputs, batch)
+            self._keep(outputs, batch.truth)
 
     def on_test_batch_end(  # type: ignore[override] # our steps return predictions
-        self, trainer: Trainer, pl_module: Localizer, outputs: Prediction, batch: EvalBatch, batch_idx: int
+        self, trainer: Trainer, pl_module: Localizer, outputs: Prediction, batch: EvalBatch | SavedBatch, batch_idx: int
     ) -> None:
         """Keep a batch of ``test``, with the causes of misses at the reported threshold."""
-        self._keep(pl_module, outputs, batch, pl_module.cam_thresholds.index(pl_module.test_threshold()))
+        self._keep(outputs, batch.truth, pl_module.cam_thresholds.index(pl_module.test_threshold()))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Localizer) -> None:  # type: ignore[override]
         """Write ``per_image/val.npz``."""
@@ -83,46 +84,50 @@ class Predictions(Callback):
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
             for row in rows:
-                best = int(row["iou"].argmax())
-                writer.writerow(
-                    [
-                        row["image_id"],
-                        names[row["target"]],
-                        "|".join(names[guess] for guess in row["guesses"]),
-                        row["rank"],
-                        *(f"{value:g}" for value in row["boxes"][at]),
+                fields = [
+                    row["image_id"],
+                    names[row["target"]],
+                    "|".join(names[guess] for guess in row["guesses"]),
+                    row["rank"],
+                    *(f"{value:g}" for value in row["box"]),
+                ]
+                if "iou" in row:
+                    best = int(row["iou"].argmax())
+                    fields += [
                         f"{row['iou'][at]:.6f}",
                         f"{row['iou'][best]:.6f}",
                         pl_module.cam_thresholds[best],
                         row["cause"],
                         f"{row['object_share']:.6f}",
                     ]
-                )
+                writer.writerow(fields)
 
-    def _keep(self, module: Localizer, outputs: Prediction, batch: EvalBatch, reported: int = 0) -> None:
-        boxes = module.sweep(outputs.score_maps).cpu()
-        gt_boxes = [true_boxes.cpu() for true_boxes in batch.gt_boxes]
-        overlap = iou(boxes, pad_sequence(gt_boxes, batch_first=True)).amax(dim=-1).numpy()
-        rank = class_rank(outputs.logits, batch.target).tolist()
+    def _keep(self, outputs: Prediction, truth: Truth, reported: int = 0) -> None:
+        boxes, size = outputs.boxes, truth.map_size
+        gt_boxes = [true_boxes.cpu() for true_boxes in truth.gt_boxes]
+        overlap = iou(boxes, pad_sequence(gt_boxes, batch_first=True)).amax(dim=-1).numpy() if truth.has_boxes else None
+        rank = class_rank(outputs.logits, truth.target).tolist()
         guesses = outputs.logits.topk(min(5, outputs.logits.shape[1])).indices.tolist()
-        height, width = batch.images.shape[-2:]
-        causes = miss_causes(boxes[:, reported], gt_boxes, torch.tensor(rank) == 0, self.iou_threshold).tolist()
-        shares = object_share(gt_boxes, [(height, width)] * len(gt_boxes)).tolist()
-        for index, is_padding in enumerate(batch.is_padding.tolist()):
+        if truth.has_boxes:
+            causes = miss_causes(boxes[:, reported], gt_boxes, torch.tensor(rank) == 0, self.iou_threshold).tolist()
+            shares = object_share(truth.picture_boxes, truth.image_sizes).tolist()
+        for index, is_padding in enumerate(truth.is_padding.tolist()):
             if not is_padding:
-                self._rows.append(
-                    {
-                        "position": batch.positions[index],
-                        "image_id": batch.image_ids[index],
-                        "target": int(batch.target[index]),
-                        "rank": rank[index],
-                        "guesses": guesses[index],
+                row = {
+                    "position": truth.positions[index],
+                    "image_id": truth.image_ids[index],
+                    "target": int(truth.target[index]),
+                    "rank": rank[index],
+                    "guesses": guesses[index],
+                    "box": from_window(boxes[index, reported].float(), truth.windows[index], size).tolist(),
+                }
+                if overlap is not None:
+                    row |= {
                         "iou": overlap[index],
                         "cause": CAUSES[causes[index]],
                         "object_share": shares[index],
-                        "boxes": rescale(boxes[index].float(), (height, width), batch.image_sizes[index]).numpy(),
                     }
-                )
+                self._rows.append(row)
 
     def _write(self, trainer: Trainer, module: Localizer, split: str) -> list[dict[str, Any]]:
         """Bring the rows of all processes into the split's order; the first process writes the arrays."""
@@ -131,7 +136,7 @@ class Predictions(Callback):
             gathered = [[] for _ in range(trainer.world_size)]
             torch.distributed.all_gather_object(gathered, self._rows)
         rows = sorted((row for part in gathered for row in part), key=lambda row: row["position"])
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and all("iou" in row for row in rows):
             path = Path(trainer.default_root_dir) / "per_image" / f"{split}.npz"
             path.parent.mkdir(exist_ok=True)
             PerImage(

@@ -13,7 +13,7 @@ from camloc.data.dataset import EvalDataset, TrainDataset
 from camloc.data.sample import EvalSample, TrainSample, collate_eval, collate_train
 from camloc.data.samplers import EvalSampler, TrainSampler
 from camloc.data.split import Split, SplitName
-from camloc.data.transforms import TrainTransform, WarpTransform
+from camloc.data.transforms import EvalKind, EvalTransform, TrainKind, TrainTransform
 
 MAX_DEFAULT_WORKERS = 8
 
@@ -29,6 +29,10 @@ class LoaderOptions(TypedDict, total=False):
     """Pictures per process and step. Default 64."""
     crop_area: Sequence[float]
     """Smallest and largest share of a picture's area that a training crop covers. Default (0.3, 1)."""
+    train_transform: TrainKind
+    """``random_resized_crop``, the default, or ``resize_crop``."""
+    eval_transform: EvalKind
+    """``warp``, the default, or ``centre_crop``."""
     num_workers: int | None
     """Loader processes; null takes the cores this process may use, 8 at most."""
     seed: int
@@ -52,7 +56,6 @@ class LocalizationDataModule(LightningDataModule, ABC):
         self.image_size = options.get("image_size", 224)
         self.batch_size = options.get("batch_size", 64)
         smallest, largest = options.get("crop_area", (0.3, 1.0))
-        self.crop_area = (smallest, largest)
         self.num_workers = options.get("num_workers")
         self.seed = options.get("seed", 0)
         for name in ("image_size", "batch_size"):
@@ -60,6 +63,9 @@ class LocalizationDataModule(LightningDataModule, ABC):
                 raise ValueError(f"datamodule.{name} must be at least 1, got {getattr(self, name)}")
         if not 0 < smallest <= largest <= 1:
             raise ValueError(f"datamodule.crop_area must rise within (0, 1], got {[smallest, largest]}")
+        train_kind = options.get("train_transform", "random_resized_crop")
+        self.train_transform = TrainTransform(self.image_size, (smallest, largest), train_kind)
+        self.eval_transform = EvalTransform(self.image_size, options.get("eval_transform", "warp"))
         self._splits: dict[SplitName, Split] = {}
 
     @abstractmethod
@@ -87,7 +93,7 @@ class LocalizationDataModule(LightningDataModule, ABC):
     def train_dataloader(self) -> DataLoader[TrainSample]:
         """Return shuffled, augmented training batches without boxes."""
         split = self.split("train")
-        dataset = TrainDataset(split, TrainTransform(self.image_size, self.crop_area))
+        dataset = TrainDataset(split, self.train_transform)
         return self._loader(dataset, TrainSampler(len(split), self.seed, *self._processes()), collate_train)
 
     def val_dataloader(self) -> DataLoader[EvalSample]:
@@ -100,7 +106,7 @@ class LocalizationDataModule(LightningDataModule, ABC):
 
     def _eval_loader(self, name: SplitName) -> DataLoader[EvalSample]:
         split = self.split(name)
-        dataset = EvalDataset(split, WarpTransform(self.image_size))
+        dataset = EvalDataset(split, self.eval_transform)
         return self._loader(dataset, EvalSampler(len(split), *self._processes()), collate_eval)
 
     def _loader(

@@ -9,6 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+Window = tuple[int, int, int, int]
+"""The part of a picture that a score map covers, half-open xyxy pixels of the picture; all of it under a warp."""
+
 
 class TrainSample(NamedTuple):
     """A picture and its image label, all that training may see."""
@@ -27,9 +30,15 @@ class EvalSample(NamedTuple):
     target: int
     """True class, 0-based."""
     gt_boxes: Tensor
-    """(M,4) float half-open xyxy pixels of ``image``."""
+    """(M,4) float half-open xyxy pixels of ``image``, reaching beyond it where the window cuts one; (0,4): unknown."""
+    picture_boxes: Tensor
+    """The same (M,4) boxes in pixels of the picture."""
+    masks: Tensor | None
+    """(2,H,W) bool pixels of ``image``, foreground and what to ignore; null where the split has none."""
     image_size: tuple[int, int]
     """``(height, width)`` of the picture before any transform."""
+    window: Window
+    """What ``image`` shows of the picture."""
     image_id: str
     """Names the picture within its split."""
     position: int
@@ -47,21 +56,74 @@ class TrainBatch(NamedTuple):
     """(B,) int64."""
 
 
-class EvalBatch(NamedTuple):
-    """B evaluation samples."""
+class Truth(NamedTuple):
+    """What B predictions are measured against, wherever the predictions come from."""
 
-    images: Tensor
-    """(B,3,H,W) uint8."""
     target: Tensor
     """(B,) int64."""
     gt_boxes: list[Tensor]
-    """B tensors (M_i,4), float half-open xyxy pixels of ``images``."""
+    """B tensors (M_i,4), float half-open xyxy pixels of the score map; all with boxes or none."""
+    picture_boxes: list[Tensor]
+    """The same in pixels of the pictures."""
+    masks: Tensor | None
+    """(B,2,H,W) bool, foreground and what to ignore; null where the split has none."""
+    map_size: tuple[int, int]
+    """``(height, width)`` of the score maps."""
     image_sizes: list[tuple[int, int]]
     """B times ``(height, width)`` before any transform."""
+    windows: list[Window]
     image_ids: list[str]
     positions: list[int]
     is_padding: Tensor
     """(B,) bool."""
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether localization can be measured."""
+        padding = self.is_padding.tolist()
+        return all(len(boxes) > 0 for boxes, is_padding in zip(self.gt_boxes, padding, strict=True) if not is_padding)
+
+    @property
+    def counted_positions(self) -> list[int]:
+        """Places of the pictures that are no padding."""
+        return [p for p, is_padding in zip(self.positions, self.is_padding.tolist(), strict=True) if not is_padding]
+
+
+class EvalBatch(NamedTuple):
+    """B pictures to predict on."""
+
+    images: Tensor
+    """(B,3,H,W) uint8."""
+    truth: Truth
+
+
+class SavedSample(NamedTuple):
+    """One picture's prediction as it was saved."""
+
+    logits: Tensor
+    """(C,) float32."""
+    cam: Tensor
+    """(h,w) float32, raw, of the true class."""
+    guesses: Tensor
+    """(G,) int64, the classes with the largest logits, best first."""
+    guess_cams: Tensor
+    """(G,h,w) float32, raw."""
+    truth: EvalSample
+    """Its ``image`` is empty."""
+
+
+class SavedBatch(NamedTuple):
+    """B predictions as they were saved."""
+
+    logits: Tensor
+    """(B,C)."""
+    cam: Tensor
+    """(B,h,w)."""
+    guesses: Tensor
+    """(B,G)."""
+    guess_cams: Tensor
+    """(B,G,h,w)."""
+    truth: Truth
 
 
 class Prediction(NamedTuple):
@@ -69,8 +131,23 @@ class Prediction(NamedTuple):
 
     logits: Tensor
     """(B,C) float32."""
+    cam: Tensor
+    """(B,h,w) float32, raw, the true class's."""
     score_maps: Tensor
     """(B,H,W) in [0,1], the true class's."""
+    boxes: Tensor
+    """(B,T,4) int32 on the CPU, at every threshold that localization is measured at; half-open pixels of the map."""
+    feature_maps: Tensor | None = None
+    """(B,K,h,w), from which the maps of other classes follow; null where they were saved instead."""
+
+
+class Guesses(NamedTuple):
+    """The classes that a classifier would name, with a map for each."""
+
+    classes: Tensor
+    """(B,G) int64, best first; G is 5, or C where there are fewer classes."""
+    cams: Tensor
+    """(B,G,h,w) float32, raw."""
 
 
 def collate_train(samples: Sequence[TrainSample]) -> TrainBatch:
@@ -81,13 +158,35 @@ def collate_train(samples: Sequence[TrainSample]) -> TrainBatch:
 
 def collate_eval(samples: Sequence[EvalSample]) -> EvalBatch:
     """Stack evaluation samples of one size; each keeps its own number of true boxes."""
-    images, targets, gt_boxes, sizes, ids, positions, is_padding = zip(*samples, strict=True)
-    return EvalBatch(
-        torch.stack(images),
-        torch.tensor(targets),
-        list(gt_boxes),
-        list(sizes),
-        list(ids),
-        list(positions),
-        torch.tensor(is_padding),
+    images = torch.stack([sample.image for sample in samples])
+    height, width = images.shape[-2:]
+    return EvalBatch(images, collate_truth(samples, (height, width)))
+
+
+def collate_saved(samples: Sequence[SavedSample], map_size: tuple[int, int]) -> SavedBatch:
+    """Stack saved predictions."""
+    logits, cam, guesses, guess_cams, truth = zip(*samples, strict=True)
+    return SavedBatch(
+        torch.stack(logits),
+        torch.stack(cam),
+        torch.stack(guesses),
+        torch.stack(guess_cams),
+        collate_truth(truth, map_size),
+    )
+
+
+def collate_truth(samples: Sequence[EvalSample], map_size: tuple[int, int]) -> Truth:
+    """Gather what samples are measured against."""
+    masks = [sample.masks for sample in samples if sample.masks is not None]
+    return Truth(
+        target=torch.tensor([sample.target for sample in samples]),
+        gt_boxes=[sample.gt_boxes for sample in samples],
+        picture_boxes=[sample.picture_boxes for sample in samples],
+        masks=torch.stack(masks) if len(masks) == len(samples) else None,
+        map_size=map_size,
+        image_sizes=[sample.image_size for sample in samples],
+        windows=[sample.window for sample in samples],
+        image_ids=[sample.image_id for sample in samples],
+        positions=[sample.position for sample in samples],
+        is_padding=torch.tensor([sample.is_padding for sample in samples]),
     )

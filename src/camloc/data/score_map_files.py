@@ -111,6 +111,11 @@ class MapBatch(NamedTuple):
     is_padding: Tensor
     """(B,) bool."""
 
+    @property
+    def counted_positions(self) -> list[int]:
+        """Indices of the images that are no padding."""
+        return [i for i, is_padding in zip(self.image_indices, self.is_padding.tolist(), strict=True) if not is_padding]
+
 
 class ReadyMadeMaps(Dataset[MapSample]):
     """A split's ready-made maps, each read when asked for; positions beyond the end repeat from the start and say so.

@@ -12,9 +12,11 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from camloc.classifier import Classifier
 from camloc.data.datamodule import LocalizationDataModule
-from camloc.data.split import SplitName
+from camloc.data.split import Split, SplitName
 from camloc.experiment.run_directory import RunDirectory
-from camloc.metrics.localization_error import LocalizationError
+
+BESIDE = ("also", "threshold_interval")
+"""What a localization config holds beside the arguments of its own metric."""
 
 
 def build_datamodule(config: DictConfig, splits: tuple[SplitName, ...]) -> LocalizationDataModule:
@@ -25,21 +27,24 @@ def build_datamodule(config: DictConfig, splits: tuple[SplitName, ...]) -> Local
     return datamodule
 
 
-def build_classifier(config: DictConfig, num_classes: int) -> Classifier:
-    """Build the classifier with its backbone, attribution and metric.
+def build_localization(config: DictConfig) -> dict[str, Any]:
+    """Build the metrics of a localization config: ``localization``, and ``also`` by name."""
+    own = {key: value for key, value in config.localization.items() if key not in BESIDE}
+    also = config.localization.get("also") or {}
+    return {
+        "localization": instantiate(own),
+        "also": {name: instantiate(entry) for name, entry in also.items() if entry is not None},
+    }
 
-    Raises:
-        TypeError: If the localization config is one for ready-made maps.
-    """
-    localization = instantiate(config.localization)
-    if not isinstance(localization, LocalizationError):
-        raise TypeError("this localization is for evaluate.py score_maps=DIR; name one such as val_threshold or paper")
+
+def build_classifier(config: DictConfig, num_classes: int) -> Classifier:
+    """Build the classifier with its backbone, attribution and metrics."""
     classifier: Classifier = instantiate(
         config.classifier,
         backbone=instantiate(config.backbone)(num_classes=num_classes),
         cam=instantiate(config.cam),
         score_map=instantiate(config.score_map),
-        localization=localization,
+        **build_localization(config),
         optimizer=instantiate(config.get("optimizer")),
         scheduler=instantiate(config.get("scheduler")),
     )
@@ -87,16 +92,30 @@ def instantiate_all(group: DictConfig | None) -> list[Any]:
     return [instantiate(entry) for entry in (group or {}).values() if entry is not None]
 
 
-def best_checkpoint(monitor: str, classifier: Classifier, run: RunDirectory) -> ModelCheckpoint:
+def best_checkpoint(monitor: str | None, classifier: Classifier, val: Split, run: RunDirectory) -> ModelCheckpoint:
     """Keep ``best.ckpt``, the least value of ``monitor``, and ``last.ckpt``.
+
+    Args:
+        monitor: Null is the top-1 localization error, or the classification error where ``val`` has no boxes.
+        classifier: Measures it.
+        val: Where.
+        run: Holds the checkpoints.
 
     Raises:
         ValueError: If nothing of that name is measured.
     """
+    has_boxes = len(val.gt_boxes(0)) > 0
+    if monitor is None:
+        monitor = f"val/{'localization' if has_boxes else 'classification'}/top1_error"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torchmetrics: nothing was counted yet, only the names are wanted
-        measured = [f"val/{name}" for name, value in classifier.val_metrics.compute().items() if value.ndim == 0]
+        numbers = classifier.val_metrics.compute(counted_only=False)
     classifier.val_metrics.reset()
+    measured = [
+        f"val/{name}"
+        for name, value in numbers.items()
+        if value.ndim == 0 and (has_boxes or not name.startswith("localization/"))
+    ]
     if monitor not in measured:
         raise ValueError(f"monitor={monitor} is not measured; choose from {', '.join(measured)}")
     return ModelCheckpoint(

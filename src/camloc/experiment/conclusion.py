@@ -12,10 +12,10 @@ from pytorch_lightning import Trainer
 from rich.console import Console
 from torch import Tensor
 
-from camloc.classifier import Classifier
+from camloc.evaluation import EvaluationModule
 from camloc.experiment.misses import misses_by_class, misses_by_size
 from camloc.experiment.run_directory import RunDirectory
-from camloc.experiment.uncertainty import error_intervals
+from camloc.experiment.uncertainty import error_intervals, protocol_intervals
 from camloc.report.drawing import contact_sheet, misses_chart, save_png, threshold_curve, training_curve
 from camloc.report.misses import MissRow, misses_table, worst_first
 from camloc.report.page import Figure, GalleryItem, write_page
@@ -35,7 +35,7 @@ def conclude(
     config: DictConfig,
     run: RunDirectory,
     trainer: Trainer,
-    classifier: Classifier,
+    module: EvaluationModule,
     metrics: Mapping[str, float | int | str],
     note: str,
 ) -> None:
@@ -45,7 +45,7 @@ def conclude(
         config: Of the run.
         run: Where the files go.
         trainer: Has just tested.
-        classifier: Holds the curves.
+        module: Holds the curves.
         metrics: What goes into ``metrics.json``.
         note: A sentence on which weights were measured.
     """
@@ -53,14 +53,14 @@ def conclude(
     if not trainer.is_global_zero:
         return
     run.write_metrics(metrics)  # first of all: nothing that follows can cost the numbers
-    metrics = {**metrics, **_intervals(run, classifier, metrics)}
+    metrics = {**metrics, **_intervals(run, module, metrics)}
     run.write_metrics(metrics)
-    notes = [note, _threshold_note(metrics), _counts_note(metrics)]
-    curves = _named_curves(classifier)
-    thresholds = classifier.test_metrics.localization.cam_thresholds
-    _write_curves(run.path / "threshold_curve.csv", thresholds, curves)
+    notes = [note, _threshold_note(metrics), *_counts_notes(metrics), *_unmeasured_notes(module)]
+    curves = _named_curves(module)
+    if curves:
+        _write_curves(run.path / "threshold_curve.csv", module.cam_thresholds, curves)
     run.report.mkdir(exist_ok=True)
-    misses, gallery = _misses(run, trainer), _gallery(run.report)
+    misses, gallery = _misses(run, trainer, module.results["test"]), _gallery(run.report)
     if gallery:
         tiles = [np.asarray(Image.open(item.path).convert("RGB")) for item in gallery]
         save_png(run.report / "gallery.png", contact_sheet(tiles, GALLERY_COLUMNS))
@@ -68,7 +68,7 @@ def conclude(
         run.report,
         title=f"{run.path.name}: localization from image labels",
         rows=result_rows(metrics, SPLITS),
-        figures=_figures(run, thresholds, curves, metrics, misses.get("object size", [])),
+        figures=_figures(run, module.cam_thresholds, curves, metrics, misses.get("object size", [])),
         gallery=gallery,
         misses=misses,
         config_yaml=OmegaConf.to_yaml(config, resolve=True),
@@ -82,33 +82,48 @@ def conclude(
         console.print(line, highlight=False, soft_wrap=True)
 
 
-def _intervals(run: RunDirectory, classifier: Classifier, metrics: Mapping[str, float | int | str]) -> dict[str, float]:
+def _intervals(
+    run: RunDirectory, module: EvaluationModule, metrics: Mapping[str, float | int | str]
+) -> dict[str, float]:
     per_image = run.path / "per_image"
-    if not per_image.is_dir():  # callbacks.predictions=null
-        return {}
-    source = str(metrics["test/localization/threshold_source"])
-    iou_threshold = classifier.test_metrics.localization.iou_threshold
-    return error_intervals(per_image, classifier.test_threshold(), iou_threshold, source)
+    found = protocol_intervals(per_image, metrics)
+    if (per_image / "test.npz").is_file():  # not with callbacks.predictions=null, nor without true boxes
+        source = str(metrics["test/localization/threshold_source"])
+        iou_threshold = module.test_metrics.localization.iou_threshold
+        found |= error_intervals(per_image, module.test_threshold(), iou_threshold, source)
+    return found
 
 
 def _threshold_note(metrics: Mapping[str, float | int | str]) -> str:
-    threshold = metrics["test/localization/cam_threshold"]
+    threshold = metrics.get("test/localization/cam_threshold")
+    if threshold is None:
+        return "The test pictures have no true boxes: localization was not measured."
     if metrics["test/localization/threshold_source"] == "fixed":
         return f"The CAM threshold {threshold} was fixed beforehand."
     return f"The CAM threshold {threshold} has the least GT-known error on val; test did not take part in the choice."
 
 
-def _counts_note(metrics: Mapping[str, float | int | str]) -> str:
+def _counts_notes(metrics: Mapping[str, float | int | str]) -> list[str]:
+    if "test/localization/gt_known_hits" not in metrics:
+        return []
     hits = {name: metrics[f"test/localization/{name}_hits"] for name in ("gt_known", "top1", "top5")}
-    return (
-        f"Localized on test: {hits['gt_known']} GT-known, {hits['top1']} top-1, {hits['top5']} top-5 "
-        f"of {metrics['test/localization/num_images']} pictures."
-    )
+    localized = f"{hits['gt_known']} GT-known, {hits['top1']} top-1, {hits['top5']} top-5"
+    notes = [f"Localized on test: {localized} of {metrics['test/localization/num_images']} pictures."]
+    if degenerate := metrics["test/localization/num_degenerate"]:
+        notes.append(f"{degenerate} score maps are flat or not finite; a flat map of zeros gives no box.")
+    return notes
 
 
-def _named_curves(classifier: Classifier) -> dict[str, list[float]]:
-    results, metric = classifier.results["test"], classifier.test_metrics.localization
+def _unmeasured_notes(module: EvaluationModule) -> list[str]:
+    idle = [name for name, metric in module.test_metrics.also.items() if name not in module.measured_beside]
+    return [f"{name} was not measured: the test split lacks what it is measured against." for name in idle]
+
+
+def _named_curves(module: EvaluationModule) -> dict[str, list[float]]:
+    results, metric = module.results["test"], module.test_metrics.localization
     curves: dict[str, list[float]] = {}
+    if "localization/gt_known_curve" not in results:
+        return curves
     for condition, name in (("gt_known", "GT-known"), ("top1", "top-1 localization")):
         by_iou: Tensor = results[f"localization/{condition}_curve"]
         for iou_threshold, curve in zip(metric.iou_thresholds, by_iou, strict=True):
@@ -131,10 +146,12 @@ def _figures(
     metrics: Mapping[str, float | int | str],
     by_size: Sequence[MissRow],
 ) -> list[Figure]:
-    by_threshold = run.report / "threshold_curve.png"
-    reported = float(metrics["test/localization/cam_threshold"])
-    threshold_curve(thresholds, curves, reported, str(metrics["test/localization/threshold_source"]), by_threshold)
-    figures = [Figure(by_threshold, "Error on test against the CAM threshold.")]
+    figures = []
+    if curves:
+        by_threshold = run.report / "threshold_curve.png"
+        reported = float(metrics["test/localization/cam_threshold"])
+        threshold_curve(thresholds, curves, reported, str(metrics["test/localization/threshold_source"]), by_threshold)
+        figures.append(Figure(by_threshold, "Error on test against the CAM threshold."))
     if by_size:
         chart = run.report / "misses.png"
         groups, counts = [row.group for row in by_size], [row.counts for row in by_size]
@@ -150,9 +167,10 @@ def _figures(
     return figures
 
 
-def _misses(run: RunDirectory, trainer: Trainer) -> dict[str, list[MissRow]]:
+def _misses(run: RunDirectory, trainer: Trainer, results: Mapping[str, Tensor]) -> dict[str, list[MissRow]]:
     predictions = run.path / "predictions.csv"
-    if not predictions.is_file():  # callbacks.predictions=null
+    # Not with callbacks.predictions=null; without true boxes there is nothing to miss.
+    if not predictions.is_file() or "localization/gt_known_error" not in results:
         return {}
     class_names = trainer.datamodule.class_names  # type: ignore[attr-defined] # of the data just tested on
     return {

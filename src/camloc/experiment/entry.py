@@ -27,7 +27,7 @@ def prepare() -> None:
 
 
 def offer_run(arguments: Sequence[str]) -> None:
-    """Offer the parts of the run that ``checkpoint=`` names as the option ``of_run`` of their config groups.
+    """Offer the parts of the run that ``checkpoint=`` or ``score_maps=FILE.npz`` names as ``of_run`` in their groups.
 
     So an evaluation composes like a training: parts come from the run unless another option is named, and single
     values are overridden on top of them.
@@ -35,11 +35,14 @@ def offer_run(arguments: Sequence[str]) -> None:
     Args:
         arguments: The command line without the program's name.
     """
-    checkpoint = next((a.partition("=")[2] for a in reversed(arguments) if a.startswith("checkpoint=")), None)
+    named = [argument.partition("=")[::2] for argument in arguments]
+    checkpoint = next((value for name, value in reversed(named) if name == "checkpoint"), None)
+    score_maps = next((value for name, value in reversed(named) if name == "score_maps"), "")
+    source = score_maps if score_maps.endswith(".npz") else checkpoint
     parts: DictConfig = OmegaConf.create()
-    if checkpoint is not None:
+    if source is not None:
         try:
-            parts = saved_config(Path(checkpoint.strip("'\"")))
+            parts = saved_config(Path(source.strip("'\"")))
         except (OSError, ValueError) as error:
             _fail(error)
     for part in RUN_PARTS:

@@ -1,25 +1,38 @@
-"""Measure a checkpoint, write the run directory."""
+"""Measure a checkpoint or saved score maps, write the run directory."""
 
 from pathlib import Path
 
-from omegaconf import DictConfig
-from pytorch_lightning import seed_everything
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import Callback, seed_everything
 
-from camloc.experiment.build import build_classifier, build_datamodule, build_trainer
+from camloc.callbacks.export_score_maps import ExportScoreMaps
+from camloc.callbacks.save_score_maps import SaveScoreMaps
+from camloc.data.saved_maps import SavedMaps
+from camloc.experiment.build import build_classifier, build_datamodule, build_localization, build_trainer
 from camloc.experiment.checkpoint import load_weights
 from camloc.experiment.conclusion import conclude
 from camloc.experiment.evaluate_maps import evaluate_maps
 from camloc.experiment.measure import measure
 from camloc.experiment.run_directory import RunDirectory, checkpoint_file
+from camloc.experiment.saved_maps import SavedMapsData, SavedMapsModule
 
 
 def evaluate(config: DictConfig, run: RunDirectory) -> None:
-    """Evaluate a checkpoint with the parts of its run, unless the configuration replaces them."""
-    if config.score_maps is not None:
+    """Evaluate what the configuration names, with the parts of its run unless it replaces them."""
+    if config.score_maps is None:
+        _evaluate_checkpoint(config, run)
+    elif Path(config.score_maps).is_file():
+        _evaluate_saved_maps(config, run)
+    else:
         evaluate_maps(config, run)
-        return
+
+
+def _evaluate_checkpoint(config: DictConfig, run: RunDirectory) -> None:
     if config.checkpoint is None:
-        raise ValueError("say what to evaluate: checkpoint=RUN_DIRECTORY, checkpoint=FILE.ckpt or score_maps=DIRECTORY")
+        raise ValueError(
+            "say what to evaluate: checkpoint=RUN_OR_FILE.ckpt, score_maps=FILE_OR_FOLDER or submission=FILE"
+        )
     run.write_config(config)
     seed_everything(config.seed, workers=True, verbose=False)
     datamodule = build_datamodule(config, ("val", "test"))
@@ -28,6 +41,24 @@ def evaluate(config: DictConfig, run: RunDirectory) -> None:
     classifier = build_classifier(config, datamodule.num_classes)
     file = checkpoint_file(Path(config.checkpoint))
     load_weights(classifier, file)
-    trainer = build_trainer(config, run, [])
+    callbacks: list[Callback] = _export(config)
+    if config.save_score_maps:
+        callbacks.append(SaveScoreMaps(OmegaConf.to_yaml(config, resolve=True)))
+    trainer = build_trainer(config, run, callbacks)
     metrics = measure(trainer, classifier, datamodule)
     conclude(config, run, trainer, classifier, metrics, f"Weights: {file}.")
+
+
+def _evaluate_saved_maps(config: DictConfig, run: RunDirectory) -> None:
+    config.callbacks.gallery = None  # there are no pictures to draw on
+    run.write_config(config)
+    saved = SavedMaps(Path(config.score_maps))
+    module = SavedMapsModule(instantiate(config.score_map), **build_localization(config))
+    data = SavedMapsData(saved, config.map_loader.batch_size)
+    trainer = build_trainer(config, run, _export(config))
+    metrics = measure(trainer, module, data)
+    conclude(config, run, trainer, module, metrics, f"Saved score maps: {saved.path}.")
+
+
+def _export(config: DictConfig) -> list[Callback]:
+    return [] if config.export_score_maps is None else [ExportScoreMaps(config.export_score_maps)]

@@ -15,6 +15,7 @@ from camloc.data.score_map_files import MapBatch, MapSample, ReadyMadeMaps, Scor
 from camloc.data.wsol_metadata import WsolMetadata
 from camloc.experiment.build import build_trainer
 from camloc.experiment.run_directory import RunDirectory
+from camloc.experiment.uncertainty import protocol_intervals
 from camloc.metrics.functional.max_box_acc import wsolevaluation_boxes
 from camloc.metrics.max_box_acc import MaxBoxAcc
 from camloc.metrics.pxap import PxAP
@@ -67,6 +68,10 @@ class MapEvaluator(LightningModule):
             ]
             self.metric.update(score_maps, boxes, batch.is_padding)
 
+    def image_counts(self) -> dict[str, Tensor]:
+        """Return what each picture of the last batch added."""
+        return {"pxap" if isinstance(self.metric, PxAP) else "max_box_acc": self.metric.image_counts}
+
     def on_test_epoch_end(self) -> None:
         """Keep the numbers; the counts of all processes are in them."""
         self.results = self.metric.compute()
@@ -82,11 +87,11 @@ def evaluate_maps(config: DictConfig, run: RunDirectory) -> None:
     metadata: Any = instantiate(config.datamodule)
     if not isinstance(metadata, WsolMetadata):
         raise TypeError("score_maps= is measured against datamodule=wsol_metadata datamodule.metadata=DIR")
-    protocol = config.localization.get("masks" if metadata.has_masks else "boxes")
+    protocol = config.localization.also.get("pxap" if metadata.has_masks else "max_box_acc")
     if protocol is None:
-        raise ValueError("score_maps= is measured by localization=wsolevaluation")
+        raise ValueError("ready-made maps are measured by localization=wsolevaluation")
     # The other callbacks look at pictures and at a network's guesses, and here are none.
-    config.callbacks = {"progress": config.callbacks.get("progress")}
+    config.callbacks = {name: config.callbacks.get(name) for name in ("progress", "image_counts")}
     run.write_config(config)
     maps = ReadyMadeMaps(ScoreMapFiles(config.score_maps), metadata)
     evaluator = MapEvaluator(maps, instantiate(protocol), config.map_loader.batch_size, config.map_loader.num_workers)
@@ -96,8 +101,13 @@ def evaluate_maps(config: DictConfig, run: RunDirectory) -> None:
         f"test/localization/{name}": value.item() for name, value in evaluator.results.items()
     }
     metrics["test/localization/threshold_source"] = "oracle"
+    for name in ("max_box_acc", "max_box_acc_v2"):
+        if f"test/localization/{name}" in metrics:
+            metrics[f"test/localization/{name}_threshold_source"] = "oracle"
     run.write_metrics(metrics)
     if trainer.is_global_zero:
+        metrics |= protocol_intervals(run.path / "per_image", metrics)
+        run.write_metrics(metrics)
         console = Console()
         console.print(results_table(metrics, ["test"]))
         flat = metrics["test/localization/num_degenerate"]

@@ -68,10 +68,10 @@ def checkpoint_file(checkpoint: Path) -> Path:
 
 
 def saved_config(checkpoint: Path) -> DictConfig:
-    """Return the configuration of the run that a checkpoint comes from.
+    """Return the configuration of the run that a checkpoint, or a file of saved score maps, comes from.
 
     Args:
-        checkpoint: A run directory or a checkpoint file.
+        checkpoint: A run directory, a checkpoint file or a ``.npz`` of saved score maps.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -79,7 +79,11 @@ def saved_config(checkpoint: Path) -> DictConfig:
     """
     file = checkpoint_file(checkpoint)
     beside = file.parent.parent / "config.yaml"
-    if file.parent.name == "checkpoints" and beside.is_file():
+    if file.suffix == ".npz":
+        from camloc.data.saved_maps import SavedMaps  # noqa: PLC0415 - imports torch
+
+        config = OmegaConf.create(SavedMaps(file).config_yaml)
+    elif file.parent.name == "checkpoints" and beside.is_file():
         config = OmegaConf.load(beside)
     else:
         from camloc.experiment.checkpoint import load_checkpoint  # noqa: PLC0415 - imports torch

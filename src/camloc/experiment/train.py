@@ -18,7 +18,7 @@ def train(config: DictConfig, run: RunDirectory) -> None:
     seed_everything(config.seed, workers=True, verbose=False)
     datamodule = build_datamodule(config, ("train", "val", "test"))
     classifier = build_classifier(config, datamodule.num_classes)
-    checkpoint = best_checkpoint(config.monitor, classifier, run)
+    checkpoint = best_checkpoint(config.monitor, classifier, datamodule.split("val"), run)
     plain_config = OmegaConf.to_container(config, resolve=True)
     trainer = build_trainer(config, run, [checkpoint, ConfigInCheckpoint(plain_config)])  # type: ignore[arg-type] # a dict
     trainer.fit(classifier, datamodule)
@@ -26,6 +26,6 @@ def train(config: DictConfig, run: RunDirectory) -> None:
     if checkpoint.best_model_path:
         load_weights(classifier, Path(checkpoint.best_model_path))
         value = float(checkpoint.best_model_score) if checkpoint.best_model_score is not None else float("nan")
-        note = f"Best checkpoint: least {config.monitor} = {value:.4f}."
+        note = f"Best checkpoint: least {checkpoint.monitor} = {value:.4f}."
     metrics = measure(trainer, classifier, datamodule)
     conclude(config, run, trainer, classifier, metrics, note)

@@ -1,9 +1,25 @@
 """A 95% interval beside every error of a finished run."""
 
+from collections.abc import Container
 from pathlib import Path
 
-from camloc.metrics.functional.bootstrap import Outcome, Select, interval, localization_outcome
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from camloc.callbacks.image_counts import read_image_counts
+from camloc.metrics.functional.bootstrap import (
+    Outcome,
+    Select,
+    interval,
+    localization_outcome,
+    percentiles,
+    resampled_sums,
+)
+from camloc.metrics.functional.max_box_acc import IOU_THRESHOLDS
 from camloc.metrics.functional.per_image import Condition, PerImage
+from camloc.metrics.functional.pxap import pixel_average_precision
+from camloc.metrics.max_box_acc import VERSIONS
 
 ERRORS: tuple[Condition, ...] = ("gt_known", "top1", "top5")
 
@@ -38,4 +54,45 @@ def error_intervals(
         for name, outcome in outcomes.items():
             error = interval(outcome)
             found |= {f"{split}/{name}_low": error.low, f"{split}/{name}_high": error.high}
+    return found
+
+
+def protocol_intervals(per_image: Path, measured: Container[str]) -> dict[str, float]:
+    """Bootstrap MaxBoxAcc, MaxBoxAccV2 and PxAP on test over its pictures; each resample has its own best thresholds.
+
+    Args:
+        per_image: Folder with ``test_max_box_acc.npz`` and ``test_pxap.npz``, or without where they were not measured.
+        measured: Keys of ``metrics.json``; no other number gets an interval.
+
+    Returns:
+        ``test/localization/<name>_low`` and ``..._high``, fractions.
+    """
+    resampled: dict[str, NDArray[np.float64]] = {}
+    if (hits := per_image / "test_max_box_acc.npz").is_file():
+        resampled |= _max_box_acc(read_image_counts(hits))
+    if (pixels := per_image / "test_pxap.npz").is_file():
+        counts = read_image_counts(pixels)
+        sums = resampled_sums(counts.reshape(len(counts), -1)).reshape(-1, *counts.shape[1:])
+        resampled["pxap"] = np.array([pixel_average_precision(torch.from_numpy(one)).item() for one in sums])
+    found: dict[str, float] = {}
+    for name, values in resampled.items():
+        if (key := f"test/localization/{name}") in measured:
+            low, high = percentiles(values)
+            found |= {f"{key}_low": low, f"{key}_high": high}
+    return found
+
+
+def _max_box_acc(hits: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
+    """Resample (N,2,3,T) hits into accuracies (R,) by name."""
+    curves = hits.reshape(len(hits), -1, hits.shape[-1])
+    # Most of a thousand thresholds cut a map at the grey level of their neighbour.
+    differ = [np.append(True, (curves[:, i, 1:] != curves[:, i, :-1]).any(axis=0)) for i in range(curves.shape[1])]
+    columns = [curves[:, i, kept] for i, kept in enumerate(differ)]
+    ends = np.cumsum([column.shape[1] for column in columns])[:-1]
+    sums = np.split(resampled_sums(np.concatenate(columns, axis=1)), ends, axis=1)
+    best = np.stack([part.max(axis=1) for part in sums], axis=1).reshape(-1, *hits.shape[1:3]) / len(hits)
+    found: dict[str, NDArray[np.float64]] = {}
+    for i, name in enumerate(VERSIONS):
+        found |= {f"{name}_{round(100 * iou)}": best[:, i, j] for j, iou in enumerate(IOU_THRESHOLDS)}
+        found[name] = best[:, i].mean(axis=1) if name.endswith("v2") else best[:, i, IOU_THRESHOLDS.index(0.5)]
     return found

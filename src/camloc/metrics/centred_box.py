@@ -54,9 +54,10 @@ class CentredBoxError(Metric):
         self.num_images += len(kept)
 
     def compute(self) -> dict[str, Tensor]:
-        """Return ``gt_known_error`` (float64 fraction) of the best scale, and that ``scale``."""
+        """Return ``gt_known_error`` (float64 fraction) of the best scale, that ``scale``, and ``num_images``."""
         best = int(self.hits.argmax())
         return {
             "gt_known_error": 1 - self.hits[best].to(torch.float64) / self.num_images,
             "scale": self.scales[best].to(self.hits.device),
+            "num_images": self.num_images.clone(),
         }

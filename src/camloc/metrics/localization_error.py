@@ -50,6 +50,7 @@ class LocalizationError(Metric):
     higher_is_better = False
     hits: Tensor
     num_images: Tensor
+    num_degenerate: Tensor
 
     def __init__(
         self,
@@ -79,6 +80,7 @@ class LocalizationError(Metric):
         shape = (len(CONDITIONS), len(self.iou_thresholds), len(self.cam_thresholds))
         self.add_state("hits", torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("num_images", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("num_degenerate", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(
         self,
@@ -87,15 +89,18 @@ class LocalizationError(Metric):
         score_maps: Tensor,
         gt_boxes: Sequence[Tensor],
         is_padding: Tensor | None = None,
+        boxes: Tensor | None = None,
     ) -> None:
         """Count a batch.
 
         Args:
             logits: (B,C).
             target: (B,) true classes, 0-based.
-            score_maps: (B,H,W) in [0,1], the true class's; a map without foreground gives no box, which is a miss.
+            score_maps: (B,H,W) in [0,1], the true class's. A map without foreground or with a pixel that is not finite
+                gives no box, which is a miss; those maps and flat ones are counted as degenerate.
             gt_boxes: B tensors (M_i,4), half-open xyxy pixels of the score maps.
             is_padding: (B,) bool, pictures that must not count; null when all count.
+            boxes: (B,T,4) of the score maps at ``cam_thresholds``, where they were made already.
 
         Raises:
             ValueError: If shapes do not fit or a picture that counts has no true box.
@@ -104,7 +109,9 @@ class LocalizationError(Metric):
             keep = ~is_padding
             gt_boxes = [boxes for boxes, kept in zip(gt_boxes, keep.tolist(), strict=True) if kept]
             logits, target, score_maps = logits[keep], target[keep], score_maps[keep]
-        boxes = largest_component_boxes(score_maps.cpu(), self.cam_thresholds)
+            boxes = None if boxes is None else boxes[keep.to(boxes.device)]
+        if boxes is None:
+            boxes = largest_component_boxes(score_maps.cpu(), self.cam_thresholds)
         hits = localization_hits(
             boxes, [b.cpu() for b in gt_boxes], torch.tensor(self.iou_thresholds, dtype=torch.float64)
         )
@@ -112,6 +119,8 @@ class LocalizationError(Metric):
         counts = torch.stack([hits.sum(dim=0), hits[rank < 1].sum(dim=0), hits[rank < 5].sum(dim=0)])  # noqa: PLR2004 - top-5
         self.hits += counts.to(self.hits.device)
         self.num_images += len(boxes)
+        spread = score_maps.amax((1, 2)) - score_maps.amin((1, 2))
+        self.num_degenerate += int((~spread.isfinite() | (spread == 0)).sum())
 
     def compute(self) -> dict[str, Tensor]:
         """Return errors as float64 fractions; NaN when nothing was counted.
@@ -122,6 +131,7 @@ class LocalizationError(Metric):
             ``best_cam_threshold``, ``gt_known_error_at_best``: the lowest of the thresholds with the least GT-known
             error, and that error.
             ``top1_hits``, ``top5_hits``, ``gt_known_hits``, ``num_images``: the int64 counts behind the scalar errors.
+            ``num_degenerate``: int64, pictures whose map is flat or not finite.
             ``gt_known_curve``, ``top1_curve``, ``top5_curve``: (I,T) errors at every IoU and CAM threshold.
         """
         curves = 1 - self.hits.to(torch.float64) / self.num_images
@@ -139,8 +149,18 @@ class LocalizationError(Metric):
             "gt_known_error_at_best": gt_known[best],
             **{f"{name}_hits": hits[iou_index, at] for name, hits in zip(CONDITIONS, self.hits, strict=True)},
             "num_images": self.num_images.clone(),
+            "num_degenerate": self.num_degenerate.clone(),
             **{f"{name}_curve": curve for name, curve in zip(CONDITIONS, curves, strict=True)},
         }
+
+    def set_threshold(self, cam_threshold: float) -> None:
+        """Report errors at a threshold that was chosen elsewhere.
+
+        Raises:
+            ValueError: If it is not one of ``cam_thresholds``.
+        """
+        self._index(cam_threshold)
+        self.cam_threshold = cam_threshold
 
     def _index(self, cam_threshold: float) -> int:
         try:

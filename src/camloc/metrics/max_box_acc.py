@@ -9,7 +9,7 @@ from torchmetrics import Metric
 from camloc.localization.contour_boxes import checked_score_maps
 from camloc.metrics.functional.max_box_acc import IOU_THRESHOLDS, max_box_hits, wsolevaluation_thresholds
 
-CONTOURS = ("max_box_acc", "max_box_acc_v2")
+VERSIONS = ("max_box_acc", "max_box_acc_v2")
 """One contour per map, all of its contours."""
 
 
@@ -25,6 +25,8 @@ class MaxBoxAcc(Metric):
 
     Args:
         cam_curve_interval: Step between thresholds, in (0, 1].
+        v1: Whether MaxBoxAcc is reported.
+        v2: Whether MaxBoxAccV2 is reported. Both are where neither is named.
 
     Raises:
         ValueError: If ``cam_curve_interval`` lies outside its range.
@@ -44,22 +46,25 @@ class MaxBoxAcc(Metric):
     hits: Tensor
     num_images: Tensor
     num_degenerate: Tensor
+    image_counts: Tensor
+    """(B,2,3,T) bool, the hits of each picture last counted, by version and IoU threshold."""
 
-    def __init__(self, cam_curve_interval: float = 0.001) -> None:
+    def __init__(self, cam_curve_interval: float = 0.001, *, v1: bool = False, v2: bool = False) -> None:
         super().__init__()
+        self.reported = [name for name, wanted in zip(VERSIONS, (v1, v2), strict=True) if wanted] or list(VERSIONS)
         self.cam_thresholds = wsolevaluation_thresholds(cam_curve_interval)
-        shape = (len(CONTOURS), len(IOU_THRESHOLDS), len(self.cam_thresholds))
+        shape = (len(VERSIONS), len(IOU_THRESHOLDS), len(self.cam_thresholds))
         self.add_state("hits", torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("num_images", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("num_degenerate", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, score_maps: Tensor, gt_boxes: Sequence[Tensor], is_padding: Tensor | None = None) -> None:
+    def update(self, score_maps: Tensor, resized_boxes: Sequence[Tensor], is_padding: Tensor | None = None) -> None:
         """Count a batch.
 
         Args:
             score_maps: (B,H,W) in [0,1]. A map that is not finite counts as zeros, a flat one as it is; both are
                 counted as degenerate.
-            gt_boxes: B integer tensors (M_i,4), inclusive xyxy pixels of the map, as
+            resized_boxes: B integer tensors (M_i,4), inclusive xyxy pixels of the map, as
                 :func:`~camloc.metrics.functional.max_box_acc.wsolevaluation_boxes` gives them.
             is_padding: (B,) bool, pictures that must not count; null when all count.
 
@@ -69,10 +74,11 @@ class MaxBoxAcc(Metric):
         """
         if is_padding is not None:
             keep = ~is_padding
-            gt_boxes = [boxes for boxes, kept in zip(gt_boxes, keep.tolist(), strict=True) if kept]
+            resized_boxes = [boxes for boxes, kept in zip(resized_boxes, keep.tolist(), strict=True) if kept]
             score_maps = score_maps[keep]
         maps, is_degenerate = checked_score_maps(score_maps)
-        hits = max_box_hits(maps, gt_boxes, self.cam_thresholds)
+        hits = max_box_hits(maps, resized_boxes, self.cam_thresholds)
+        self.image_counts = hits.transpose(0, 1)
         self.hits += hits.sum(dim=1).to(self.hits.device)
         self.num_images += len(maps)
         self.num_degenerate += int(is_degenerate.sum())
@@ -93,11 +99,11 @@ class MaxBoxAcc(Metric):
         accuracies = best.to(torch.float64) / self.num_images
         thresholds = self.cam_thresholds.to(index.device)[index]
         found = {}
-        for i, name in enumerate(CONTOURS):
-            for j, iou_threshold in enumerate(IOU_THRESHOLDS):
-                percent = round(100 * iou_threshold)
-                found[f"{name}_{percent}"] = accuracies[i, j]
-                found[f"{name}_{percent}_cam_threshold"] = thresholds[i, j]
-        found["max_box_acc"] = found["max_box_acc_50"]
-        found["max_box_acc_v2"] = accuracies[1].mean()
+        for i, name in enumerate(VERSIONS):
+            if name in self.reported:
+                for j, iou_threshold in enumerate(IOU_THRESHOLDS):
+                    percent = round(100 * iou_threshold)
+                    found[f"{name}_{percent}"] = accuracies[i, j]
+                    found[f"{name}_{percent}_cam_threshold"] = thresholds[i, j]
+                found[name] = accuracies[i].mean() if name.endswith("v2") else accuracies[i, IOU_THRESHOLDS.index(0.5)]
         return {**found, "num_images": self.num_images.clone(), "num_degenerate": self.num_degenerate.clone()}

@@ -36,6 +36,8 @@ class PxAP(Metric):
     histograms: Tensor
     num_images: Tensor
     num_degenerate: Tensor
+    image_counts: Tensor
+    """(B,2,T+2) int64, the pixels of each picture last counted, as ``score_histograms`` gives them."""
 
     def __init__(self, cam_curve_interval: float = 0.001) -> None:
         super().__init__()
@@ -62,8 +64,8 @@ class PxAP(Metric):
             keep = ~is_padding
             score_maps, masks, ignore = score_maps[keep], masks[keep], ignore[keep]
         maps, is_degenerate = checked_score_maps(score_maps)
-        counts = score_histograms(maps, masks, ignore, self.cam_thresholds)
-        self.histograms += counts.to(self.histograms.device)
+        self.image_counts = score_histograms(maps, masks, ignore, self.cam_thresholds)
+        self.histograms += self.image_counts.sum(dim=0).to(self.histograms.device)
         self.num_images += len(maps)
         self.num_degenerate += int(is_degenerate.sum())
 

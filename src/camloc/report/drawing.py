@@ -69,7 +69,7 @@ def overlay_heatmap(image: Tensor, score_map: Tensor) -> RGB:
 
 
 def gallery_caption(
-    true_class: str, predicted_class: str, predicted_box: Tensor, iou: float, iou_threshold: float = 0.5
+    true_class: str, predicted_class: str, predicted_box: Tensor, iou: float | None, iou_threshold: float = 0.5
 ) -> str:
     """Say in one line what a gallery tile shows, for captions beside it.
 
@@ -78,7 +78,7 @@ def gallery_caption(
         predicted_class: Name of the predicted class, right when it equals ``true_class``; where two classes
             share a name, give their ids with it.
         predicted_box: (4,) half-open xyxy pixels, (0,0,0,0) when the score map gave none.
-        iou: Of the predicted box with the best true box, in [0,1].
+        iou: Of the predicted box with the best true box, in [0,1]; null where no true box is known.
         iou_threshold: From which IoU on the box is a GT-known hit, a fraction.
 
     Returns:
@@ -100,7 +100,7 @@ def gallery_tile(
     *,
     true_class: str,
     predicted_class: str,
-    iou: float,
+    iou: float | None,
     iou_threshold: float = 0.5,
 ) -> RGB:
     """Draw a picture and its heatmap with their boxes over a caption strip.
@@ -311,22 +311,24 @@ def _is_empty(box: Tensor) -> bool:
 
 
 def _caption_lines(
-    true_class: str, predicted_class: str, predicted_box: Tensor, iou: float, iou_threshold: float
+    true_class: str, predicted_class: str, predicted_box: Tensor, iou: float | None, iou_threshold: float
 ) -> list[tuple[str, str]]:
     """Return (statement, verdict) per line of the caption."""
-    # The small number keeps an IoU such as 0.29, which is 28.999... hundredths in floating point.
-    shown_iou = math.floor(100 * iou + 1e-9) / 100
-    return [
+    classes = [
         (f"true: {true_class}", ""),
         (
             f"predicted: {predicted_class}",
             "✓ right class" if predicted_class == true_class else "✗ wrong class",
         ),
-        (
-            "no box" if _is_empty(predicted_box) else f"IoU {shown_iou:.2f}",
-            f"✓ GT-known hit at {iou_threshold:g}" if iou >= iou_threshold else f"✗ GT-known miss at {iou_threshold:g}",
-        ),
     ]
+    if iou is None:
+        return [*classes, ("no box" if _is_empty(predicted_box) else "predicted box", "no true box is known")]
+    # The small number keeps an IoU such as 0.29, which is 28.999... hundredths in floating point.
+    shown_iou = math.floor(100 * iou + 1e-9) / 100
+    verdict = (
+        f"✓ GT-known hit at {iou_threshold:g}" if iou >= iou_threshold else f"✗ GT-known miss at {iou_threshold:g}"
+    )
+    return [*classes, ("no box" if _is_empty(predicted_box) else f"IoU {shown_iou:.2f}", verdict)]
 
 
 def _caption_strip(lines: Sequence[tuple[str, str]]) -> RGB:

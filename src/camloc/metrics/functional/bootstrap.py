@@ -154,7 +154,7 @@ def interval(outcome: Outcome, *, num_resamples: int = NUM_RESAMPLES, seed: int 
         (0.4, 0.31, 0.5)
     """
     (resampled,) = _resampled_hits([outcome], num_resamples, seed)
-    return Interval(outcome.error, *_percentiles(1 - resampled / len(outcome.image_ids)))
+    return Interval(outcome.error, *percentiles(1 - resampled / len(outcome.image_ids)))
 
 
 def paired_difference(a: Outcome, b: Outcome, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Interval:
@@ -183,10 +183,42 @@ def paired_difference(a: Outcome, b: Outcome, *, num_resamples: int = NUM_RESAMP
     hits_a, hits_b = _resampled_hits([_sorted_by_id(a), _sorted_by_id(b)], num_resamples, seed)
     # Counts are subtracted before they are divided: equal runs differ by exactly 0.
     num_images = len(a.image_ids)
-    return Interval((b.num_hits - a.num_hits) / num_images, *_percentiles((hits_b - hits_a) / num_images))
+    return Interval((b.num_hits - a.num_hits) / num_images, *percentiles((hits_b - hits_a) / num_images))
 
 
-def _percentiles(resampled: NDArray[np.float64]) -> tuple[float, float]:
+def resampled_sums(
+    counts: NDArray[np.generic], *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+) -> NDArray[np.float64]:
+    """Sum what each picture counts over resamples of the pictures.
+
+    Args:
+        counts: (N,K) numbers or bools, at least one picture.
+        num_resamples: R.
+        seed: Of the draw, the one that :func:`interval` makes from it.
+
+    Returns:
+        (R,K) float64, which holds such sums exactly.
+
+    Example:
+        >>> sums = resampled_sums(np.array([[1, 10], [1, 20]]), num_resamples=100)
+        >>> set(sums[:, 0].tolist()), sorted(set(sums[:, 1].tolist()))
+        ({2.0}, [20.0, 30.0, 40.0])
+    """
+    num_images = len(counts)
+    test_draw, _ = np.random.default_rng(seed).spawn(2)
+    numbers = counts.astype(np.float64)
+    chunk = max(1, _CHUNK // num_images)
+    sizes = [min(chunk, num_resamples - start) for start in range(0, num_resamples, chunk)]
+    return np.concatenate([_times_drawn(num_images, size, test_draw) @ numbers for size in sizes])
+
+
+def percentiles(resampled: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the ends of the 95% interval of (R,) resampled numbers.
+
+    Example:
+        >>> [round(end, 6) for end in percentiles(np.arange(101.0))]
+        [2.5, 97.5]
+    """
     low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 

@@ -18,8 +18,8 @@ def score_histograms(score_maps: Tensor, masks: Tensor, ignore: Tensor, threshol
         thresholds: (T,) float64, from 0 to below 1, ascending.
 
     Returns:
-        (2,T+2) int64: of foreground and of background, the pixels of each picture together that lie between
-        neighbours of ``[*thresholds, 1, 2, 3]``, the lower one included.
+        (B,2,T+2) int64: of each picture's foreground and of its background, the pixels that lie between neighbours
+        of ``[*thresholds, 1, 2, 3]``, the lower one included.
 
     Raises:
         ValueError: If shapes or types do not fit, or a score lies outside [0,1].
@@ -27,8 +27,8 @@ def score_histograms(score_maps: Tensor, masks: Tensor, ignore: Tensor, threshol
     Example:
         >>> score_maps, masks = torch.tensor([[[0.1, 0.5, 0.6, 1.0]]]), torch.tensor([[[0, 0, 1, 1]]]).bool()
         >>> score_histograms(score_maps, masks, torch.zeros(1, 1, 4).bool(), torch.tensor([0.0, 0.5]))
-        tensor([[0, 1, 1, 0],
-                [1, 1, 0, 0]])
+        tensor([[[0, 1, 1, 0],
+                 [1, 1, 0, 0]]])
     """
     for name, given in (("masks", masks), ("ignore", ignore)):
         if given.shape != score_maps.shape or given.dtype != torch.bool:
@@ -39,8 +39,12 @@ def score_histograms(score_maps: Tensor, masks: Tensor, ignore: Tensor, threshol
     maps, _ = checked_score_maps(score_maps)
     edges = torch.cat([thresholds.to(torch.float64), torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)])
     bins = torch.bucketize(maps.to(torch.float64), edges, right=True) - 1
+    # One histogram over (picture, bin) pairs instead of one per picture.
+    size = len(edges) - 1
+    bins += size * torch.arange(len(maps))[:, None, None]
     chosen = (masks, ~masks & ~ignore)
-    return torch.stack([torch.bincount(bins[pixels], minlength=len(edges) - 1) for pixels in chosen])
+    counted = [torch.bincount(bins[pixels], minlength=size * len(maps)) for pixels in chosen]
+    return torch.stack([count.view(len(maps), size) for count in counted], dim=1)
 
 
 def pixel_average_precision(histograms: Tensor) -> Tensor:

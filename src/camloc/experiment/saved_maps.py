@@ -1,0 +1,62 @@
+"""Evaluate the predictions that an earlier evaluation saved: no network, no pictures."""
+
+from functools import partial
+from typing import Any
+
+from pytorch_lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from camloc.data.sample import Guesses, Prediction, SavedBatch, SavedSample, collate_saved
+from camloc.data.samplers import EvalSampler
+from camloc.data.saved_maps import SavedMaps, SavedSplit
+from camloc.data.split import SplitName
+from camloc.evaluation import EvaluationModule
+
+
+class SavedMapsModule(EvaluationModule):
+    """Counts saved predictions as the classifier that made them would."""
+
+    def validation_step(self, batch: SavedBatch) -> Prediction:  # type: ignore[override] # what callbacks are handed
+        """Count a batch of the split that thresholds are chosen on."""
+        return self.count(batch.logits, batch.cam, batch.truth, self.val_metrics)
+
+    def test_step(self, batch: SavedBatch) -> Prediction:  # type: ignore[override] # what callbacks are handed
+        """Count a batch of the split that results are reported on."""
+        return self.count(batch.logits, batch.cam, batch.truth, self.test_metrics)
+
+    def guess(self, batch: SavedBatch, prediction: Prediction) -> Guesses:  # noqa: ARG002 - other modules need it
+        """Return the guesses that were saved."""
+        return Guesses(batch.guesses, batch.guess_cams)
+
+
+class SavedMapsData(LightningDataModule):
+    """Loads the splits of a file of saved predictions.
+
+    Args:
+        saved: The file.
+        batch_size: Pictures per process and step.
+    """
+
+    def __init__(self, saved: SavedMaps, batch_size: int) -> None:
+        super().__init__()
+        self.class_names, self.batch_size = saved.class_names, batch_size
+        self._splits: dict[str, SavedSplit] = {name: saved.split(name) for name in ("val", "test")}
+
+    def split(self, name: SplitName) -> SavedSplit:
+        """Return a split."""
+        return self._splits[name]
+
+    def val_dataloader(self) -> DataLoader[SavedSample]:
+        """Return this process's share of ``val``."""
+        return self._loader("val")
+
+    def test_dataloader(self) -> DataLoader[SavedSample]:
+        """Return this process's share of ``test``."""
+        return self._loader("test")
+
+    def _loader(self, name: SplitName) -> DataLoader[SavedSample]:
+        split = self.split(name)
+        trainer: Any = self.trainer
+        sampler = EvalSampler(len(split), trainer.world_size, trainer.global_rank)
+        collate = partial(collate_saved, map_size=split.map_size)
+        return DataLoader(split, self.batch_size, sampler=sampler, collate_fn=collate)

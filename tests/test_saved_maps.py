@@ -1,0 +1,133 @@
+"""Predictions saved once and measured again: the same numbers, under any protocol, on any number of processes."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from camloc.data.saved_maps import SavedMaps, write_saved_maps
+
+Entry = Callable[..., subprocess.CompletedProcess[str]]
+
+PROTOCOLS = "localization=[val_threshold,wsolevaluation,ilsvrc]"
+
+
+def metrics(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run / "metrics.json").read_text())
+    return found
+
+
+def assert_equal_but_for_the_loss(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        # The loss is a mean of float32 numbers, here in batches of another size.
+        assert found[name] == (pytest.approx(value, rel=1e-5) if name.endswith("/loss") else value), name
+
+
+@pytest.fixture(scope="module")
+def saved(entry: Entry, trained: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An evaluation of the network on two processes that saved its maps, measured by every protocol."""
+    run = tmp_path_factory.mktemp("saved") / "run"
+    finished = entry(
+        "evaluate.py",
+        f"checkpoint={trained[0]}",
+        "save_score_maps=true",
+        PROTOCOLS,
+        "trainer.accelerator=cpu",
+        "trainer.devices=2",
+        f"hydra.run.dir={run}",
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert not (run / ".score_maps").exists()
+    return run
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_saved_maps_give_the_numbers_of_the_network(processes: int, entry: Entry, saved: Path, tmp_path: Path) -> None:
+    finished = entry(
+        "evaluate.py",
+        f"score_maps={saved / 'score_maps.npz'}",
+        PROTOCOLS,
+        "trainer.accelerator=cpu",
+        f"trainer.devices={processes}",
+        f"hydra.run.dir={tmp_path / 'again'}",
+    )
+    assert finished.returncode == 0, finished.stderr
+    expected, found = metrics(saved), metrics(tmp_path / "again")
+    assert_equal_but_for_the_loss(found, expected)
+    for name in ("max_box_acc", "max_box_acc_v2", "pxap", "ilsvrc_top5_error", "gt_known_error"):
+        assert 0 <= found[f"test/localization/{name}"] <= 1
+    assert found["test/localization/max_box_acc_threshold_source"] == "oracle"
+    for name in ("max_box_acc_50", "max_box_acc_v2", "pxap"):
+        value = found[f"test/localization/{name}"]
+        assert found[f"test/localization/{name}_low"] <= value <= found[f"test/localization/{name}_high"]
+    again = (tmp_path / "again" / "predictions.csv").read_text()
+    assert again == (saved / "predictions.csv").read_text()
+
+
+def test_another_threshold_and_another_normalization_need_no_network(
+    entry: Entry, trained: tuple[Path, str], saved: Path, tmp_path: Path
+) -> None:
+    changed = ("localization.cam_threshold=0.3", "score_map=max", "localization=paper")
+    for name, source in (("network", f"checkpoint={trained[0]}"), ("maps", f"score_maps={saved / 'score_maps.npz'}")):
+        finished = entry("evaluate.py", source, *changed, "trainer.accelerator=cpu", f"hydra.run.dir={tmp_path / name}")
+        assert finished.returncode == 0, finished.stderr
+    expected, found = metrics(tmp_path / "network"), metrics(tmp_path / "maps")
+    assert_equal_but_for_the_loss(found, expected)
+    assert found["test/localization/cam_threshold"] == 0.3
+    assert found["test/localization/threshold_source"] == "fixed"
+
+
+def test_the_file_says_what_it_holds(saved: Path) -> None:
+    maps = SavedMaps(saved / "score_maps.npz")
+    test = maps.split("test")
+    assert len(test) == 20
+    sample = test[23]
+    assert sample.truth.is_padding
+    assert sample.truth.position == 23
+    assert sample.truth.image_id == test[3].truth.image_id
+    assert sample.logits.shape == (len(maps.class_names),)
+    assert sample.guesses.tolist() == sample.logits.argsort(descending=True)[:5].tolist()
+    rank = sample.guesses.tolist().index(sample.truth.target) if sample.truth.target in sample.guesses else None
+    if rank is not None:
+        np.testing.assert_array_equal(sample.guess_cams[rank], sample.cam)
+    assert sample.truth.masks is not None
+    assert sample.truth.masks.shape == (2, *maps.map_size)
+
+
+def test_score_maps_are_exported_for_other_tools(entry: Entry, saved: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "exported"
+    arguments = ("evaluate.py", f"score_maps={saved / 'score_maps.npz'}", f"export_score_maps={folder}")
+    finished = entry(*arguments, "trainer.accelerator=cpu", f"hydra.run.dir={tmp_path / 'run'}")
+    assert finished.returncode == 0, finished.stderr
+    files = sorted(folder.rglob("*.npy"))
+    assert [file.stem for file in files] == [f"test-{index:05d}" for index in range(20)]
+    exported = np.load(files[0])
+    assert exported.dtype == np.float32
+    assert exported.shape == (64, 64)
+    assert (exported.min(), exported.max()) == (0, 1)
+    again = entry(*arguments, "trainer.accelerator=cpu", f"hydra.run.dir={tmp_path / 'again'}")
+    assert again.returncode == 1
+    assert "is not empty; name a new folder" in again.stderr
+
+
+def test_a_damaged_file_is_one_clear_error(entry: Entry, saved: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "score_maps.npz"
+    damaged.write_bytes((saved / "score_maps.npz").read_bytes()[:3000])
+    failed = entry("evaluate.py", f"score_maps={damaged}", f"hydra.run.dir={tmp_path / 'run'}")
+    assert failed.returncode == 1
+    assert f"score_maps={damaged} holds no saved score maps" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    missing = entry("evaluate.py", "score_maps=nowhere.npz", f"hydra.run.dir={tmp_path / 'run'}")
+    assert missing.returncode == 1
+    assert "nowhere.npz" in missing.stderr
+
+
+def test_an_array_that_is_missing_is_named(tmp_path: Path) -> None:
+    write_saved_maps(tmp_path / "maps.npz", {"class_names": np.array(["a"]), "map_size": np.array([8, 8])})
+    with pytest.raises(ValueError, match=r"holds no saved score maps.*config"):
+        SavedMaps(tmp_path / "maps.npz")
