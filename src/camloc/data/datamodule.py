@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, TypedDict, TypeVar, Unpack
 
+import numpy as np
 import torch
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -12,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from camloc.data.dataset import EvalDataset, TrainDataset
 from camloc.data.sample import EvalSample, TrainSample, collate_eval, collate_train
 from camloc.data.samplers import EvalSampler, TrainSampler
-from camloc.data.split import Split, SplitName
+from camloc.data.split import Split, SplitName, Subset
 from camloc.data.transforms import EvalKind, EvalTransform, TrainKind, TrainTransform
 
 MAX_DEFAULT_WORKERS = 8
@@ -84,6 +85,18 @@ class LocalizationDataModule(LightningDataModule, ABC):
                 raise ValueError(f"the {name} split of {type(self).__name__} holds no picture")
             self._splits[name] = split
         return self._splits[name]
+
+    def leave_out(self, name: SplitName, indices: Sequence[int]) -> None:
+        """Remove pictures from a split.
+
+        Raises:
+            ValueError: If none is left.
+        """
+        split = self.split(name)
+        kept = np.setdiff1d(np.arange(len(split)), indices)
+        if not len(kept):
+            raise ValueError(f"no picture of the {name} split can be read")
+        self._splits[name] = Subset(split, kept)
 
     @property
     def num_classes(self) -> int:

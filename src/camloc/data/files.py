@@ -3,34 +3,12 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-
-def read_picture(path: Path) -> Tensor:
-    """Decode a picture file.
-
-    A picture whose EXIF data says that it was taken rotated is turned upright.
-
-    Args:
-        path: A JPEG, PNG or another format that OpenCV reads.
-
-    Returns:
-        (3,H,W) uint8 RGB; a grayscale picture has three equal channels.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be decoded; the message names it.
-    """
-    # Not torchvision.io: its decoders are deprecated, and no faster.
-    encoded = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-    picture = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB) if len(encoded) else None
-    if picture is None:
-        raise ValueError(f"cannot read the picture {path}: it is empty, cut off or in an unknown format")
-    return torch.from_numpy(picture).permute(2, 0, 1).contiguous()
+from camloc.data.picture import read_picture
 
 
 class FileSplit:

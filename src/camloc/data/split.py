@@ -2,6 +2,8 @@
 
 from typing import Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 SplitName = Literal["train", "val", "test"]
@@ -31,3 +33,45 @@ class Split(Protocol):
 
     def masks(self, index: int) -> tuple[Tensor, Tensor] | None:
         """Return ``(mask, ignore)``, each (H,W) bool pixels of the picture; null where the split has no masks."""
+
+
+class Subset:
+    """Some pictures of a split, in its order.
+
+    Args:
+        split: All of them.
+        indices: Which.
+
+    Example:
+        >>> class Letters:
+        ...     def image_id(self, index): return "abc"[index]
+        >>> Subset(Letters(), np.array([0, 2])).image_id(1)
+        'c'
+    """
+
+    def __init__(self, split: Split, indices: NDArray[np.int64]) -> None:
+        self._split, self._indices = split, indices
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self._indices)
+
+    def image_id(self, index: int) -> str:
+        """Return the picture's name."""
+        return self._split.image_id(int(self._indices[index]))
+
+    def target(self, index: int) -> int:
+        """Return the true class, 0-based."""
+        return self._split.target(int(self._indices[index]))
+
+    def picture(self, index: int) -> Tensor:
+        """Return the picture as (3,H,W) uint8 RGB."""
+        return self._split.picture(int(self._indices[index]))
+
+    def gt_boxes(self, index: int) -> Tensor:
+        """Return (M,4) float32 half-open xyxy pixels of the picture."""
+        return self._split.gt_boxes(int(self._indices[index]))
+
+    def masks(self, index: int) -> tuple[Tensor, Tensor] | None:
+        """Return ``(mask, ignore)``, each (H,W) bool; null where the split has no masks."""
+        return self._split.masks(int(self._indices[index]))

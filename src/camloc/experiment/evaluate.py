@@ -14,6 +14,7 @@ from camloc.experiment.checkpoint import load_weights
 from camloc.experiment.conclusion import conclude
 from camloc.experiment.evaluate_maps import evaluate_maps
 from camloc.experiment.measure import measure
+from camloc.experiment.preflight import preflight
 from camloc.experiment.run_directory import RunDirectory, checkpoint_file
 from camloc.experiment.saved_maps import SavedMapsData, SavedMapsModule
 
@@ -36,6 +37,7 @@ def _evaluate_checkpoint(config: DictConfig, run: RunDirectory) -> None:
     run.write_config(config)
     seed_everything(config.seed, workers=True, verbose=False)
     datamodule = build_datamodule(config, ("val", "test"))
+    preflight(datamodule, ("val", "test"), run, config.on_unreadable)
     if "weights" in config.backbone:
         config.backbone.weights = None  # the checkpoint brings all weights; nothing is fetched for it
     classifier = build_classifier(config, datamodule.num_classes)

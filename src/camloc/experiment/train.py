@@ -5,18 +5,27 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import seed_everything
 
+from camloc.data.split import SplitName
 from camloc.experiment.build import best_checkpoint, build_classifier, build_datamodule, build_trainer
 from camloc.experiment.checkpoint import ConfigInCheckpoint, load_weights
 from camloc.experiment.conclusion import conclude
 from camloc.experiment.measure import measure
+from camloc.experiment.preflight import preflight
 from camloc.experiment.run_directory import RunDirectory
 
 
 def train(config: DictConfig, run: RunDirectory) -> None:
-    """Train as configured; the best checkpoint is measured with the threshold chosen on ``val``."""
+    """Train as configured; the best checkpoint is measured with the threshold chosen on ``val``.
+
+    With ``check_only`` the data is looked at and nothing is trained.
+    """
     run.write_config(config)
     seed_everything(config.seed, workers=True, verbose=False)
-    datamodule = build_datamodule(config, ("train", "val", "test"))
+    splits: tuple[SplitName, ...] = ("train", "val", "test")
+    datamodule = build_datamodule(config, splits)
+    preflight(datamodule, splits, run, config.on_unreadable, open_all=config.check_only)
+    if config.check_only:
+        return
     classifier = build_classifier(config, datamodule.num_classes)
     checkpoint = best_checkpoint(config.monitor, classifier, datamodule.split("val"), run)
     plain_config = OmegaConf.to_container(config, resolve=True)

@@ -7,7 +7,7 @@ seed, the pictures of one run know nothing, and neither does the interval.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ NUM_RESAMPLES = 1000
 LEVEL = 0.95
 # Pictures drawn at a time, over all resamples of a chunk: some 30 MB per array.
 _CHUNK = 2**22
+_EXACT_IN_FLOAT32 = 2**24
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,7 @@ def resampled_sums(
         seed: Of the draw, the one that :func:`interval` makes from it.
 
     Returns:
-        (R,K) float64, which holds such sums exactly.
+        (R,K) exact sums: float32 of bools, float64 else.
 
     Example:
         >>> sums = resampled_sums(np.array([[1, 10], [1, 20]]), num_resamples=100)
@@ -206,13 +207,14 @@ def resampled_sums(
     """
     num_images = len(counts)
     test_draw, _ = np.random.default_rng(seed).spawn(2)
-    numbers = counts.astype(np.float64)
+    # Half the memory where it is exact: up to 2^24 hits.
+    numbers = counts.astype(np.float32 if counts.dtype == bool and num_images < _EXACT_IN_FLOAT32 else np.float64)
     chunk = max(1, _CHUNK // num_images)
     sizes = [min(chunk, num_resamples - start) for start in range(0, num_resamples, chunk)]
-    return np.concatenate([_times_drawn(num_images, size, test_draw) @ numbers for size in sizes])
+    return np.concatenate([_times_drawn(num_images, size, test_draw).astype(numbers.dtype) @ numbers for size in sizes])
 
 
-def percentiles(resampled: NDArray[np.float64]) -> tuple[float, float]:
+def percentiles(resampled: NDArray[np.floating]) -> tuple[float, float]:
     """Return the ends of the 95% interval of (R,) resampled numbers.
 
     Example:

@@ -1,0 +1,99 @@
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from camloc.data.files import FileSplit
+from camloc.data.preflight import Preflight, check_splits, open_pictures
+from camloc.data.split import Split, SplitName
+
+CLASSES = ("cat", "dog")
+
+
+def untracked(items: Iterable[int], _what: str, _total: int) -> Iterable[int]:
+    return items
+
+
+def split(root: Path, names: list[str], targets: list[int], boxes: list[list[list[float]]] | None = None) -> FileSplit:
+    arrays = None if boxes is None else [np.array(b, dtype=np.float64).reshape(-1, 4) for b in boxes]
+    return FileSplit(root, names, targets, arrays)
+
+
+def check(**splits: Split) -> Preflight:
+    named: dict[SplitName, Split] = splits  # type: ignore[assignment] # their names are given
+    return check_splits(named, CLASSES, untracked)
+
+
+BOX = [[0.0, 0.0, 4.0, 4.0]]
+
+
+def test_counts_by_split_and_class(tmp_path: Path) -> None:
+    found = check(
+        train=split(tmp_path, ["a", "b", "c"], [0, 1, 1]), test=split(tmp_path, ["d", "e"], [0, 1], [BOX * 2, BOX])
+    )
+    assert found.errors == []
+    assert found.warnings == []
+    train, test = found.splits
+    assert train.per_class.tolist() == [1, 2]
+    assert (test.num_pictures, test.num_boxes, test.num_without_boxes) == (2, 3, 0)
+
+
+def test_a_class_without_training_picture_is_an_error_and_without_test_picture_a_warning(tmp_path: Path) -> None:
+    found = check(train=split(tmp_path, ["a"], [0]), test=split(tmp_path, ["b"], [0], [BOX]))
+    (error,) = found.errors
+    assert error.startswith("train has no picture of 1 of 2 classes, first dog")
+    (warning,) = found.warnings
+    assert warning.startswith("test has no picture of 1 of 2 classes, first dog")
+
+
+def test_annotation_on_some_pictures_only_is_an_error_that_names_the_others(tmp_path: Path) -> None:
+    names = ["a", "b", "c", "d", "e"]
+    found = check(test=split(tmp_path, names, [0, 1, 0, 1, 0], [BOX, [], [], [], []]))
+    (error,) = found.errors
+    assert error.startswith("test: 4 of 5 pictures have no true box, first b, c, d, ...: annotate them")
+
+
+def test_no_annotation_at_all_is_only_told(tmp_path: Path) -> None:
+    found = check(test=split(tmp_path, ["a", "b"], [0, 1]))
+    assert found.errors == []
+    assert found.warnings == ["test has no true boxes: localization is not measured on it"]
+
+
+@pytest.mark.parametrize("box", [[4.0, 0.0, 1.0, 4.0], [1.0, 1.0, 1.0, 5.0], [0.0, 0.0, float("nan"), 3.0]])
+def test_inverted_and_empty_boxes_are_errors(tmp_path: Path, box: list[float]) -> None:
+    found = check(test=split(tmp_path, ["a", "b"], [0, 1], [BOX, [box]]))
+    (error,) = found.errors
+    assert error.startswith("test: boxes of 1 pictures are inverted or empty, first b [[")
+
+
+def test_a_picture_in_two_splits_is_an_error(tmp_path: Path) -> None:
+    train, test = split(tmp_path, ["a", "b", "x"], [0, 1, 1]), split(tmp_path, ["x", "y"], [1, 0], [BOX, BOX])
+    (error,) = check(train=train, test=test).errors
+    assert error.startswith("1 pictures are in train and in test, first x:")
+
+
+def test_a_label_without_class_is_an_error(tmp_path: Path) -> None:
+    (error,) = check(test=split(tmp_path, ["a", "b"], [0, 2], [BOX, BOX])).errors
+    assert error == "test: b has class 2, and there are 2 classes"
+
+
+def test_opening_finds_unreadable_pictures_and_boxes_that_reach_outside(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "good.png"), np.zeros((5, 8, 3), np.uint8))
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    boxes = [[[0.0, 0.0, 8.0, 5.0], [0.0, 0.0, 9.0, 5.0], [-1.0, 0.0, 3.0, 3.0]], BOX, BOX, BOX]
+    pictures = split(tmp_path, ["good.png", "bad.png", "empty.jpg", "missing.jpg"], [0, 1, 1, 0], boxes)
+    summary = check(test=pictures).splits[0]
+    open_pictures(pictures, summary, lambda items, _what, _total: items)
+    assert summary.num_clipped == 2
+    assert [index for index, _ in summary.unreadable] == [1, 2, 3]
+    assert all(
+        name in reason for (_, reason), name in zip(summary.unreadable, ("bad", "empty", "missing"), strict=True)
+    )
+
+
+def test_boxes_are_tensors_of_the_picture(tmp_path: Path) -> None:
+    assert torch.equal(split(tmp_path, ["a"], [0], [BOX]).gt_boxes(0), torch.tensor(BOX))

@@ -1,0 +1,67 @@
+"""The summary before a run, and pictures left out of it."""
+
+import json
+from pathlib import Path
+from typing import Unpack
+
+import cv2
+import numpy as np
+import pytest
+
+from camloc.data.datamodule import LoaderOptions, LocalizationDataModule
+from camloc.data.files import FileSplit
+from camloc.data.split import Split, SplitName
+from camloc.experiment.preflight import preflight
+from camloc.experiment.run_directory import RunDirectory
+
+NAMES: tuple[SplitName, ...] = ("train", "val", "test")
+
+
+class Pictures(LocalizationDataModule):
+    """Four pictures a split, the third of train and the first of test unreadable."""
+
+    def __init__(self, root: Path, **options: Unpack[LoaderOptions]) -> None:
+        super().__init__(("cat", "dog"), **options)
+        self.root = root
+        for name in NAMES:
+            for index in range(4):
+                cv2.imwrite(str(root / f"{name}{index}.png"), np.zeros((4, 6, 3), np.uint8))
+        (root / "train2.png").write_bytes(b"cut off")
+        (root / "test0.png").write_bytes(b"")
+
+    def load_split(self, name: SplitName) -> Split:
+        boxes = None if name == "train" else [np.array([[0, 0, 3, 3]])] * 4
+        return FileSplit(self.root, [f"{name}{index}.png" for index in range(4)], [0, 1, 0, 1], boxes)
+
+
+def test_unreadable_pictures_are_listed_when_all_are_opened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    datamodule = Pictures(tmp_path)
+    with pytest.raises(ValueError, match=r"train: 1 pictures cannot be read: .*train2.*test: 1 pictures .*test0"):
+        preflight(datamodule, NAMES, RunDirectory(tmp_path), open_all=True)
+    assert "train" in capsys.readouterr().out
+    preflight(datamodule, NAMES, RunDirectory(tmp_path))  # not opened, not known
+
+
+def test_unreadable_pictures_are_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    datamodule = Pictures(tmp_path)
+    preflight(datamodule, NAMES, RunDirectory(tmp_path), "skip")
+    printed = capsys.readouterr().out
+    assert "train: 1 unreadable pictures left out" in printed
+    assert "train2.png" in printed
+    assert [len(datamodule.split(name)) for name in NAMES] == [3, 4, 3]
+    assert [datamodule.split("test").image_id(i) for i in range(3)] == ["test1.png", "test2.png", "test3.png"]
+    assert datamodule.split("train").target(2) == 1
+    assert [index for index, _ in json.loads((tmp_path / "unreadable.json").read_text())["train"]] == [2]
+
+
+def test_other_processes_leave_out_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    preflight(Pictures(tmp_path), NAMES, RunDirectory(tmp_path), "skip")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    second = Pictures(tmp_path)
+    preflight(second, NAMES, RunDirectory(tmp_path), "skip")
+    assert [len(second.split(name)) for name in NAMES] == [3, 4, 3]
+
+
+def test_an_unknown_choice_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="on_unreadable must be error or skip, found 'ignore'"):
+        preflight(Pictures(tmp_path), NAMES, RunDirectory(tmp_path), "ignore")  # type: ignore[arg-type] # on purpose
