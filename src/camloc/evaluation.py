@@ -1,6 +1,7 @@
 """Measuring predictions, wherever they come from: what a network and saved maps have in common."""
 
 import inspect
+import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
 from copy import deepcopy
@@ -158,7 +159,9 @@ class SplitMetrics(nn.Module):
     def compute(self, *, counted_only: bool = True) -> dict[str, Tensor]:
         """Return every number by flat key, the same on every rank; without those of metrics that counted nothing."""
         metrics = {"localization": self.localization, "centred_box": self.centred_box, **self.also}
-        numbers = {name: metric.compute() for name, metric in metrics.items()}  # type: ignore[operator] # a Metric
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*called before the ``update`` method")  # nothing to measure it against
+            numbers = {name: metric.compute() for name, metric in metrics.items()}  # type: ignore[operator] # a Metric
         found = {
             "loss": self.loss.compute(),
             **{f"classification/{name}": value for name, value in self.classification.compute().items()},

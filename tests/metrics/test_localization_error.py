@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from camloc.localization.threshold_sweep import largest_component_boxes
 from camloc.metrics.localization_error import LocalizationError
 
 
@@ -155,3 +156,32 @@ def test_a_threshold_that_was_not_measured_is_refused() -> None:
     metric.cam_threshold = 0.005
     with pytest.raises(ValueError, match=r"0\.005 is not on the grid"):
         metric.compute()
+
+
+def test_flat_and_non_finite_maps_are_misses_that_are_counted() -> None:
+    score_maps = torch.zeros(5, 6, 6)
+    score_maps[0, 1:3, 1:3] = 1  # fine
+    score_maps[1] = 1  # flat, not empty: a box of the whole picture
+    score_maps[3, 0, 0] = torch.nan
+    score_maps[4, 0, 0] = torch.inf
+    metric = LocalizationError(cam_threshold=0.5)
+    logits, target = torch.zeros(5, 2), torch.zeros(5, dtype=torch.int64)
+    metric.update(logits, target, score_maps, [torch.tensor([[0.0, 0.0, 6.0, 6.0]])] * 5)
+    found = metric.compute()
+    assert found["num_degenerate"].item() == 4
+    assert found["gt_known_hits"].item() == 1  # the flat one
+
+
+def test_boxes_that_were_made_already_are_not_made_again() -> None:
+    score_maps = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))
+    gt_boxes = [torch.tensor([[1.0, 1.0, 7.0, 7.0]])] * 3
+    logits, target = torch.zeros(3, 2), torch.zeros(3, dtype=torch.int64)
+    is_padding = torch.tensor([False, True, False])
+    made, given = LocalizationError(), LocalizationError()
+    made.update(logits, target, score_maps, gt_boxes, is_padding)
+    boxes = largest_component_boxes(score_maps, given.cam_thresholds)
+    given.update(logits, target, score_maps, gt_boxes, is_padding, boxes)
+    assert torch.equal(made.hits, given.hits)
+    other = LocalizationError()
+    other.update(logits, target, score_maps, gt_boxes, is_padding, torch.zeros_like(boxes))
+    assert other.hits.sum() == 0

@@ -196,3 +196,20 @@ def test_thresholds_are_those_of_arange(interval: float, count: int) -> None:
 def test_interval_is_checked(interval: float) -> None:
     with pytest.raises(ValueError, match=f"cam_curve_interval .* got {interval}"):
         MaxBoxAcc(interval)
+
+
+def test_one_version_is_reported_alone_and_each_picture_is_kept() -> None:
+    score_maps = torch.zeros(2, 8, 8)
+    score_maps[0, 2:6, 2:6] = 1
+    score_maps[1, 0, 0] = 1
+    boxes = [torch.tensor([[2, 2, 6, 6]]), torch.tensor([[4, 4, 7, 7]])]
+    both, first, second = MaxBoxAcc(0.5), MaxBoxAcc(0.5, v1=True), MaxBoxAcc(0.5, v2=True)
+    for metric in (both, first, second):
+        metric.update(score_maps, boxes)
+        assert torch.equal(metric.image_counts.sum(dim=0), metric.hits)
+        assert metric.image_counts[:, 0, 1].tolist() == [[True, True], [False, False]]
+    only_first, only_second = first.compute(), second.compute()
+    assert {"max_box_acc", "max_box_acc_30"} <= only_first.keys()
+    assert not any("v2" in name for name in only_first)
+    assert all("v2" in name or name.startswith("num_") for name in only_second)
+    assert only_first.keys() | only_second.keys() == both.compute().keys()
