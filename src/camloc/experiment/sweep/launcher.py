@@ -1,0 +1,200 @@
+"""The Hydra launcher of sweeps, for any sweeper. Imports neither torch nor Lightning."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import CompactHydraException
+from hydra.experimental.callback import Callback
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+from rich.console import Console
+
+from camloc.experiment.run_directory import is_first_process
+from camloc.experiment.sweep.job import Job
+from camloc.experiment.sweep.summary import (
+    JobResult,
+    best_job,
+    chosen_metric,
+    overrides_text,
+    summary_table,
+    write_summary,
+)
+
+SUMMARY_FILE = "sweep_summary.csv"
+DEFAULT_METRICS = (
+    "test/localization/gt_known_error",
+    "val/localization/top1_error",
+    "val/classification/top1_error",
+)
+"""What jobs are compared by where ``sweep.metric`` is null; ``monitor`` comes after the first."""
+
+
+class ProcessLauncher(Launcher):
+    """Runs the jobs of a sweep one after the other, each as a process tree of its own.
+
+    A job is a single run with its directory named, so however many processes it starts for its devices, none of them
+    sweeps again. A job that fails does not stop the others; the exit code is 1 in the end.
+    """
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:  # noqa: ARG002 - Hydra's signature
+        """Keep what Hydra gives a launcher, and be told when the sweeper has finished."""
+        self._config = config
+        self._loader = hydra_context.config_loader
+        self._directory = Path(config.hydra.sweep.dir).absolute()
+        self._jobs: list[Job] = []
+        self._results: list[JobResult] = []
+        hydra_context.callbacks.callbacks.append(_AtTheEnd(self))
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run a batch of jobs.
+
+        Args:
+            job_overrides: Of each job.
+            initial_job_idx: Number of the first.
+
+        Returns:
+            The metric of each job.
+
+        Raises:
+            CompactHydraException: If a job's directory is another job's, or this is one of several processes.
+            SystemExit: When interrupted (130) and, with ``sweep.fail_fast``, after a job failed (1).
+        """
+        if not is_first_process():
+            raise CompactHydraException(
+                "a sweep starts the processes of every job itself; start it once, without torchrun or srun"
+            )
+        jobs = [self._job(initial_job_idx + i, overrides) for i, overrides in enumerate(job_overrides)]
+        skipped = {job.number for job in jobs if self._option("skip_completed") and job.completed_before()}
+        returns = []
+        for job in jobs:
+            result = self._run(job, skip=job.number in skipped)
+            returns.append(self._job_return(job, result))
+            stopped = result.status == "interrupted" or (result.status == "failed" and self._option("fail_fast"))
+            if stopped:
+                left = len(self._jobs) - len(self._results)
+                _say(f"stopped: {left} more job{'s were' if left != 1 else ' was'} not started")
+                self.conclude()
+        return returns
+
+    def conclude(self) -> None:
+        """Print the table.
+
+        Raises:
+            SystemExit: If a job has failed (1) or was interrupted (130).
+        """
+        metric = self._metric()
+        Console().print(summary_table(self._results, metric))
+        for result in self._results:
+            if result.status == "failed":
+                _say(f"Job {result.job} ({result.swept_text}) failed: {result.error}")
+        best = best_job(self._results, metric) if metric else None
+        if metric and best:
+            value = best.metrics[metric]
+            _say(f"Best: job {best.job} ({best.swept_text}), {metric} = {value:.4f}")
+        _say(f"Sweep directory: {self._directory}")
+        statuses = [result.status for result in self._results]
+        if "interrupted" in statuses:
+            sys.exit(130)
+        if failed := statuses.count("failed"):
+            sys.stderr.write(
+                f"error: {failed} of {len(statuses)} jobs failed, see {self._directory / SUMMARY_FILE}; the same "
+                f"command with sweep.skip_completed=true hydra.sweep.dir={self._directory} runs them again\n"
+            )
+            sys.exit(1)
+
+    def _job(self, number: int, overrides: Sequence[str]) -> Job:
+        config = self._loader.load_sweep_config(self._config, list(overrides))
+        with open_dict(config):
+            config.hydra.job.num = config.hydra.job.id = number
+        HydraConfig.instance().set_config(config)  # ${hydra:...} in the directory's name
+        name = str(config.hydra.sweep.subdir)
+        # How the sweep itself is run is no part of a job, whose configuration must not change with it.
+        own = [override for override in overrides if not override.lstrip("+~").startswith("sweep.")]
+        fixed = self._fixed_keys()
+        swept = {key: value for key, _, value in (override.partition("=") for override in own) if key not in fixed}
+        job = Job(number, own, swept, self._directory, name)
+        twin = next((other for other in self._jobs if other.directory == job.directory), None)
+        if twin is not None:
+            raise CompactHydraException(
+                f"hydra.sweep.subdir gives jobs {twin.number + 1} and {number + 1} the same directory {name}; "
+                "let it contain ${hydra.job.num}"
+            )
+        self._jobs.append(job)
+        return job
+
+    def _fixed_keys(self) -> set[str]:
+        parser = OverridesParser.create(config_loader=self._loader)
+        given = parser.parse_overrides(self._given("task"))
+        return {override.get_key_element() for override in given if not override.is_sweep_override()}
+
+    def _run(self, job: Job, *, skip: bool) -> JobResult:
+        total = self._config.hydra.sweeper.get("n_trials") or len(self._jobs)
+        name = f"job {job.number + 1} of {total}: {overrides_text(job.swept)}"
+        if skip:
+            result = job.skip()
+        else:
+            _say(f"{name} (in {job.directory})")
+            result = job.run(self._program(), self._given("hydra"), Path(self._config.hydra.runtime.cwd))
+        self._results.append(result)
+        write_summary(self._directory / SUMMARY_FILE, self._results, self._metric())
+        seconds = "" if result.seconds is None else f" ({result.seconds:.0f} s)"
+        _say(f"{name} -> {result.status}{f': {result.error}' if result.error else ''}{seconds}")
+        return result
+
+    def _given(self, kind: Literal["task", "hydra"]) -> list[str]:
+        # As they were typed: an override may hold an interpolation that only a job can resolve.
+        given = OmegaConf.to_container(self._config.hydra.overrides[kind], resolve=False)
+        return [str(override) for override in given] if isinstance(given, list) else []
+
+    def _program(self) -> list[str]:
+        # The options by which the configuration was found, as Hydra remembers them.
+        hydra = self._config.hydra
+        paths = {source.provider: source.path for source in hydra.runtime.config_sources if source.schema == "file"}
+        program = [sys.executable, str(Path(sys.argv[0]).absolute()), "--config-name", hydra.job.config_name]
+        for provider, option in (("main", "--config-path"), ("command-line", "--config-dir")):
+            if provider in paths:
+                program += [option, paths[provider]]
+        return program
+
+    def _job_return(self, job: Job, result: JobResult) -> JobReturn:
+        returned = JobReturn(overrides=job.overrides, working_dir=str(job.directory), status=JobStatus.COMPLETED)
+        metric = self._metric()
+        value = result.metrics.get(metric) if metric else None
+        if self._config.hydra.sweeper._target_.endswith(".BasicSweeper"):
+            return returned  # looks at results only to stop at the first failure, and here the others go on
+        if value is None:
+            returned.status = JobStatus.FAILED
+            wanted = f"{job.directory}/metrics.json has no number {self._option('metric') or 'to compare by'}"
+            returned.return_value = CompactHydraException(result.error or wanted)
+        else:
+            returned.return_value = float(value)
+        return returned
+
+    def _metric(self) -> str | None:
+        given = self._option("metric")
+        if given:
+            return chosen_metric(self._results, [given])
+        monitor = OmegaConf.select(self._config, "monitor")
+        first, *others = DEFAULT_METRICS
+        return chosen_metric(self._results, [first, *([monitor] if monitor else []), *others])
+
+    def _option(self, name: str) -> Any:  # noqa: ANN401 - a configured value
+        return OmegaConf.select(self._config, f"sweep.{name}")
+
+
+class _AtTheEnd(Callback):
+    def __init__(self, launcher: ProcessLauncher) -> None:
+        self._launcher = launcher
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401, ARG002 - Hydra's signature
+        self._launcher.conclude()
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - in order with what the jobs print themselves
