@@ -24,7 +24,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "backbones", "cam", "data.sample", "evaluation", "metrics", "optimization",
     ),
     "evaluation.py": ("boxes", "data.sample", "localization", "metrics"),
-    "callbacks": ("boxes", "data.sample", "data.saved_maps", "data.score_map_files", "metrics.functional", "report"),
+    "callbacks": (
+        "boxes", "data.sample", "data.saved_maps", "data.score_map_files", "data.submission", "metrics.functional",
+        "report",
+    ),
     "experiment": ("",),
 }  # fmt: skip
 ONLY_IN = {

@@ -128,6 +128,58 @@ def test_a_damaged_file_is_one_clear_error(entry: Entry, saved: Path, tmp_path: 
 
 
 def test_an_array_that_is_missing_is_named(tmp_path: Path) -> None:
-    write_saved_maps(tmp_path / "maps.npz", {"class_names": np.array(["a"]), "map_size": np.array([8, 8])})
-    with pytest.raises(ValueError, match=r"holds no saved score maps.*config"):
+    write_saved_maps(tmp_path / "maps.npz", {"class_names": np.array(["a"]), "devkit_ids": np.zeros(0)})
+    with pytest.raises(ValueError, match=r"holds no saved score maps.*map_size"):
         SavedMaps(tmp_path / "maps.npz")
+
+
+def test_a_sweep_over_thresholds_evaluates_once_and_gives_each_job_its_own_numbers(
+    entry: Entry, saved: Path, tmp_path: Path
+) -> None:
+    source = f"score_maps={saved / 'score_maps.npz'}"
+    sweep = entry(
+        "evaluate.py",
+        "-m",
+        source,
+        "localization=wsolevaluation",
+        "localization.cam_threshold=0.15,0.333,0.5",
+        "trainer.accelerator=cpu",
+        f"hydra.sweep.dir={tmp_path / 'sweep'}",
+    )
+    assert sweep.returncode == 0, sweep.stderr
+    alone = entry(
+        "evaluate.py",
+        source,
+        "localization=wsolevaluation",
+        "localization.cam_threshold=0.333",
+        "trainer.accelerator=cpu",
+        f"hydra.run.dir={tmp_path / 'alone'}",
+    )
+    assert alone.returncode == 0, alone.stderr
+    assert metrics(tmp_path / "sweep" / "1") == metrics(tmp_path / "alone")
+    assert (tmp_path / "sweep" / "1" / "config.yaml").read_text() == (tmp_path / "alone" / "config.yaml").read_text()
+    errors = [metrics(tmp_path / "sweep" / str(job))["test/localization/gt_known_error"] for job in range(3)]
+    assert len(set(errors)) > 1
+    rows = (tmp_path / "sweep" / "sweep_summary.csv").read_text().splitlines()
+    assert len(rows) == 4
+    assert (tmp_path / "sweep" / "threshold_sweep.png").stat().st_size > 0
+    assert "one evaluation for 3 CAM thresholds" in sweep.stdout
+
+
+def test_the_submission_file_has_the_error_that_the_network_was_given(
+    entry: Entry, saved: Path, small: tuple[str, ...], tmp_path: Path
+) -> None:
+    finished = entry(
+        "evaluate.py",
+        f"submission={saved / 'submission.txt'}",
+        "localization=ilsvrc",
+        "datamodule=textures",
+        *(override for override in small if override.startswith("datamodule.")),
+        f"hydra.run.dir={tmp_path}",
+    )
+    assert finished.returncode == 0, finished.stderr
+    expected, found = metrics(saved), metrics(tmp_path)
+    names = [name for name in expected if name.startswith("test/localization/ilsvrc_")]
+    assert len(names) == 10
+    assert {name: found[name] for name in names} == pytest.approx({name: expected[name] for name in names})
+    assert "ILSVRC top-5 localization error" in finished.stdout

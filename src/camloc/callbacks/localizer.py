@@ -23,5 +23,8 @@ class Localizer(Protocol):
     def guess(self, batch: Any, prediction: Prediction) -> Guesses:  # noqa: ANN401 - each module has its own batch
         """Return the classes with the largest logits, five at most, with the map of each."""
 
+    def score_map(self, cam: Tensor, size: tuple[int, int]) -> Tensor:
+        """Return (B,H,W) score maps of (B,h,w) raw ones."""
+
     def image_counts(self) -> dict[str, Tensor]:
         """Return what each picture of the last test batch added to the protocols beside."""

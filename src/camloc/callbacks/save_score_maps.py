@@ -58,6 +58,7 @@ class SaveScoreMaps(Callback):
             datamodule: Any = trainer.datamodule  # type: ignore[attr-defined] # set while testing
             general = {
                 "class_names": np.array(datamodule.class_names),
+                "devkit_ids": np.array(getattr(datamodule, "devkit_ids", None) or (), dtype=np.int64),
                 "map_size": np.array(self._map_size),
                 "config": np.array(self.config_yaml),
             }

@@ -112,7 +112,7 @@ def open_pictures(split: Split, summary: SplitSummary, track: Track[str | None])
 
 
 def _check_classes(found: Preflight, summary: SplitSummary, class_names: Sequence[str]) -> None:
-    empty = [class_names[i] for i in np.flatnonzero(summary.per_class == 0)]
+    empty = [class_names[i] for i in np.flatnonzero(summary.per_class == 0).tolist()]
     if not empty:
         return
     message = f"{summary.name} has no picture of {len(empty)} of {len(class_names)} classes, {_first(empty)}"

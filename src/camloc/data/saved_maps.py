@@ -4,7 +4,8 @@ An uncompressed ``.npz`` without pickled objects, any NumPy reads it. Per split 
 the split's N pictures in order: ``<split>/logits`` (N,C), ``cam`` (N,h,w) of the true class, ``guesses`` (N,G) and
 ``guess_cams`` (N,G,h,w) of the classes with the largest logits, ``target``, ``image_ids``, ``image_sizes`` (N,2)
 height and width, ``windows`` (N,4), ``picture_boxes`` (M,4) with ``box_ends`` (N,), and ``masks`` (N,2,...) packed bits
-where the split has any; beside them ``config`` (the evaluation's, YAML), ``class_names`` and ``map_size``.
+where the split has any; beside them ``config`` (the evaluation's, YAML), ``class_names``,
+``devkit_ids`` and ``map_size``.
 """
 
 import zipfile
@@ -37,8 +38,10 @@ class SavedMaps:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        general = self._read("class_names", "map_size", "config")
+        general = self._read("class_names", "devkit_ids", "map_size", "config")
         self.class_names = tuple(general["class_names"].tolist())
+        self.devkit_ids = tuple(general["devkit_ids"].tolist()) or None
+        """Of each class, in ILSVRC's submission files; null for other data."""
         height, width = general["map_size"].tolist()
         self.map_size = (height, width)
         self.config_yaml = str(general["config"])

@@ -15,7 +15,7 @@ from camloc.data.datamodule import LocalizationDataModule
 from camloc.data.split import Split, SplitName
 from camloc.experiment.run_directory import RunDirectory
 
-BESIDE = ("also", "threshold_interval")
+BESIDE = ("also", "threshold_interval", "submission")
 """What a localization config holds beside the arguments of its own metric."""
 
 

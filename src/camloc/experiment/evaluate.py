@@ -8,11 +8,13 @@ from pytorch_lightning import Callback, seed_everything
 
 from camloc.callbacks.export_score_maps import ExportScoreMaps
 from camloc.callbacks.save_score_maps import SaveScoreMaps
+from camloc.callbacks.submission import Submission
 from camloc.data.saved_maps import SavedMaps
 from camloc.experiment.build import build_classifier, build_datamodule, build_localization, build_trainer
 from camloc.experiment.checkpoint import load_weights
 from camloc.experiment.conclusion import conclude
 from camloc.experiment.evaluate_maps import evaluate_maps
+from camloc.experiment.evaluate_submission import evaluate_submission
 from camloc.experiment.measure import measure
 from camloc.experiment.preflight import preflight
 from camloc.experiment.run_directory import RunDirectory, checkpoint_file
@@ -21,7 +23,9 @@ from camloc.experiment.saved_maps import SavedMapsData, SavedMapsModule
 
 def evaluate(config: DictConfig, run: RunDirectory) -> None:
     """Evaluate what the configuration names, with the parts of its run unless it replaces them."""
-    if config.score_maps is None:
+    if config.submission is not None:
+        evaluate_submission(config, run)
+    elif config.score_maps is None:
         _evaluate_checkpoint(config, run)
     elif Path(config.score_maps).is_file():
         _evaluate_saved_maps(config, run)
@@ -43,7 +47,7 @@ def _evaluate_checkpoint(config: DictConfig, run: RunDirectory) -> None:
     classifier = build_classifier(config, datamodule.num_classes)
     file = checkpoint_file(Path(config.checkpoint))
     load_weights(classifier, file)
-    callbacks: list[Callback] = _export(config)
+    callbacks = _writers(config)
     if config.save_score_maps:
         callbacks.append(SaveScoreMaps(OmegaConf.to_yaml(config, resolve=True)))
     trainer = build_trainer(config, run, callbacks)
@@ -57,10 +61,15 @@ def _evaluate_saved_maps(config: DictConfig, run: RunDirectory) -> None:
     saved = SavedMaps(Path(config.score_maps))
     module = SavedMapsModule(instantiate(config.score_map), **build_localization(config))
     data = SavedMapsData(saved, config.map_loader.batch_size)
-    trainer = build_trainer(config, run, _export(config))
+    trainer = build_trainer(config, run, _writers(config))
     metrics = measure(trainer, module, data)
     conclude(config, run, trainer, module, metrics, f"Saved score maps: {saved.path}.")
 
 
-def _export(config: DictConfig) -> list[Callback]:
-    return [] if config.export_score_maps is None else [ExportScoreMaps(config.export_score_maps)]
+def _writers(config: DictConfig) -> list[Callback]:
+    writers: list[Callback] = []
+    if config.export_score_maps is not None:
+        writers.append(ExportScoreMaps(config.export_score_maps))
+    if config.localization.get("submission"):
+        writers.append(Submission())
+    return writers

@@ -39,7 +39,7 @@ class SavedMapsData(LightningDataModule):
 
     def __init__(self, saved: SavedMaps, batch_size: int) -> None:
         super().__init__()
-        self.class_names, self.batch_size = saved.class_names, batch_size
+        self.class_names, self.devkit_ids, self.batch_size = saved.class_names, saved.devkit_ids, batch_size
         self._splits: dict[str, SavedSplit] = {name: saved.split(name) for name in ("val", "test")}
 
     def split(self, name: SplitName) -> SavedSplit:

@@ -17,7 +17,7 @@ from camloc.metrics.functional.bootstrap import (
     resampled_sums,
 )
 from camloc.metrics.functional.max_box_acc import IOU_THRESHOLDS
-from camloc.metrics.functional.per_image import Condition, PerImage
+from camloc.metrics.functional.per_image import Condition, PerImage, hits
 from camloc.metrics.functional.pxap import pixel_average_precision
 from camloc.metrics.max_box_acc import VERSIONS
 
@@ -57,6 +57,25 @@ def error_intervals(
     return found
 
 
+def fixed_intervals(kept: PerImage, iou_threshold: float) -> dict[Condition, list[tuple[float, float]]]:
+    """Bootstrap the errors at every threshold that was measured, each as if it had been fixed beforehand.
+
+    The same intervals as :func:`error_intervals` gives one threshold at a time, from one draw.
+
+    Args:
+        kept: N pictures, T thresholds.
+        iou_threshold: Fraction.
+
+    Returns:
+        Ends of the interval at each of T thresholds, by error.
+    """
+    counted = np.concatenate([hits(kept, condition, iou_threshold) for condition in ERRORS], axis=1)
+    errors = 1 - resampled_sums(counted).astype(np.float64) / len(counted)
+    ends = [percentiles(errors[:, column]) for column in range(errors.shape[1])]
+    size = len(kept.cam_thresholds)
+    return {condition: ends[i * size : (i + 1) * size] for i, condition in enumerate(ERRORS)}
+
+
 def protocol_intervals(per_image: Path, measured: Container[str]) -> dict[str, float]:
     """Bootstrap MaxBoxAcc, MaxBoxAccV2 and PxAP on test over its pictures; each resample has its own best thresholds.
 
@@ -68,8 +87,8 @@ def protocol_intervals(per_image: Path, measured: Container[str]) -> dict[str, f
         ``test/localization/<name>_low`` and ``..._high``, fractions.
     """
     resampled: dict[str, NDArray[np.float64]] = {}
-    if (hits := per_image / "test_max_box_acc.npz").is_file():
-        resampled |= _max_box_acc(read_image_counts(hits))
+    if (boxes := per_image / "test_max_box_acc.npz").is_file():
+        resampled |= _max_box_acc(read_image_counts(boxes))
     if (pixels := per_image / "test_pxap.npz").is_file():
         counts = read_image_counts(pixels)
         sums = resampled_sums(counts.reshape(len(counts), -1)).reshape(-1, *counts.shape[1:])

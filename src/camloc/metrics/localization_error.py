@@ -31,6 +31,7 @@ class LocalizationError(Metric):
         num_thresholds: Size of the grid ``0, 1/n, 2/n, ...`` that the curve is measured on.
         iou_thresholds: IoU thresholds of the curves.
         iou_threshold: The one that scalar errors use, and on which the best threshold is chosen.
+        more_thresholds: CAM thresholds to measure beside the grid.
 
     Raises:
         ValueError: If a threshold lies outside its range.
@@ -58,22 +59,24 @@ class LocalizationError(Metric):
         num_thresholds: int = 100,
         iou_thresholds: Sequence[float] = (0.3, 0.5, 0.7),
         iou_threshold: float = 0.5,
+        more_thresholds: Sequence[float] = (),
     ) -> None:
         super().__init__()
         if num_thresholds < 1:
             raise ValueError(f"localization.num_thresholds must be at least 1, got {num_thresholds}")
-        if cam_threshold is not None and not 0 <= cam_threshold < 1:
-            raise ValueError(
-                f"localization.cam_threshold is a fraction of the score map's maximum in [0, 1), got {cam_threshold}"
-            )
+        named = {*more_thresholds, *([] if cam_threshold is None else [cam_threshold])}
+        for name, threshold in (("cam_threshold", cam_threshold), *(("more_thresholds", t) for t in more_thresholds)):
+            if threshold is not None and not 0 <= threshold < 1:
+                raise ValueError(
+                    f"localization.{name} is a fraction of the score map's maximum in [0, 1), got {threshold}"
+                )
         if not all(0 < threshold <= 1 for threshold in iou_thresholds):
             raise ValueError(f"localization.iou_thresholds are fractions in (0, 1], got {list(iou_thresholds)}")
         if iou_threshold not in iou_thresholds:
             raise ValueError(
                 f"localization.iou_threshold={iou_threshold} must be one of iou_thresholds={list(iou_thresholds)}"
             )
-        grid = {index / num_thresholds for index in range(num_thresholds)}
-        self.cam_thresholds = sorted(grid if cam_threshold is None else grid | {cam_threshold})
+        self.cam_thresholds = sorted({index / num_thresholds for index in range(num_thresholds)} | named)
         self.cam_threshold = cam_threshold
         self.iou_thresholds = tuple(iou_thresholds)
         self.iou_threshold = iou_threshold

@@ -22,6 +22,10 @@ _ROWS = (
     ("localization/max_box_acc", "MaxBoxAcc (accuracy)", "oracle"),
     ("localization/max_box_acc_v2", "MaxBoxAccV2 (accuracy)", "oracle"),
     ("localization/pxap", "PxAP (accuracy)", "none"),
+    ("localization/ilsvrc_top1_classification_error", "ILSVRC top-1 classification error", "none"),
+    ("localization/ilsvrc_top5_classification_error", "ILSVRC top-5 classification error", "none"),
+    ("localization/ilsvrc_top1_error", "ILSVRC top-1 localization error", "reported"),
+    ("localization/ilsvrc_top5_error", "ILSVRC top-5 localization error", "reported"),
 )
 
 

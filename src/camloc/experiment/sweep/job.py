@@ -71,6 +71,10 @@ class Job:
         seconds = _read(self.directory / _JOB_FILE).get("seconds")
         return JobResult(self.number + 1, self.name, self.swept, "skipped", seconds, metrics=self._metrics())
 
+    def adopt(self, seconds: float | None) -> None:
+        """Keep the record of a job whose numbers came out of a shared evaluation of so many seconds."""
+        self._write_record([], seconds)
+
     def run(self, program: Sequence[str], hydra_overrides: Sequence[str], cwd: Path) -> JobResult:
         """Run the job in processes of its own; interrupted, stop them.
 

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,13 +27,11 @@ from camloc.experiment.sweep.summary import (
     write_summary,
 )
 
+CAM_THRESHOLD = "localization.cam_threshold"
+FEWEST_TO_SHARE = 2
 SUMMARY_FILE = "sweep_summary.csv"
-DEFAULT_METRICS = (
-    "test/localization/gt_known_error",
-    "val/localization/top1_error",
-    "val/classification/top1_error",
-)
-"""What jobs are compared by where ``sweep.metric`` is null; ``monitor`` comes after the first."""
+DEFAULT_METRICS = ("val/localization/gt_known_error", "val/classification/top1_error")
+"""What jobs are compared by where neither ``sweep.metric`` nor ``monitor`` is given: test is not chosen on."""
 
 
 class ProcessLauncher(Launcher):
@@ -49,6 +48,7 @@ class ProcessLauncher(Launcher):
         self._directory = Path(config.hydra.sweep.dir).absolute()
         self._jobs: list[Job] = []
         self._results: list[JobResult] = []
+        self._shared: set[int] = set()
         hydra_context.callbacks.callbacks.append(_AtTheEnd(self))
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
@@ -71,6 +71,7 @@ class ProcessLauncher(Launcher):
             )
         jobs = [self._job(initial_job_idx + i, overrides) for i, overrides in enumerate(job_overrides)]
         skipped = {job.number for job in jobs if self._option("skip_completed") and job.completed_before()}
+        self._share_evaluation([job for job in jobs if job.number not in skipped])
         returns = []
         for job in jobs:
             result = self._run(job, skip=job.number in skipped)
@@ -108,6 +109,38 @@ class ProcessLauncher(Launcher):
             )
             sys.exit(1)
 
+    def _share_evaluation(self, jobs: Sequence[Job]) -> None:
+        """Evaluate once for jobs that differ in the CAM threshold alone, and give each its numbers."""
+        config = self._config
+        if config.hydra.job.config_name != "evaluate" or not config.callbacks.get("predictions"):
+            return
+        if len(jobs) < FEWEST_TO_SHARE or any(set(job.swept) != {CAM_THRESHOLD} for job in jobs):
+            return
+        if config.localization.get("submission") or "ilsvrc" in (config.localization.get("also") or {}):
+            return  # whole pixels and guesses at each threshold are not kept per picture
+        thresholds = [job.swept[CAM_THRESHOLD] for job in jobs]
+        common = [override for override in jobs[0].overrides if not override.startswith(f"{CAM_THRESHOLD}=")]
+        shared = Job(
+            -1,
+            [*common, f"{CAM_THRESHOLD}=null", f"localization.more_thresholds=[{','.join(thresholds)}]"],
+            {},
+            self._directory,
+            "evaluation",
+        )
+        _say(f"one evaluation for {len(jobs)} CAM thresholds (in {shared.directory})")
+        result = shared.run(self._program(), self._given("hydra"), Path(config.hydra.runtime.cwd))
+        if result.status == "interrupted":
+            self._results.append(result)
+            self.conclude()
+        if result.status != "completed":
+            return  # the jobs run one by one, and each says for itself what is wrong
+        from camloc.experiment.sweep.thresholds import write_jobs  # noqa: PLC0415 - draws, and imports torch
+
+        write_jobs(shared.directory, {float(job.swept[CAM_THRESHOLD]): job.directory for job in jobs})
+        for job in jobs:
+            job.adopt(result.seconds)
+            self._shared.add(job.number)
+
     def _job(self, number: int, overrides: Sequence[str]) -> Job:
         config = self._loader.load_sweep_config(self._config, list(overrides))
         with open_dict(config):
@@ -138,6 +171,8 @@ class ProcessLauncher(Launcher):
         name = f"job {job.number + 1} of {total}: {overrides_text(job.swept)}"
         if skip:
             result = job.skip()
+        elif job.number in self._shared:
+            result = replace(job.skip(), status="completed")
         else:
             _say(f"{name} (in {job.directory})")
             result = job.run(self._program(), self._given("hydra"), Path(self._config.hydra.runtime.cwd))
@@ -181,8 +216,7 @@ class ProcessLauncher(Launcher):
         if given:
             return chosen_metric(self._results, [given])
         monitor = OmegaConf.select(self._config, "monitor")
-        first, *others = DEFAULT_METRICS
-        return chosen_metric(self._results, [first, *([monitor] if monitor else []), *others])
+        return chosen_metric(self._results, [*([monitor] if monitor else []), *DEFAULT_METRICS])
 
     def _option(self, name: str) -> Any:  # noqa: ANN401 - a configured value
         return OmegaConf.select(self._config, f"sweep.{name}")

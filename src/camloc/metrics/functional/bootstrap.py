@@ -7,7 +7,7 @@ seed, the pictures of one run know nothing, and neither does the interval.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,0 +1,87 @@
+"""Files of guesses in the format of the ILSVRC devkit.
+
+A line per picture in the split's order, with up to five guesses of five numbers, ``label xmin ymin xmax ymax``: labels
+from 1 on as the devkit numbers them, which is not the order of sorted WordNet ids, and inclusive pixels of the original
+picture.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+FIELDS = 5
+MAX_GUESSES = 5
+NO_GUESS = -1
+"""Label of a guess that was not made."""
+
+
+def write_submission(path: Path, labels: Sequence[Sequence[int]], boxes: Sequence[Tensor]) -> None:
+    """Write guesses, whole or not at all.
+
+    Args:
+        path: The file.
+        labels: N times at most five devkit labels, best first.
+        boxes: N tensors (G_i,4), half-open whole pixels; a box without area is written as one pixel, so that its label
+            still counts for classification.
+    """
+    lines = []
+    for guesses, guess_boxes in zip(labels, boxes, strict=True):
+        fields = []
+        for label, (x0, y0, x1, y1) in zip(guesses, guess_boxes.to(torch.int64).tolist(), strict=True):
+            fields += [label, x0, y0, max(x1 - 1, x0), max(y1 - 1, y0)]
+        lines.append(" ".join(map(str, fields)))
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def read_submission(path: Path, num_images: int) -> tuple[Tensor, Tensor]:
+    """Read guesses.
+
+    Args:
+        path: The file.
+        num_images: Lines that it must have.
+
+    Returns:
+        ``(labels, boxes)``: (N,5) int64, :data:`NO_GUESS` where none was made, and (N,5,4) float64 half-open pixels.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the number of lines differs, or a line is no guesses; the message names it.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder, "guesses.txt")
+        ...     write_submission(file, [[7], []], [torch.tensor([[0, 0, 10, 5]]), torch.zeros(0, 4)])
+        ...     labels, boxes = read_submission(file, 2)
+        >>> labels[:, 0].tolist(), boxes[0, 0].tolist()
+        ([7, -1], [0.0, 0.0, 10.0, 5.0])
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"submission={path} is no file")
+    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    if len(lines) != num_images:
+        raise ValueError(f"submission={path} has {len(lines)} lines and the split has {num_images} pictures, in order")
+    table = np.zeros((num_images, MAX_GUESSES, FIELDS))
+    table[:, :, 0] = NO_GUESS
+    for number, line in enumerate(lines, start=1):
+        fields = line.split()
+        if len(fields) % FIELDS or len(fields) > FIELDS * MAX_GUESSES:
+            raise ValueError(
+                f"submission={path}, line {number}: expected up to five times 'label xmin ymin xmax ymax', "
+                f"found {len(fields)} fields"
+            )
+        try:
+            guesses = np.array(fields, dtype=np.float64).reshape(-1, FIELDS)
+        except ValueError:
+            raise ValueError(f"submission={path}, line {number}: not all fields are numbers: {line!r}") from None
+        if not (np.isfinite(guesses).all() and (guesses[:, 0] >= 1).all() and (guesses[:, 0] % 1 == 0).all()):
+            raise ValueError(f"submission={path}, line {number}: labels are whole numbers from 1 on, found {line!r}")
+        table[number - 1, : len(guesses)] = guesses
+    boxes = torch.from_numpy(table[:, :, 1:])
+    boxes = torch.where(torch.from_numpy(table[:, :, :1]) == NO_GUESS, 0.0, boxes + torch.tensor([0.0, 0.0, 1.0, 1.0]))
+    return torch.from_numpy(table[:, :, 0]).to(torch.int64), boxes

@@ -1,0 +1,131 @@
+"""The ILSVRC devkit's error of a network as a torchmetrics Metric."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from camloc.metrics.functional.classification import class_rank
+from camloc.metrics.functional.devkit import TOP_K, devkit_hits, devkit_pixels
+
+
+def read_blacklist(path: str | None) -> frozenset[int]:
+    """Read the devkit's list of pictures that localization leaves out.
+
+    Args:
+        path: A file with one 1-based picture number per line, such as
+            ``ILSVRC2014_clsloc_validation_blacklist.txt``; null for none.
+
+    Returns:
+        0-based positions in the split.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a line is no positive whole number.
+
+    Example:
+        >>> read_blacklist(None)
+        frozenset()
+    """
+    if path is None:
+        return frozenset()
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"localization.also.ilsvrc.blacklist={path} is no file; give the devkit's, or null")
+    numbers = []
+    for line, text in enumerate(Path(path).read_text(encoding="utf-8").split("\n"), start=1):
+        if text.strip():
+            if not text.strip().isdecimal() or int(text) < 1:
+                raise ValueError(f"{path}, line {line}: expected the number of a picture, from 1 on, found {text!r}")
+            numbers.append(int(text) - 1)
+    return frozenset(numbers)
+
+
+class IlsvrcError(Metric):
+    r"""Top-1 and top-5 error as the ILSVRC devkit counts it, see :mod:`camloc.metrics.functional.devkit`.
+
+    A guess counts only when its class is the true one, so the true class's rank and the box of its map settle the
+    error over five guesses of a class and a box each. States are int64 counts reduced by sum.
+
+    Args:
+        blacklist: See :func:`read_blacklist`; numbers are places in the split, which must be in the devkit's order.
+        iou_threshold: Fraction.
+
+    Example:
+        >>> metric = IlsvrcError()
+        >>> boxes = torch.tensor([[2.2, 2.2, 6.4, 6.4]])
+        >>> metric.update(torch.tensor([[2.0, 1.0]]), torch.tensor([1]), boxes, [torch.tensor([[2, 2, 6, 6]])], [0])
+        >>> errors = metric.compute()
+        >>> float(errors["ilsvrc_top1_error"]), float(errors["ilsvrc_top5_error"])
+        (1.0, 0.0)
+    """
+
+    full_state_update = False
+    higher_is_better = False
+    localized: Tensor
+    classified: Tensor
+    num_images: Tensor
+    num_blacklisted: Tensor
+
+    def __init__(self, blacklist: str | None = None, iou_threshold: float = 0.5) -> None:
+        super().__init__()
+        self.blacklist = read_blacklist(blacklist)
+        self.iou_threshold = iou_threshold
+        for name, shape in (("localized", (2,)), ("classified", (2,)), ("num_images", ()), ("num_blacklisted", ())):
+            self.add_state(name, torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        reported_boxes: Tensor,
+        picture_boxes: Sequence[Tensor],
+        positions: Sequence[int],
+        is_padding: Tensor | None = None,
+    ) -> None:
+        """Count a batch.
+
+        Args:
+            logits: (B,C).
+            target: (B,) true classes, 0-based.
+            reported_boxes: (B,4) the true class's box, half-open pixels of the picture, (0,0,0,0) for none.
+            picture_boxes: B tensors (M_i,4), true boxes in the same pixels.
+            positions: B places in the split, 0-based.
+            is_padding: (B,) bool, pictures that must not count; null when all count.
+
+        Raises:
+            ValueError: If a picture has no true box.
+        """
+        rank = class_rank(logits, target).cpu()
+        padding = [False] * len(rank) if is_padding is None else is_padding.tolist()
+        keep = torch.tensor([not padded for padded in padding])
+        boxes = devkit_pixels(reported_boxes.cpu())[keep][:, None]
+        true_boxes = [box.cpu() for box, kept in zip(picture_boxes, keep.tolist(), strict=True) if kept]
+        same = torch.zeros(int(keep.sum()), 1)
+        overlaps = devkit_hits(same, boxes, same[:, 0], true_boxes, self.iou_threshold).localization[:, 0]
+        listed = torch.tensor([position in self.blacklist for position in positions])[keep]
+        guessed = torch.stack([rank[keep] < k for k in TOP_K], dim=1)
+        counted = (overlaps & ~listed)[:, None] & guessed
+        self.localized += counted.sum(dim=0).to(self.localized.device)
+        self.classified += guessed.sum(dim=0).to(self.classified.device)
+        self.num_images += len(listed)
+        self.num_blacklisted += int(listed.sum())
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return errors as float64 fractions, NaN when nothing was counted, and the int64 counts behind them.
+
+        Returns:
+            ``ilsvrc_top1_error``, ``ilsvrc_top5_error``, over the pictures that are not blacklisted, and
+            ``ilsvrc_top1_classification_error``, ``ilsvrc_top5_classification_error``, over all, with
+            ``ilsvrc_..._hits``, ``ilsvrc_num_images`` and ``ilsvrc_num_blacklisted``.
+        """
+        localization = 1 - self.localized.to(torch.float64) / (self.num_images - self.num_blacklisted)
+        classification = 1 - self.classified.to(torch.float64) / self.num_images
+        found = {"ilsvrc_num_images": self.num_images.clone(), "ilsvrc_num_blacklisted": self.num_blacklisted.clone()}
+        for column, k in enumerate(TOP_K):
+            found[f"ilsvrc_top{k}_hits"] = self.localized[column]
+            found[f"ilsvrc_top{k}_error"] = localization[column]
+            found[f"ilsvrc_top{k}_classification_hits"] = self.classified[column]
+            found[f"ilsvrc_top{k}_classification_error"] = classification[column]
+        return found

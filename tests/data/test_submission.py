@@ -1,0 +1,43 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from camloc.data.submission import NO_GUESS, read_submission, write_submission
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "guesses.txt"
+    boxes = [torch.tensor([[0, 0, 10, 5], [3, 4, 4, 5]]), torch.zeros(0, 4), torch.tensor([[0, 0, 0, 0]])]
+    write_submission(file, [[7, 1000], [], [2]], boxes)
+    assert file.read_text() == "7 0 0 9 4 1000 3 4 3 4\n\n2 0 0 0 0\n"
+    labels, found = read_submission(file, 3)
+    assert labels.tolist() == [[7, 1000, *[NO_GUESS] * 3], [NO_GUESS] * 5, [2, *[NO_GUESS] * 4]]
+    assert found[0, :2].tolist() == [[0, 0, 10, 5], [3, 4, 4, 5]]
+    assert found[1].abs().sum() == 0
+    assert found[2, 0].tolist() == [0, 0, 1, 1]  # a guess without box takes one pixel, its label counts
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1 0 0 9 9\n", r"has 1 lines and the split has 2 pictures"),
+        ("1 0 0 9\n1 0 0 9 9\n", r"line 1: expected up to five times .* found 4 fields"),
+        ("1 0 0 9 9\n" + "1 0 0 9 9 " * 6 + "\n", r"line 2: expected up to five times .* found 30 fields"),
+        ("1 0 0 9 9\n1 0 zero 9 9\n", r"line 2: not all fields are numbers"),
+        ("0 0 0 9 9\n1 0 0 9 9\n", r"line 1: labels are whole numbers from 1 on"),
+        ("1.5 0 0 9 9\n1 0 0 9 9\n", r"line 1: labels are whole numbers from 1 on"),
+        ("1 nan 0 9 9\n1 0 0 9 9\n", r"line 1: labels are whole numbers"),
+    ],
+)
+def test_a_broken_file_is_named_with_its_line(text: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "guesses.txt"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_submission(file, 2)
+
+
+def test_fractions_are_read_as_the_devkit_reads_them(tmp_path: Path) -> None:
+    file = tmp_path / "guesses.txt"
+    file.write_text("1 0.5 0 9.25 9\n")
+    assert read_submission(file, 1)[1][0, 0].tolist() == [0.5, 0, 10.25, 10]
