@@ -10,6 +10,7 @@ import gc
 import os
 import tempfile
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -94,6 +95,7 @@ def per_worker(dataset: Dataset[int]) -> float:
 def main() -> None:
     """Print seconds to load the index, and megabytes per loader worker."""
     torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", message="This DataLoader will create")  # more workers than cores, on purpose
     with tempfile.TemporaryDirectory() as temporary:
         os.environ["XDG_CACHE_HOME"] = temporary
         root = Path(temporary, "train")

@@ -15,6 +15,11 @@ from camloc.metrics.localization_error import LocalizationError
 
 CONF = Path(__file__).parent.parent / "conf"
 GIVEN = {  # what a file leaves for the user to say
+    "datamodule/cub": ["datamodule.root=."],
+    "datamodule/folder": ["datamodule.root=."],
+    "datamodule/imagenet": ["datamodule.root=."],
+    "datamodule/openimages": ["datamodule.root=."],
+    "datamodule/oxford_pet": ["datamodule.root=."],
     "datamodule/tiny_imagenet": ["datamodule.root=."],
     "datamodule/wsol_metadata": ["datamodule.metadata=."],
     "experiment/tiny_imagenet": ["datamodule.root=."],

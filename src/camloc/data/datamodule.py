@@ -68,6 +68,8 @@ class LocalizationDataModule(LightningDataModule, ABC):
         self.train_transform = TrainTransform(self.image_size, (smallest, largest), train_kind)
         self.eval_transform = EvalTransform(self.image_size, options.get("eval_transform", "warp"))
         self._splits: dict[SplitName, Split] = {}
+        self.notes: list[str] = []
+        """What a reader of the summary should know of the files that were found."""
 
     @abstractmethod
     def load_split(self, name: SplitName) -> Split:

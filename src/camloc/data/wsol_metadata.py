@@ -10,13 +10,13 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from camloc.boxes import inclusive_to_half_open
+from camloc.data.mask_files import InstanceMasks
 
 BOX_LINE, MASK_LINE = "path,x0,y0,x1,y1", "path,mask,ignore"
 
@@ -74,8 +74,9 @@ class WsolMetadata:
         order = np.argsort(objects.index, kind="stable")
         self._first = np.concatenate([[0], np.cumsum(np.bincount(objects.index))])
         if self.has_masks:
-            self._mask_root = self._checked_root(masks)
-            self._mask_files, self._ignore_files = _checked_masks(objects, order, order[self._first[:-1]])
+            files, ignore_files = _checked_masks(objects, order, order[self._first[:-1]])
+            named_in = f"{self._localization} names; see datamodule.masks"
+            self._masks = InstanceMasks(self._checked_root(masks), files, self._first, ignore_files, named_in)
         else:
             self._boxes = _checked_boxes(objects, self._sizes)[order]
 
@@ -125,31 +126,25 @@ class WsolMetadata:
             raise ValueError(f"{self._localization} holds masks and no boxes")
         return torch.tensor(self._boxes[self._lines_of(index)])
 
+    @property
+    def instance_masks(self) -> InstanceMasks:
+        """The mask files, by index.
+
+        Raises:
+            ValueError: If the metadata has boxes.
+        """
+        if not self.has_masks:
+            raise ValueError(f"{self._localization} holds boxes and no masks")
+        return self._masks
+
     def masks(self, index: int, size: tuple[int, int] = (224, 224)) -> tuple[Tensor, Tensor]:
-        """Read an image's masks.
-
-        As wsolevaluation does: each file resized to the nearest pixel, every grey level above 0 inside, instances
-        united, and pixels of an instance not ignored.
-
-        Args:
-            index: Of the image.
-            size: ``(height, width)`` that is wanted.
-
-        Returns:
-            ``(mask, ignore)``, each (height,width) bool; no pixel is in both.
+        """Return ``(mask, ignore)``, each (height,width) bool at ``size``; see ``InstanceMasks.read``.
 
         Raises:
             FileNotFoundError: If a mask file is missing.
             ValueError: If one cannot be read, or the metadata has boxes.
         """
-        if not self.has_masks:
-            raise ValueError(f"{self._localization} holds boxes and no masks")
-        mask, ignore = np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
-        for name in self._mask_files[self._lines_of(index)]:
-            mask |= self._read_mask(name, size)
-        if self._ignore_files[index]:
-            ignore = self._read_mask(self._ignore_files[index], size) & ~mask
-        return torch.from_numpy(mask), torch.from_numpy(ignore)
+        return self.instance_masks.read(index, size)
 
     def _lines_of(self, index: int) -> slice:
         return slice(self._first[index], self._first[index + 1])
@@ -160,18 +155,6 @@ class WsolMetadata:
         if not Path(masks).is_dir():
             raise FileNotFoundError(f"datamodule.masks={masks} is no folder; {self._localization} names files in it")
         return Path(masks)
-
-    def _read_mask(self, name: bytes, size: tuple[int, int]) -> NDArray[np.bool_]:
-        path = self._mask_root / name.decode()
-        try:
-            encoded = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-        except FileNotFoundError:
-            raise FileNotFoundError(f"no mask {path}, which {self._localization} names; see datamodule.masks") from None
-        levels = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE) if len(encoded) else None
-        if levels is None:
-            raise ValueError(f"cannot read the mask {path}: it is empty, cut off or in an unknown format")
-        height, width = size
-        return np.asarray(cv2.resize(levels, (width, height), interpolation=cv2.INTER_NEAREST) > 0)
 
 
 def leaves_folder(path: str) -> bool:

@@ -63,7 +63,7 @@ def preflight(
             shown = "; ".join(reason for _, reason in pictures[:NUM_SHOWN])
             if pictures:
                 found.errors.append(f"{name}: {len(pictures)} pictures cannot be read: {shown}")
-    _show(found, len(datamodule.class_names), skipped=on_unreadable == "skip")
+    _show(found, len(datamodule.class_names), dict.fromkeys(datamodule.notes), skipped=on_unreadable == "skip")
     if found.errors:
         raise ValueError("the data set is not ready: " + " | ".join(found.errors))
 
@@ -79,7 +79,7 @@ def _track(items: Iterable[Any], what: str, total: int) -> Iterable[Any]:
     return items if quick else rich_track(items, what, total, transient=True)
 
 
-def _show(found: Preflight, num_classes: int, *, skipped: bool) -> None:
+def _show(found: Preflight, num_classes: int, notes: Iterable[str], *, skipped: bool) -> None:
     console = Console()
     table = Table(box=SIMPLE_HEAD)
     for heading in ("split", "pictures", "classes", "per class", "true boxes", "without box"):
@@ -103,5 +103,5 @@ def _show(found: Preflight, num_classes: int, *, skipped: bool) -> None:
         if summary.unreadable and skipped:
             shown = "; ".join(reason for _, reason in summary.unreadable[:NUM_SHOWN])
             console.print(f"{summary.name}: {len(summary.unreadable):,} unreadable pictures left out: {shown}")
-    for warning in found.warnings:
+    for warning in [*found.warnings, *notes]:
         console.print(f"note: {warning}", highlight=False, soft_wrap=True)

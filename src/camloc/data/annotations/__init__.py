@@ -1,0 +1,1 @@
+"""True boxes from other tools' files, one reader per format."""

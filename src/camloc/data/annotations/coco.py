@@ -1,0 +1,79 @@
+"""COCO: one json for many pictures; boxes are ``x, y, width, height``."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from camloc.data.annotations.objects import Objects
+from camloc.data.wsol_metadata import leaves_folder
+
+
+def read_coco(path: Path) -> dict[str, Objects]:
+    """Read the boxes of a json file. Crowds (``iscrowd``) are left out, segmentations are not read.
+
+    Args:
+        path: With ``images``, ``annotations`` and ``categories``.
+
+    Returns:
+        Objects by ``file_name``, which may have folders; a picture without annotation has none.
+
+    Raises:
+        ValueError: If it is no COCO json, a name comes twice or leaves the folder, an id is not defined, or a box is no
+            box.
+
+    Example:
+        >>> import tempfile
+        >>> content = {
+        ...     "images": [{"id": 7, "file_name": "cat/1.jpg"}],
+        ...     "annotations": [{"image_id": 7, "category_id": 90, "bbox": [2, 3, 10, 5]}],
+        ...     "categories": [{"id": 90, "name": "cat"}],
+        ... }
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "val.json").write_text(json.dumps(content))
+        ...     read_coco(Path(folder, "val.json"))["cat/1.jpg"].boxes.tolist()
+        [[2.0, 3.0, 12.0, 8.0]]
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        images, annotations = content["images"], content["annotations"]
+        names = {category["id"]: str(category["name"]) for category in content["categories"]}
+        files = {image["id"]: str(image["file_name"]) for image in images}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is no COCO json with images, annotations and categories: {type(error).__name__} {error}"
+        ) from None
+    outside = next(filter(leaves_folder, files.values()), None)
+    if outside is not None:
+        raise ValueError(f"{path}: the file_name {outside!r} leads out of the pictures' folder")
+    if len(set(files.values())) < len(images):
+        names_given = sorted(str(image["file_name"]) for image in images)
+        twice = next((a for a, b in pairwise(names_given) if a == b), names_given[0])
+        raise ValueError(f"{path}: the file_name {twice!r} or its id stands there more than once")
+    found = {name: Objects.checked([], [], f"{path}, {name}") for name in files.values()}
+    for number, annotation in enumerate(annotations):
+        where = f"{path}, annotations[{number}]"
+        file, name, box = _parts(annotation, files, names, where)
+        if not annotation.get("iscrowd"):
+            found[file] += Objects.checked([box], [name], where)
+    return found
+
+
+def _parts(
+    annotation: Any,  # noqa: ANN401 - whatever the json holds
+    files: dict[Any, str],
+    names: dict[Any, str],
+    where: str,
+) -> tuple[str, str, tuple[float, float, float, float]]:
+    try:
+        x, y, width, height = (float(value) for value in annotation["bbox"])
+        image, category = annotation["image_id"], annotation["category_id"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{where}: expected image_id, category_id and bbox with four numbers, {type(error).__name__} {error}"
+        ) from None
+    if image not in files:
+        raise ValueError(f"{where}: image_id {image} is not among the images")
+    if category not in names:
+        raise ValueError(f"{where}: category_id {category} is not among the categories")
+    return files[image], names[category], (x, y, x + width, y + height)

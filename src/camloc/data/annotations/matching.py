@@ -1,0 +1,80 @@
+"""Which annotation belongs to which picture: by the path below the class folders, else by a name that is unique."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+
+def match(
+    pictures: Sequence[str], annotated: Mapping[str, Value], key: Callable[[str], Sequence[str]], where: str
+) -> tuple[list[Value | None], list[str]]:
+    """Find each picture's annotation.
+
+    Args:
+        pictures: N paths below the split's folder, such as ``cat/1.jpg``.
+        annotated: By name as the annotation gives it: a path or a bare name.
+        key: From a picture to the names it may have there, the most telling first.
+        where: The annotation's file or folder, for messages.
+
+    Returns:
+        N annotations, None for pictures without, and the names that belong to no picture.
+
+    Raises:
+        ValueError: If one name could be that of two pictures.
+
+    Example:
+        >>> match(["cat/1.jpg", "dog/2.jpg"], {"1.jpg": "a", "3.jpg": "b"}, lambda p: [p, p.split("/")[1]], "x.csv")
+        (['a', None], ['3.jpg'])
+    """
+    found: list[Value | None] = []
+    users: dict[str, list[str]] = defaultdict(list)
+    for picture in pictures:
+        name = next((name for name in key(picture) if name in annotated), None)
+        found.append(None if name is None else annotated[name])
+        if name is not None:
+            users[name].append(picture)
+    shared = next(((name, owners) for name, owners in users.items() if len(owners) > 1), None)
+    if shared is not None:
+        raise ValueError(
+            f"{where}: {shared[0]} could belong to {shared[1][0]} or to {shared[1][1]}; name the class folder as well"
+        )
+    return found, [name for name in annotated if name not in users]
+
+
+def file_names(picture: str) -> list[str]:
+    """Return the names that a table may give a picture.
+
+    Example:
+        >>> file_names("cat/1.jpg")
+        ['cat/1.jpg', '1.jpg']
+    """
+    return [picture, PurePosixPath(picture).name]
+
+
+def stems(picture: str, endings: Sequence[str]) -> list[str]:
+    """Return the names that a picture's own annotation file may have, with the class folder first.
+
+    Example:
+        >>> stems("cat/1.jpg", [".png", "_mask.png"])
+        ['cat/1.png', 'cat/1_mask.png', '1.png', '1_mask.png']
+    """
+    path = PurePosixPath(picture)
+    beside = [str(path.with_name(path.stem + ending)) for ending in endings]
+    return [*beside, *(path.stem + ending for ending in endings)]
+
+
+def files_below(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
+    """Return the files of some endings by their path below a folder; hidden ones are left out.
+
+    Example:
+        >>> files_below(Path("nowhere"), [".xml"])
+        {}
+    """
+    return {
+        path.relative_to(folder).as_posix(): path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
+    }

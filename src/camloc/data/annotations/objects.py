@@ -1,0 +1,44 @@
+"""What every annotation format says of a picture."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The annotated objects of one picture.
+
+    Example:
+        >>> Objects.checked([(0, 0, 4, 2)], ["cat"], "a.xml").boxes.tolist()
+        [[0.0, 0.0, 4.0, 2.0]]
+    """
+
+    boxes: NDArray[np.float64]
+    """(M,4) half-open xyxy pixels of the picture."""
+    names: tuple[str | None, ...]
+    """M class names, None where the format or the line has none."""
+    where: str
+    """The file, and the line where it has many pictures, for messages."""
+
+    @classmethod
+    def checked(
+        cls, boxes: Sequence[tuple[float, float, float, float]], names: Sequence[str | None], where: str
+    ) -> "Objects":
+        """Make objects of boxes that are boxes.
+
+        Raises:
+            ValueError: If one is inverted, empty, or not finite.
+        """
+        for box in boxes:
+            if not all(map(math.isfinite, box)) or box[2] <= box[0] or box[3] <= box[1]:
+                shown = " ".join(f"{value:g}" for value in box)
+                raise ValueError(f"{where}: the box {shown} (half-open x0 y0 x1 y1) is inverted, empty or not finite")
+        return cls(np.array(boxes, dtype=np.float64).reshape(-1, 4), tuple(names), where)
+
+    def __add__(self, other: "Objects") -> "Objects":
+        """Join the objects of two lines on the same picture."""
+        return Objects(np.concatenate([self.boxes, other.boxes]), self.names + other.names, self.where)

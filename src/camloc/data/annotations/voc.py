@@ -1,0 +1,80 @@
+"""Pascal VOC: an XML file per picture, with an ``object`` and its ``bndbox`` for each object."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+from xml.etree.ElementTree import ParseError
+
+import numpy as np
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import parse
+from numpy.typing import NDArray
+
+from camloc.data.annotations.objects import Objects
+
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+class VocFile(NamedTuple):
+    """What an XML file says; its file names and paths are not read."""
+
+    boxes: NDArray[np.float64]
+    """(M,4) half-open xyxy pixels."""
+    names: tuple[str, ...]
+    """M class names."""
+    image_size: tuple[int, int] | None
+    """``(height, width)`` as the file claims; null where it does not."""
+
+
+def read_voc(path: Path, *, one_based: bool = True) -> VocFile:
+    """Read an XML file; it is parsed without entities, which could fill the memory or open other files.
+
+    Args:
+        path: The file.
+        one_based: Whether the first pixel is 1, as the format's description says; its boxes include their last pixel
+            either way. Many tools, and ImageNet's files, count from 0.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no XML, or an object has no name or no box that is one.
+
+    Example:
+        >>> import tempfile
+        >>> xml = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>10</xmax><ymax>5</ymax></bndbox>"
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder, "1.xml")
+        ...     _ = file.write_text(f"<annotation><object><name>cat</name>{xml}</object></annotation>")
+        ...     read_voc(file).boxes.tolist(), read_voc(file, one_based=False).boxes.tolist()
+        ([[0.0, 0.0, 10.0, 5.0]], [[1.0, 1.0, 11.0, 6.0]])
+    """
+    try:
+        root = parse(path).getroot()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no annotation {path}") from None
+    except (ParseError, DefusedXmlException, ValueError) as error:
+        reason = "it declares entities" if isinstance(error, DefusedXmlException) else str(error)
+        raise ValueError(f"{path} cannot be read as Pascal VOC XML: {reason}") from None
+    boxes, names = [], []
+    shift = 1 if one_based else 0
+    for number, item in enumerate(root.iter("object"), start=1):
+        name = (item.findtext("name") or "").strip()
+        if not name:
+            raise ValueError(f"{path}, object {number}: it has no <name>")
+        x0, y0, x1, y1 = (_number(item, corner, f"{path}, object {number} ({name})") for corner in CORNERS)
+        boxes.append((x0 - shift, y0 - shift, x1 + 1 - shift, y1 + 1 - shift))
+        names.append(name)
+    checked = Objects.checked(boxes, names, str(path))
+    return VocFile(checked.boxes, tuple(names), _size(root))
+
+
+def _number(item: Any, corner: str, where: str) -> float:  # noqa: ANN401 - an element
+    text = item.findtext(f"bndbox/{corner}")
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        found = "nothing" if text is None else repr(text)
+        raise ValueError(f"{where}: <bndbox> needs a number in <{corner}>, found {found}") from None
+
+
+def _size(root: Any) -> tuple[int, int] | None:  # noqa: ANN401 - an element
+    height, width = root.findtext("size/height") or "", root.findtext("size/width") or ""
+    return (int(height), int(width)) if height.isdecimal() and width.isdecimal() else None

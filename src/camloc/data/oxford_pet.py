@@ -1,0 +1,171 @@
+"""Oxford-IIIT Pet in its official layout: 37 breeds of cats and dogs, every picture with a trimap of the animal.
+
+``images/{Breed}_{number}.jpg``, ``annotations/{trainval,test}.txt`` with lines ``Image CLASS SPECIES BREED`` (CLASS
+from 1) and comments behind ``#``, and ``annotations/trimaps/{Image}.png`` with 1 on the animal, 2 behind it and 3 on
+the border between the two, which is annotated as neither (Parkhi et al., CVPR 2012).
+"""
+
+import re
+from pathlib import Path
+from typing import NamedTuple, Unpack
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from camloc.data.datamodule import LoaderOptions, LocalizationDataModule
+from camloc.data.files import FileSplit
+from camloc.data.mask_files import mask_split, read_levels, refuse_missing, resize_levels, tight_box
+from camloc.data.split import Split, SplitName
+
+FOREGROUND, BACKGROUND, BORDER = 1, 2, 3
+LINE = re.compile(r"(?P<image>(?P<breed>\w+)_(?P<number>\d+))\s+(?P<label>[1-9]\d{0,3})\s+\d+\s+\d+")
+TRIMAPS = "annotations/trimaps"
+
+
+class OxfordPet(LocalizationDataModule):
+    """Oxford-IIIT Pet with a ``val`` split held out from ``trainval``.
+
+    Masks are the pixels surely of the animal, the trimap's border is ignored, and the box is tight around the mask, all
+    animals of a picture in one. The boxes that come with the data set are of heads, and are not used.
+
+    Args:
+        root: Folder with ``images`` and ``annotations``.
+        val_per_class: How many trainval pictures of each class, the first by number, are held out for ``val``.
+        options: See ``LoaderOptions``.
+
+    Raises:
+        FileNotFoundError: If the folder lacks a file of the layout.
+        ValueError: If a line is malformed, a picture is listed twice, or a trimap cannot be read or is none.
+    """
+
+    def __init__(self, root: str, val_per_class: int = 10, **options: Unpack[LoaderOptions]) -> None:
+        self.root = Path(root)
+        if val_per_class < 1:
+            raise ValueError(f"datamodule.val_per_class must be at least 1, got {val_per_class}")
+        self.val_per_class = val_per_class
+        self._listed = self._read_lists()
+        breed_of: dict[int, str] = {}
+        for picture in self._listed:
+            if breed_of.setdefault(picture.target, picture.breed) != picture.breed:
+                raise ValueError(
+                    f"{picture.where}: class {picture.target + 1} is {picture.breed}, "
+                    f"and {breed_of[picture.target]} in an earlier line"
+                )
+        missing = sorted(set(range(max(breed_of) + 1)) - set(breed_of))
+        if missing:
+            raise ValueError(f"{self.root / 'annotations'}: no picture has class {missing[0] + 1}; classes run from 1")
+        super().__init__([breed_of[target] for target in range(len(breed_of))], **options)
+
+    def load_split(self, name: SplitName) -> Split:
+        """Find the boxes around a split's trimaps; training reads none."""
+        pictures = [picture for picture in self._listed if (picture.list_name == "test") == (name == "test")]
+        if name != "test":
+            held_out = self._held_out(pictures)
+            pictures = [picture for picture in pictures if (picture.name in held_out) == (name == "val")]
+        image_ids = np.array([f"images/{picture.name}.jpg".encode() for picture in pictures], dtype=np.bytes_)
+        targets = [picture.target for picture in pictures]
+        lists = self.root / "annotations" / ("test.txt" if name == "test" else "trainval.txt")
+        named_in = f"{lists} names; give all of images and annotations as datamodule.root"
+        refuse_missing(self.root, image_ids, named_in)
+        if name == "train":
+            return FileSplit(self.root, image_ids, targets)
+        trimaps = np.array([f"{TRIMAPS}/{picture.name}.png".encode() for picture in pictures], dtype=np.bytes_)
+        refuse_missing(self.root, trimaps, named_in)
+        return mask_split(self.root, image_ids, targets, Trimaps(self.root, trimaps, named_in))
+
+    def _held_out(self, pictures: list["_Picture"]) -> set[str]:
+        """Return the names of the pictures that are for validation."""
+        held_out: set[str] = set()
+        for target, breed in enumerate(self.class_names):
+            # Neighbours in number may be of one animal: so the held out ones are neighbours too.
+            of_class = sorted((picture for picture in pictures if picture.target == target), key=lambda p: p.number)
+            if len(of_class) <= self.val_per_class:
+                raise ValueError(
+                    f"{self.root}/annotations/trainval.txt lists {len(of_class)} pictures of {breed}; "
+                    f"datamodule.val_per_class={self.val_per_class} leaves none for training"
+                )
+            held_out.update(picture.name for picture in of_class[: self.val_per_class])
+        return held_out
+
+    def _read_lists(self) -> list["_Picture"]:
+        pictures: dict[str, _Picture] = {}
+        for list_name in ("trainval", "test"):
+            path = self.root / "annotations" / f"{list_name}.txt"
+            try:
+                lines = path.read_text(encoding="utf-8").splitlines()
+            except FileNotFoundError:
+                raise FileNotFoundError(
+                    f"datamodule.root={self.root} has no annotations/{list_name}.txt; "
+                    "give the folder with images and annotations"
+                ) from None
+            for number, line in enumerate(lines, start=1):
+                if not line.strip() or line.startswith("#"):
+                    continue
+                where = f"{path}, line {number}"
+                match = LINE.fullmatch(line.strip())
+                if not match:
+                    raise ValueError(f"{where}: expected Breed_number CLASS SPECIES BREED, found {line!r}")
+                picture = _Picture(
+                    match["image"], match["breed"], int(match["number"]), int(match["label"]) - 1, list_name, where
+                )
+                if picture.name in pictures:
+                    raise ValueError(f"{where}: {picture.name} stands in {pictures[picture.name].where} already")
+                pictures[picture.name] = picture
+        if not pictures:
+            raise ValueError(f"{self.root / 'annotations'}: trainval.txt and test.txt list no picture")
+        return list(pictures.values())
+
+
+class Trimaps:
+    """One file per picture: foreground, background and the border between, which is ignored.
+
+    Args:
+        root: Folder that the files are relative to.
+        files: (N,) trimaps.
+        named_in: What names the files and which option mends it, for messages.
+    """
+
+    def __init__(self, root: Path, files: NDArray[np.bytes_], named_in: str) -> None:
+        self._root, self._files, self._named_in = root, files, named_in
+
+    def read(self, index: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Return ``(mask, ignore)``, each (height,width) bool: foreground, border.
+
+        Raises:
+            FileNotFoundError: If the trimap is missing.
+            ValueError: If it cannot be read, or holds other values.
+        """
+        levels = torch.from_numpy(resize_levels(self._levels(index), size))
+        return levels == FOREGROUND, levels == BORDER
+
+    def boxes(self, index: int, size: tuple[int, int] | None) -> Tensor:
+        """Return (1,4) float32, the tight half-open box around the foreground; (0,4) where there is none.
+
+        Raises:
+            FileNotFoundError: If the trimap is missing.
+            ValueError: If it cannot be read, or holds other values.
+        """
+        return tight_box((self._levels(index) == FOREGROUND).astype(np.uint8), size)
+
+    def _levels(self, index: int) -> NDArray[np.uint8]:
+        path = self._root / bytes(self._files[index]).decode()
+        levels = read_levels(path, self._named_in)
+        if levels.min() < FOREGROUND or levels.max() > BORDER:
+            raise ValueError(
+                f"{path} is no trimap: its pixels are {FOREGROUND} (object), {BACKGROUND} (background) or "
+                f"{BORDER} (border), found {levels.min()} to {levels.max()}"
+            )
+        return levels
+
+
+class _Picture(NamedTuple):
+    """A line of a list."""
+
+    name: str
+    breed: str
+    number: int
+    target: int
+    list_name: str
+    where: str

@@ -1,0 +1,280 @@
+import json
+from pathlib import Path
+from runpy import run_path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from camloc.data.folder import Folder
+from camloc.data.split import Subset
+from camloc.data.textures import Textures
+
+TREES = run_path(str(Path(__file__).parent / "folder_trees.py"))
+CLASSES = [f"class{number}" for number in range(9)]
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def source(count: int = 27) -> Subset:
+    """Pictures with one object each, of several sizes."""
+    split = Textures(num_train=1, num_val=1, num_test=count, picture_size=64, image_size=32).split("test")
+    return Subset(split, np.array([index for index in range(count) if len(split.gt_boxes(index)) == 1]))
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """``train``, ``val`` and ``test`` with the same pictures in each."""
+    for name in ("train", "val", "test"):
+        TREES["write_pictures"](source(), CLASSES, tmp_path / "pictures" / name)
+    return tmp_path / "pictures"
+
+
+@pytest.mark.parametrize("kind", TREES["FORMATS"])
+def test_every_format_gives_the_boxes_that_were_written(kind: str, tree: Path) -> None:
+    split = source()
+    for name in ("val", "test"):
+        TREES["write_annotations"](kind, split, CLASSES, tree / "annotations", name)
+    datamodule = Folder(str(tree), annotations=kind)  # type: ignore[arg-type] # one of the formats
+    test = datamodule.split("test")
+    assert len(test) == len(split)
+    by_name = {TREES["picture_file"](split, CLASSES, Path("test"), i).as_posix(): i for i in range(len(split))}
+    for index in range(len(test)):
+        original = by_name[test.image_id(index)]
+        assert torch.equal(test.gt_boxes(index), split.gt_boxes(original))
+        assert torch.equal(test.picture(index), split.picture(original))
+        assert test.target(index) == split.target(original)
+        masks = test.masks(index)
+        assert (masks is not None) == (kind == "masks")
+        if masks is not None:
+            x0, y0, x1, y1 = split.gt_boxes(original)[0].long().tolist()
+            assert masks[0].sum() == masks[0][y0:y1, x0:x1].sum() == (x1 - x0) * (y1 - y0)
+            assert not masks[1].any()
+    assert datamodule.split("train").gt_boxes(0).shape == (0, 4)
+    assert datamodule.notes == []
+
+
+def test_without_annotation_there_is_no_box_and_no_error(tree: Path) -> None:
+    datamodule = Folder(str(tree))
+    assert datamodule.class_names == tuple(CLASSES)
+    assert all(len(datamodule.split("test").gt_boxes(index)) == 0 for index in range(3))
+
+
+def test_class_folders_alone_are_split_by_class_and_seed(tmp_path: Path) -> None:
+    for name, count in (("cat", 20), ("dog", 10), ("emu", 3)):
+        (tmp_path / name).mkdir()
+        for number in range(count):
+            cv2.imwrite(str(tmp_path / name / f"{number}.png"), np.zeros((4, 4, 3), np.uint8))
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "cat.png").touch()
+    datamodule = Folder(str(tmp_path), seed=3)
+    assert datamodule.class_names == ("cat", "dog", "emu")
+    splits = {name: datamodule.split(name) for name in ("train", "val", "test")}
+    ids = {name: {split.image_id(i) for i in range(len(split))} for name, split in splits.items()}
+    assert sum(map(len, ids.values())) == len(set.union(*ids.values())) == 33
+    for name, split in splits.items():
+        counts = np.bincount([split.target(i) for i in range(len(split))], minlength=3)
+        assert counts.min() >= 1, name
+    assert len(ids["val"]) == 3 + 2 + 1
+    again, other = Folder(str(tmp_path), seed=3).split("val"), Folder(str(tmp_path), seed=4).split("val")
+    assert {again.image_id(i) for i in range(len(again))} == ids["val"]
+    assert {other.image_id(i) for i in range(len(other))} != ids["val"]
+
+
+def test_one_folder_for_evaluation_is_halved(tree: Path) -> None:
+    for file in sorted((tree / "val").rglob("*.png")):
+        file.unlink()
+    for folder in sorted((tree / "val").glob("*")):
+        folder.rmdir()
+    (tree / "val").rmdir()
+    datamodule = Folder(str(tree))
+    val, test = datamodule.split("val"), datamodule.split("test")
+    ids = [{split.image_id(i) for i in range(len(split))} for split in (val, test)]
+    assert not ids[0] & ids[1]
+    assert len(ids[0] | ids[1]) == len(source())
+    assert all(name.startswith("test/") for name in ids[0] | ids[1])
+
+
+def pictures(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(root / name), np.zeros((20, 30, 3), np.uint8))
+    return root
+
+
+VOC = "<annotation>{}</annotation>"
+OBJECT = "<object><name>{}</name><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox></object>"
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Path:
+    """Two classes, two training and two test pictures, and two of val."""
+    names = [f"{split}/{name}/{split}{name}.png" for split in ("train", "val", "test") for name in ("cat", "dog")]
+    return pictures(tmp_path / "two", *names)
+
+
+def test_voc_beside_the_pictures_counts_from_one_or_from_zero(two: Path) -> None:
+    for name in ("cat", "dog"):
+        text = VOC.format(OBJECT.format(name, 1, 2, 10, 20) + OBJECT.format("horse", 3, 3, 5, 5))
+        (two / "test" / name / f"test{name}.xml").write_text(text)
+    boxes = [Folder(str(two), "voc", voc_one_based=flag).split("test").gt_boxes(0).tolist() for flag in (True, False)]
+    assert boxes == [[[0, 1, 10, 20]], [[1, 2, 11, 21]]]  # the horse is not of the picture's class
+
+
+def test_names_that_are_no_class_are_all_taken(two: Path) -> None:
+    for name in ("cat", "dog"):
+        text = VOC.format(OBJECT.format("object", 1, 2, 10, 20) + OBJECT.format("thing", 3, 3, 5, 5))
+        (two / "test" / name / f"test{name}.xml").write_text(text)
+    assert len(Folder(str(two), "voc").split("test").gt_boxes(0)) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<annotation><object>", r"testcat.xml cannot be read as Pascal VOC XML: no element found"),
+        ("", r"cannot be read as Pascal VOC XML"),
+        (
+            '<!DOCTYPE a [<!ENTITY b "c"><!ENTITY d "&b;&b;">]><annotation>&d;</annotation>',
+            r"cannot be read as Pascal VOC XML: it declares entities",
+        ),
+        (VOC.format("<object><bndbox/></object>"), r"testcat.xml, object 1: it has no <name>"),
+        (VOC.format("<object><name>cat</name></object>"), r"object 1 \(cat\): <bndbox> needs .* <xmin>, found nothing"),
+        (VOC.format(OBJECT.format("cat", 1, "two", 3, 4)), r"needs a number in <ymin>, found 'two'"),
+        (VOC.format(OBJECT.format("cat", 9, 1, 3, 4)), r"the box 8 0 3 4 .* is inverted, empty or not finite"),
+        (VOC.format(OBJECT.format("cat", "nan", 1, 3, 4)), r"the box nan 0 3 4 .* not finite"),
+        (VOC.format(OBJECT.format("dog", 1, 1, 3, 4)), r"lies in the folder cat and its objects are called dog"),
+    ],
+)
+def test_broken_voc_is_one_clear_error(text: str, message: str, two: Path) -> None:
+    (two / "test" / "cat" / "testcat.xml").write_text(text)
+    (two / "test" / "dog" / "testdog.xml").write_text(VOC.format(OBJECT.format("dog", 1, 1, 3, 4)))
+    with pytest.raises(ValueError, match=message):
+        Folder(str(two), "voc").split("test")
+
+
+def coco(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - json
+    content = {
+        "images": [{"id": 1, "file_name": "cat/testcat.png"}, {"id": 5, "file_name": "testdog.png"}],
+        "annotations": [
+            {"image_id": 1, "category_id": 18, "bbox": [1.5, 2, 10, 5]},
+            {"image_id": 5, "category_id": 20, "bbox": [0, 0, 3, 3]},
+            {"image_id": 5, "category_id": 20, "bbox": [0, 0, 30, 20], "iscrowd": 1},
+        ],
+        "categories": [{"id": 18, "name": "cat"}, {"id": 20, "name": "dog"}],
+    }
+    return content | changes
+
+
+def test_coco_is_found_by_path_or_by_unique_name_and_crowds_are_left_out(two: Path) -> None:
+    (two / "annotations").mkdir()
+    (two / "annotations" / "test.json").write_text(json.dumps(coco()))
+    split = Folder(str(two), "coco").split("test")
+    assert [split.gt_boxes(index).tolist() for index in range(2)] == [[[1.5, 2, 11.5, 7]], [[0, 0, 3, 3]]]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], "is no COCO json"),
+        ({"images": []}, "is no COCO json with images, annotations and categories: KeyError 'annotations'"),
+        (coco(categories=[]), "category_id 18 is not among the categories"),
+        (coco(annotations=[{"image_id": 9, "category_id": 18, "bbox": [0, 0, 1, 1]}]), "image_id 9 is not among"),
+        (coco(annotations=[{"image_id": 1, "category_id": 18, "bbox": [0, 0, 1]}]), r"annotations\[0\]: expected"),
+        (coco(annotations=[{"image_id": 1, "category_id": 18, "bbox": [0, 0, 0, 1]}]), "is inverted, empty"),
+        (coco(images=[{"id": 1, "file_name": "../x.png"}]), "file_name '../x.png' leads out of the pictures' folder"),
+        (coco(images=[{"id": 1, "file_name": "/etc/passwd"}]), "leads out of the pictures' folder"),
+        (coco(images=[{"id": i, "file_name": "a.png"} for i in (1, 5)]), "'a.png' or its id stands there more"),
+    ],
+)
+def test_broken_coco_is_one_clear_error(content: Any, message: str, two: Path) -> None:  # noqa: ANN401 - json
+    (two / "annotations").mkdir()
+    (two / "annotations" / "test.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=message):
+        Folder(str(two), "coco").split("test")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "line 1: the header must name file and x0,y0,x1,y1"),
+        ("file,x0,y0,x1\na,1,2,3\n", "line 1: the header must name .* found file,x0,y0,x1"),
+        ("file,x0,y0,x1,y1\ncat/testcat.png,1,2,3\n", "line 2: x0,y0,x1,y1 must be four numbers, found 1,2,3,None"),
+        ("file,x0,y0,x1,y1\ncat/testcat.png,1,2,3,x\n", "line 2: .* found 1,2,3,x"),
+        ("file,x0,y0,x1,y1\ncat/testcat.png,5,2,3,9\n", "line 2: the box 5 2 3 9 .* is inverted"),
+        ("file,x0,y0,x1,y1\n../testcat.png,1,2,3,9\n", "line 2: the file '../testcat.png' is none below"),
+    ],
+)
+def test_broken_csv_is_one_clear_error_with_its_line(text: str, message: str, two: Path) -> None:
+    (two / "annotations").mkdir()
+    (two / "annotations" / "test.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        Folder(str(two), "csv").split("test")
+
+
+def test_several_lines_of_csv_are_several_boxes_and_strays_are_told(two: Path) -> None:
+    (two / "annotations").mkdir()
+    lines = ["file, x1, y1, x2, y2", "test/cat/testcat.png, 0, 0, 3, 3", "test/cat/testcat.png, 4, 4, 9, 9"]
+    lines += ["dog/testdog.png,1,1,2,2", "nobody.png,1,1,2,2"]
+    (two / "annotations" / "test.csv").write_text("\n".join(lines))
+    datamodule = Folder(str(two), "csv")
+    assert [len(datamodule.split("test").gt_boxes(index)) for index in range(2)] == [2, 1]
+    (note,) = datamodule.notes
+    assert note.endswith("1 annotations belong to no picture, first nobody.png")
+
+
+def test_a_flat_annotation_that_could_be_of_two_pictures_is_an_error(tmp_path: Path) -> None:
+    root = pictures(
+        tmp_path / "p", *(f"{split}/{name}/1.png" for split in ("train", "test") for name in ("cat", "dog"))
+    )
+    pictures(root, "val/cat/2.png", "val/dog/3.png")
+    (root / "annotations" / "test").mkdir(parents=True)
+    (root / "annotations" / "test" / "1.xml").write_text(VOC.format(OBJECT.format("cat", 1, 1, 3, 3)))
+    with pytest.raises(ValueError, match=r"1.xml could belong to cat/1.png or to dog/1.png; name the class folder"):
+        Folder(str(root), "voc").split("test")
+
+
+def test_several_pieces_of_a_mask_are_several_boxes_in_pixels_of_the_picture(two: Path) -> None:
+    mask = np.zeros((10, 15), np.uint8)  # half the picture's size
+    mask[1:3, 1:3] = 1
+    mask[5:9, 8:14] = 255
+    (two / "annotations" / "test").mkdir(parents=True)
+    for name in ("cat", "dog"):
+        cv2.imwrite(str(two / "annotations" / "test" / f"test{name}.png"), mask)
+    split = Folder(str(two), "masks").split("test")
+    assert split.gt_boxes(0).tolist() == [[2, 2, 6, 6], [16, 10, 28, 18]]
+    masks = split.masks(0)
+    assert masks is not None
+    assert masks[0].shape == (20, 30)
+    assert masks[0].sum() == 4 * (4 + 24)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"root": "nowhere"}, "datamodule.root=nowhere is no folder"),
+        ({"annotations": "yolo"}, "datamodule.annotations must be one of"),
+        ({"val_share": 0.0}, "must leave pictures to train"),
+        ({"val_share": 0.6, "test_share": 0.5}, "must leave pictures to train"),
+    ],
+)
+def test_wrong_options_are_named(change: dict[str, Any], message: str, two: Path) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        Folder(**{"root": str(two), **change})
+
+
+def test_what_is_missing_is_named(two: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"annotations=coco: there is no .*annotations/test.json"):
+        Folder(str(two), "coco").split("test")
+    with pytest.raises(FileNotFoundError, match=r"annotations=voc: .* annotates none of the 2 pictures"):
+        Folder(str(two), "voc").split("test")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="has no class folder with pictures"):
+        Folder(str(tmp_path / "empty"))
+    pictures(two, "test/horse/1.png")
+    with pytest.raises(ValueError, match=r"two/test: no training picture is of class horse; found cat, dog"):
+        Folder(str(two)).split("test")
