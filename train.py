@@ -1,9 +1,11 @@
 """Train a CAM network from image labels and measure how well its maps localize: ``python train.py --help``."""
 
+import sys
+
 import hydra
 from omegaconf import DictConfig
 
-from camloc.experiment.entry import prepare, run_job
+from camloc.experiment.entry import offer_resume, prepare, run_job
 
 prepare()
 
@@ -15,4 +17,5 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    sys.argv[1:] = offer_resume(sys.argv[1:])
     main()

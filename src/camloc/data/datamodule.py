@@ -68,6 +68,7 @@ class LocalizationDataModule(LightningDataModule, ABC):
         self.train_transform = TrainTransform(self.image_size, (smallest, largest), train_kind)
         self.eval_transform = EvalTransform(self.image_size, options.get("eval_transform", "warp"))
         self._splits: dict[SplitName, Split] = {}
+        self._resume_at = (0, 0)
         self.notes: list[str] = []
         """What a reader of the summary should know of the files that were found."""
 
@@ -100,6 +101,15 @@ class LocalizationDataModule(LightningDataModule, ABC):
             raise ValueError(f"no picture of the {name} split can be read")
         self._splits[name] = Subset(split, kept)
 
+    def resume(self, epoch: int, num_batches: int) -> None:
+        """Let the next training begin where another one stopped; loaders draw ahead of what Lightning would tell them.
+
+        Args:
+            epoch: To begin with.
+            num_batches: That each process has trained of it already.
+        """
+        self._resume_at = (epoch, num_batches)
+
     @property
     def num_classes(self) -> int:
         """C, the number of classes."""
@@ -109,7 +119,10 @@ class LocalizationDataModule(LightningDataModule, ABC):
         """Return shuffled, augmented training batches without boxes."""
         split = self.split("train")
         dataset = TrainDataset(split, self.train_transform)
-        return self._loader(dataset, TrainSampler(len(split), self.seed, *self._processes()), collate_train)
+        sampler = TrainSampler(len(split), self.seed, *self._processes())
+        epoch, batches = self._resume_at
+        sampler.resume(epoch, batches * self.batch_size)
+        return self._loader(dataset, sampler, collate_train)
 
     def val_dataloader(self) -> DataLoader[EvalSample]:
         """Return the batches that thresholds and checkpoints are chosen on."""

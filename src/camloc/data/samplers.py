@@ -35,6 +35,16 @@ class TrainSampler(Sampler[Draw]):
     def __init__(self, num_samples: int, seed: int, world_size: int = 1, rank: int = 0) -> None:
         self.num_samples, self.seed, self.world_size, self.rank = num_samples, seed, world_size, rank
         self.epoch = 0
+        self._skip = 0
+
+    def resume(self, epoch: int, num_drawn: int) -> None:
+        """Start in the middle of an epoch.
+
+        Args:
+            epoch: Which.
+            num_drawn: Draws that this rank made of it already; they are left out once, in the next iteration.
+        """
+        self.epoch, self._skip = epoch, num_drawn
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch's order; Lightning calls this before each epoch."""
@@ -50,7 +60,8 @@ class TrainSampler(Sampler[Draw]):
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(self.num_samples, generator=generator)
         seeds = torch.randint(2**62, (self.num_samples,), generator=generator)
-        for position in EvalSampler(self.num_samples, self.world_size, self.rank):
+        skip, self._skip = self._skip, 0
+        for position in list(EvalSampler(self.num_samples, self.world_size, self.rank))[skip:]:
             turn = position % self.num_samples
             yield Draw(int(order[turn]), int(seeds[turn]))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from hydra.utils import instantiate
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -63,6 +64,8 @@ def build_trainer(config: DictConfig, run: RunDirectory, callbacks: list[Callbac
         config.trainer,
         default_root_dir=str(run.path),
         callbacks=[*instantiate_all(config.callbacks), *callbacks],
+        # SLURM's own requeueing would start another run directory; resume=RUN goes on in this one.
+        plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None,
         logger=[factory(save_dir=str(run.path)) for factory in instantiate_all(config.logger)],
         # Our samplers deal positions themselves: exact counts, and an order that follows from the seed.
         use_distributed_sampler=False,
@@ -92,8 +95,10 @@ def instantiate_all(group: DictConfig | None) -> list[Any]:
     return [instantiate(entry) for entry in (group or {}).values() if entry is not None]
 
 
-def best_checkpoint(monitor: str | None, classifier: Classifier, val: Split, run: RunDirectory) -> ModelCheckpoint:
-    """Keep ``best.ckpt``, the least value of ``monitor``, and ``last.ckpt``.
+def best_and_last_checkpoint(
+    monitor: str | None, classifier: Classifier, val: Split, run: RunDirectory
+) -> tuple[ModelCheckpoint, ModelCheckpoint]:
+    """Keep ``best.ckpt``, the least value of ``monitor``, and ``last.ckpt``; a whole file replaces the former.
 
     Args:
         monitor: Null is the top-1 localization error, or the classification error where ``val`` has no boxes.
@@ -118,14 +123,18 @@ def best_checkpoint(monitor: str | None, classifier: Classifier, val: Split, run
     ]
     if monitor not in measured:
         raise ValueError(f"monitor={monitor} is not measured; choose from {', '.join(measured)}")
-    return ModelCheckpoint(
-        dirpath=str(run.checkpoints),
-        filename="best",
-        monitor=monitor,
-        mode="min",
-        save_last=True,
-        enable_version_counter=False,
-    )
+    best = ModelCheckpoint(filename="best", monitor=monitor, mode="min", **_every_epoch(run))
+    # Not save_last=True, which writes last.ckpt only after epochs that were the best so far.
+    return best, ModelCheckpoint(filename="last", **_every_epoch(run))
+
+
+def _every_epoch(run: RunDirectory) -> dict[str, Any]:
+    return {
+        "dirpath": str(run.checkpoints),
+        "enable_version_counter": False,
+        # After validation, when the epoch is complete: resuming starts with the next one.
+        "save_on_train_epoch_end": True,
+    }
 
 
 def check_devices(accelerator: str, devices: int | str | list[int]) -> None:

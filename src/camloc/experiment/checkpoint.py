@@ -27,6 +27,21 @@ def load_checkpoint(file: Path) -> dict[str, Any]:
     return checkpoint
 
 
+def trained_so_far(checkpoint: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the epoch that a training was in when it was saved, and the batches of it that it had trained.
+
+    Raises:
+        ValueError: If the checkpoint was not saved by a training.
+    """
+    try:
+        loop = checkpoint["loops"]["fit_loop"]
+        epochs, batches = loop["epoch_progress"]["current"], loop["epoch_loop.batch_progress"]["current"]
+        in_epoch = epochs["ready"] > epochs["processed"]
+        return int(epochs["processed"]), int(batches["completed"]) if in_epoch else 0
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"the checkpoint does not say where its training stood: {error} is missing") from error
+
+
 def load_weights(module: LightningModule, file: Path) -> None:
     """Load a checkpoint's weights into a module.
 

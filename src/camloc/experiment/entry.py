@@ -2,16 +2,19 @@
 
 import os
 import secrets
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from camloc.experiment.resume import resume_arguments
 from camloc.experiment.run_directory import RunDirectory, saved_config
 
 RUN_PARTS = ("backbone", "datamodule", "cam", "score_map", "localization", "classifier")
@@ -49,6 +52,18 @@ def offer_run(arguments: Sequence[str]) -> None:
         ConfigStore.instance().store(group=part, name="of_run", node=parts.get(part, OmegaConf.create()))
 
 
+def offer_resume(arguments: Sequence[str]) -> list[str]:
+    """Return the command line that ``resume=RUN`` stands for; fail in one line where there is nothing to resume.
+
+    Args:
+        arguments: The command line without the program's name.
+    """
+    try:
+        return resume_arguments(arguments)
+    except (OSError, ValueError) as error:
+        _fail(error)
+
+
 def run_job(job: str, config: DictConfig) -> None:
     """Run a job in its run directory; on failure say why in one line and exit with 1.
 
@@ -73,6 +88,9 @@ def run_job(job: str, config: DictConfig) -> None:
     except BaseException as interruption:
         run.write_status("failed", error=f"interrupted: {type(interruption).__name__}")
         _finish_loggers(exit_code=1)
+        if type(interruption).__name__ == "SIGTERMException":  # Lightning's; an exit code of 0 would look like success
+            sys.stderr.write(f"error: interrupted; python train.py resume={run.path} goes on\n")
+            sys.exit(128 + signal.SIGTERM)
         raise
     run.write_status("completed")
     _finish_loggers(exit_code=0)
@@ -101,6 +119,6 @@ def _finish_loggers(exit_code: int) -> None:
         sys.modules["wandb"].finish(exit_code=exit_code)
 
 
-def _fail(error: BaseException, where: str = "") -> None:
+def _fail(error: BaseException, where: str = "") -> NoReturn:
     print(f"error: {message(error)}{where}", file=sys.stderr)  # noqa: T201 - an entry's one line to its user
     sys.exit(1)

@@ -1,11 +1,17 @@
 """Loggers that need more than their constructor."""
 
 import os
+import secrets
 from collections.abc import Sequence
 from netrc import NetrcParseError, netrc
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from pytorch_lightning.loggers import WandbLogger
+
+from camloc.experiment.run_directory import is_first_process
+
+RUN_ID_FILE = "wandb_run_id.txt"
 
 
 def wandb_logger(
@@ -22,8 +28,15 @@ def wandb_logger(
     """
     if mode is None:
         mode = os.environ.get("WANDB_MODE") or ("online" if _logged_in() else "offline")
+    # One run for a training and what is resumed of it.
+    file = Path(save_dir) / RUN_ID_FILE
+    run_id = file.read_text(encoding="utf-8").strip() if file.is_file() else secrets.token_hex(4)
+    if is_first_process():
+        file.write_text(run_id + "\n", encoding="utf-8")
     # Not WandbLogger(offline=True): it leaves WANDB_MODE in the environment, for every later run of the process.
-    return WandbLogger(project=project, name=name, save_dir=save_dir, tags=list(tags), mode=mode)
+    return WandbLogger(
+        project=project, name=name, save_dir=save_dir, tags=list(tags), mode=mode, id=run_id, resume="allow"
+    )
 
 
 def _logged_in() -> bool:

@@ -1,13 +1,15 @@
 """Fit, test the best checkpoint, write the run directory."""
 
+import signal
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import seed_everything
 
+from camloc.callbacks.repeatable import Repeatable
 from camloc.data.split import SplitName
-from camloc.experiment.build import best_checkpoint, build_classifier, build_datamodule, build_trainer
-from camloc.experiment.checkpoint import ConfigInCheckpoint, load_weights
+from camloc.experiment.build import best_and_last_checkpoint, build_classifier, build_datamodule, build_trainer
+from camloc.experiment.checkpoint import ConfigInCheckpoint, load_checkpoint, load_weights, trained_so_far
 from camloc.experiment.conclusion import conclude
 from camloc.experiment.measure import measure
 from camloc.experiment.preflight import preflight
@@ -19,6 +21,8 @@ def train(config: DictConfig, run: RunDirectory) -> None:
 
     With ``check_only`` the data is looked at and nothing is trained.
     """
+    resumed = config.get("resume") is not None
+    config.resume = None  # the configuration stays one that can be run again
     run.write_config(config)
     seed_everything(config.seed, workers=True, verbose=False)
     splits: tuple[SplitName, ...] = ("train", "val", "test")
@@ -27,10 +31,16 @@ def train(config: DictConfig, run: RunDirectory) -> None:
     if config.check_only:
         return
     classifier = build_classifier(config, datamodule.num_classes)
-    checkpoint = best_checkpoint(config.monitor, classifier, datamodule.split("val"), run)
+    checkpoint, each_epoch = best_and_last_checkpoint(config.monitor, classifier, datamodule.split("val"), run)
     plain_config = OmegaConf.to_container(config, resolve=True)
-    trainer = build_trainer(config, run, [checkpoint, ConfigInCheckpoint(plain_config)])  # type: ignore[arg-type] # a dict
-    trainer.fit(classifier, datamodule)
+    last = run.checkpoints / "last.ckpt"
+    own = [checkpoint, each_epoch, ConfigInCheckpoint(plain_config), Repeatable(config.seed, last)]  # type: ignore[arg-type] # a dict
+    trainer = build_trainer(config, run, own)
+    if resumed:
+        datamodule.resume(*trained_so_far(load_checkpoint(last)))
+    # As SIGTERM: what SLURM sends ahead of pre-emption with --signal=USR1.
+    signal.signal(signal.SIGUSR1, lambda *_: signal.raise_signal(signal.SIGTERM))
+    trainer.fit(classifier, datamodule, ckpt_path=str(last) if resumed else None, weights_only=True)
     note = f"The last epoch's weights ({trainer.current_epoch} epochs)."
     if checkpoint.best_model_path:
         load_weights(classifier, Path(checkpoint.best_model_path))

@@ -1,0 +1,134 @@
+"""A training that was killed and resumed ends like one that was not, to the last bit."""
+
+import csv
+import json
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+import torch
+
+Entry = Callable[..., CompletedProcess[str]]
+ROOT = Path(__file__).parent.parent
+EPOCHS = 3
+
+
+def overrides(small: tuple[str, ...], processes: int = 1) -> list[str]:
+    changed = (f"trainer.max_epochs={EPOCHS}", f"trainer.devices={processes}", "callbacks.gallery=null")
+    return [*(o for o in small if not o.startswith(("trainer.max_epochs", "callbacks"))), *changed]
+
+
+def train_and_die(moment: str, run: Path, *arguments: str) -> CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    script = str(Path(__file__).parent / "train_and_die.py")
+    return subprocess.run(
+        [sys.executable, script, moment, *arguments, f"hydra.run.dir={run}"],
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    checkpoint: dict[str, Any] = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    state: dict[str, torch.Tensor] = checkpoint["state_dict"]
+    return state
+
+
+def assert_same_end(run: Path, other: Path) -> None:
+    found, expected = weights(run), weights(other)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+    assert (run / "metrics.json").read_text() == (other / "metrics.json").read_text()
+    with (run / "metrics.csv").open(newline="") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == [str(epoch) for epoch in range(EPOCHS)]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(entry: Entry, small: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("resume") / "uninterrupted"
+    finished = entry("train.py", *overrides(small), f"hydra.run.dir={run}")
+    assert finished.returncode == 0, finished.stderr
+    return run
+
+
+# Three batches make an epoch.
+@pytest.mark.parametrize("moment", ["batch:5", "validation", "saving"])
+def test_killed_and_resumed_ends_bit_equal(
+    moment: str, entry: Entry, small: tuple[str, ...], uninterrupted: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    died = train_and_die(moment, run, *overrides(small))
+    assert died.returncode == -9, died.stderr
+    assert json.loads((run / "status.json").read_text())["status"] == "running"
+    before = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert before["epoch"] == 0  # the last good one, whole
+    finished = entry("train.py", f"resume={run}")
+    assert finished.returncode == 0, finished.stderr
+    assert_same_end(run, uninterrupted)
+    assert "resume: null" in (run / "config.yaml").read_text()
+
+
+def test_sigterm_saves_in_the_middle_of_an_epoch(
+    entry: Entry, small: tuple[str, ...], uninterrupted: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    # Loader workers draw ahead, which must not change what is drawn after resuming.
+    died = train_and_die("term:5", run, *overrides(small), "datamodule.num_workers=2")
+    assert died.returncode == 143, died.stderr
+    assert f"python train.py resume={run} goes on" in died.stderr
+    assert json.loads((run / "status.json").read_text())["status"] == "failed"
+    saved = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == 5
+    finished = entry("train.py", f"resume={run}")
+    assert finished.returncode == 0, finished.stderr
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 3 * EPOCHS
+    assert_same_end(run, uninterrupted)
+
+
+def test_two_processes_are_resumed_too(entry: Entry, small: tuple[str, ...], tmp_path: Path) -> None:
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    finished = entry("train.py", *overrides(small, processes=2), f"hydra.run.dir={whole}")
+    assert finished.returncode == 0, finished.stderr
+    died = train_and_die("batch:3", run, *overrides(small, processes=2))
+    assert died.returncode == -9, died.stderr
+    finished = entry("train.py", f"resume={run}")
+    assert finished.returncode == 0, finished.stderr
+    assert_same_end(run, whole)
+
+
+def test_what_cannot_be_resumed_is_one_clear_error(entry: Entry, uninterrupted: Path, tmp_path: Path) -> None:
+    completed = entry("train.py", f"resume={uninterrupted}")
+    assert completed.returncode == 1
+    assert "the run has completed; trainer.max_epochs=N trains on" in completed.stderr
+    missing = entry("train.py", f"resume={tmp_path}")
+    assert missing.returncode == 1
+    assert "give the directory of a run that has trained an epoch" in missing.stderr
+
+
+class Payload:
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.system, ("touch /tmp/camloc_was_here",)
+
+
+def test_a_checkpoint_with_code_in_it_is_refused(entry: Entry, uninterrupted: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "config.yaml").write_text((uninterrupted / "config.yaml").read_text())
+    (run / "status.json").write_text('{"status": "failed"}')
+    (run / "checkpoints" / "last.ckpt").write_bytes(pickle.dumps({"state_dict": Payload()}))
+    failed = entry("train.py", f"resume={run}")
+    assert failed.returncode == 1
+    assert "last.ckpt is cut off, no checkpoint, or holds code, which is not run" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert not Path("/tmp/camloc_was_here").exists()  # noqa: S108 - the payload's
