@@ -188,7 +188,7 @@ def test_coco_is_found_by_path_or_by_unique_name_and_crowds_are_left_out(two: Pa
         (coco(annotations=[{"image_id": 1, "category_id": 18, "bbox": [0, 0, 0, 1]}]), "is inverted, empty"),
         (coco(images=[{"id": 1, "file_name": "../x.png"}]), "file_name '../x.png' leads out of the pictures' folder"),
         (coco(images=[{"id": 1, "file_name": "/etc/passwd"}]), "leads out of the pictures' folder"),
-        (coco(images=[{"id": i, "file_name": "a.png"} for i in (1, 5)]), "'a.png' or its id stands there more"),
+        (coco(images=[{"id": i, "file_name": "a.png"} for i in (1, 5)]), "the file_name 'a.png' stands there 2 times"),
     ],
 )
 def test_broken_coco_is_one_clear_error(content: Any, message: str, two: Path) -> None:  # noqa: ANN401 - json
@@ -203,7 +203,10 @@ def test_broken_coco_is_one_clear_error(content: Any, message: str, two: Path) -
     [
         ("", "line 1: the header must name file and x0,y0,x1,y1"),
         ("file,x0,y0,x1\na,1,2,3\n", "line 1: the header must name .* found file,x0,y0,x1"),
-        ("file,x0,y0,x1,y1\ncat/testcat.png,1,2,3\n", "line 2: x0,y0,x1,y1 must be four numbers, found 1,2,3,None"),
+        (
+            "file,x0,y0,x1,y1\ncat/testcat.png,1,2,3\n",
+            "line 2: expected 5 fields, file,x0,y0,x1,y1; found cat/testcat.png,1,2,3",
+        ),
         ("file,x0,y0,x1,y1\ncat/testcat.png,1,2,3,x\n", "line 2: .* found 1,2,3,x"),
         ("file,x0,y0,x1,y1\ncat/testcat.png,5,2,3,9\n", "line 2: the box 5 2 3 9 .* is inverted"),
         ("file,x0,y0,x1,y1\n../testcat.png,1,2,3,9\n", "line 2: the file '../testcat.png' is none below"),

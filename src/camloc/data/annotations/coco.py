@@ -1,7 +1,8 @@
 """COCO: one json for many pictures; boxes are ``x, y, width, height``."""
 
 import json
-from itertools import pairwise
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from camloc.data.wsol_metadata import leaves_folder
 def read_coco(path: Path) -> dict[str, Objects]:
     """Read the boxes of a json file. Crowds (``iscrowd``) are left out, segmentations are not read.
 
+    Boxes beyond the picture's edge are returned as they stand, for whoever opens the picture to count or clip.
+
     Args:
         path: With ``images``, ``annotations`` and ``categories``.
 
@@ -19,8 +22,8 @@ def read_coco(path: Path) -> dict[str, Objects]:
         Objects by ``file_name``, which may have folders; a picture without annotation has none.
 
     Raises:
-        ValueError: If it is no COCO json, a name comes twice or leaves the folder, an id is not defined, or a box is no
-            box.
+        ValueError: If it is no COCO json, a name or an id comes twice, a name leaves the folder, an id is not defined,
+            or a box is no box.
 
     Example:
         >>> import tempfile
@@ -35,9 +38,9 @@ def read_coco(path: Path) -> dict[str, Objects]:
         [[2.0, 3.0, 12.0, 8.0]]
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        images, annotations = content["images"], content["annotations"]
-        names = {category["id"]: str(category["name"]) for category in content["categories"]}
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        images, annotations, categories = (list(content[key]) for key in ("images", "annotations", "categories"))
+        names = {category["id"]: str(category["name"]) for category in categories}
         files = {image["id"]: str(image["file_name"]) for image in images}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
@@ -46,10 +49,9 @@ def read_coco(path: Path) -> dict[str, Objects]:
     outside = next(filter(leaves_folder, files.values()), None)
     if outside is not None:
         raise ValueError(f"{path}: the file_name {outside!r} leads out of the pictures' folder")
-    if len(set(files.values())) < len(images):
-        names_given = sorted(str(image["file_name"]) for image in images)
-        twice = next((a for a, b in pairwise(names_given) if a == b), names_given[0])
-        raise ValueError(f"{path}: the file_name {twice!r} or its id stands there more than once")
+    _refuse_repeats((image["id"] for image in images), f"{path}: the image id")
+    _refuse_repeats((category["id"] for category in categories), f"{path}: the category id")
+    _refuse_repeats((str(image["file_name"]) for image in images), f"{path}: the file_name")
     found = {name: Objects.checked([], [], f"{path}, {name}") for name in files.values()}
     for number, annotation in enumerate(annotations):
         where = f"{path}, annotations[{number}]"
@@ -57,6 +59,12 @@ def read_coco(path: Path) -> dict[str, Objects]:
         if not annotation.get("iscrowd"):
             found[file] += Objects.checked([box], [name], where)
     return found
+
+
+def _refuse_repeats(values: Iterable[Any], what: str) -> None:
+    value, count = max(Counter(values).items(), key=lambda item: item[1], default=("", 1))
+    if count > 1:
+        raise ValueError(f"{what} {value!r} stands there {count} times")
 
 
 def _parts(
@@ -68,7 +76,8 @@ def _parts(
     try:
         x, y, width, height = (float(value) for value in annotation["bbox"])
         image, category = annotation["image_id"], annotation["category_id"]
-    except (KeyError, TypeError, ValueError) as error:
+        hash((image, category))  # a list is no id
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"{where}: expected image_id, category_id and bbox with four numbers, {type(error).__name__} {error}"
         ) from None

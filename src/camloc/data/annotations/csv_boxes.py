@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import NamedTuple
 
 from camloc.data.annotations.objects import Objects
 from camloc.data.wsol_metadata import leaves_folder
@@ -11,19 +12,29 @@ CLASS_COLUMNS = ("class", "label", "name")
 CORNER_COLUMNS = (("x0", "y0", "x1", "y1"), ("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"))
 
 
+class _Columns(NamedTuple):
+    """Which fields of a line are meant."""
+
+    file: int
+    corners: tuple[int, ...]
+    class_name: int | None
+
+
 def read_csv(path: Path) -> dict[str, Objects]:
     r"""Read boxes given by their corners, half-open: ``x1 - x0`` is the width.
+
+    Boxes beyond the picture's edge are returned as they stand, for whoever opens the picture to count or clip.
 
     Args:
         path: Its header names ``file`` (or filename, image, path), the corners ``x0,y0,x1,y1`` (or xmin,ymin,xmax,ymax
             or x1,y1,x2,y2) and perhaps ``class`` (or label, name); the order does not matter.
 
     Returns:
-        Objects by file, which may have folders.
+        Objects by file, which may have folders; a line with an empty class has no name.
 
     Raises:
-        ValueError: If a column or a field is missing, a corner is no number, a box is none or a file leaves the folder;
-            the message names the line.
+        ValueError: If it is no UTF-8 CSV, a column comes twice or is missing, a line has fewer or more fields, a corner
+            is no number, a box is none or a file leaves the folder; the message names the line.
 
     Example:
         >>> import tempfile
@@ -34,27 +45,42 @@ def read_csv(path: Path) -> dict[str, Objects]:
     """
     found: dict[str, Objects] = {}
     with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file, skipinitialspace=True)
-        columns = [name.strip().lower() for name in rows.fieldnames or ()]
-        rows.fieldnames = columns
-        files = next((name for name in FILE_COLUMNS if name in columns), None)
-        corners = next((names for names in CORNER_COLUMNS if set(names) <= set(columns)), None)
-        classes = next((name for name in CLASS_COLUMNS if name in columns), None)
-        if files is None or corners is None:
-            raise ValueError(
-                f"{path}, line 1: the header must name file and x0,y0,x1,y1 (or xmin,ymin,xmax,ymax), found "
-                f"{','.join(columns) or 'nothing'}"
-            )
-        for row in rows:
-            where = f"{path}, line {rows.line_num}"
-            name = row[files]
-            if not name or leaves_folder(name):
-                raise ValueError(f"{where}: the file {name!r} is none below the pictures' folder")
-            try:
-                x0, y0, x1, y1 = (float(row[corner]) for corner in corners)
-            except (TypeError, ValueError):
-                shown = ",".join(str(row[corner]) for corner in corners)
-                raise ValueError(f"{where}: {','.join(corners)} must be four numbers, found {shown}") from None
-            objects = Objects.checked([(x0, y0, x1, y1)], [row[classes] if classes else None], where)
-            found[name] = found[name] + objects if name in found else objects
+        rows = csv.reader(file, skipinitialspace=True)
+        try:
+            header = [name.strip().lower() for name in next(rows, [])]
+            columns = _columns(header, path)
+            for row in rows:
+                if row:
+                    name, objects = _line(row, header, columns, f"{path}, line {rows.line_num}")
+                    found[name] = found[name] + objects if name in found else objects
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}, after line {rows.line_num}: this is no UTF-8 CSV: {error}") from None
     return found
+
+
+def _columns(header: list[str], path: Path) -> _Columns:
+    file = next((name for name in FILE_COLUMNS if name in header), None)
+    corners = next((names for names in CORNER_COLUMNS if set(names) <= set(header)), None)
+    class_name = next((name for name in CLASS_COLUMNS if name in header), None)
+    if file is None or corners is None or len(set(header)) < len(header):
+        raise ValueError(
+            f"{path}, line 1: the header must name file and x0,y0,x1,y1 (or xmin,ymin,xmax,ymax) once each, found "
+            f"{','.join(header) or 'nothing'}"
+        )
+    index = header.index
+    return _Columns(index(file), tuple(map(index, corners)), None if class_name is None else index(class_name))
+
+
+def _line(row: list[str], header: list[str], columns: _Columns, where: str) -> tuple[str, Objects]:
+    if len(row) != len(header):
+        raise ValueError(f"{where}: expected {len(header)} fields, {','.join(header)}; found {','.join(row)}")
+    name = row[columns.file].strip()
+    if not name or leaves_folder(name):
+        raise ValueError(f"{where}: the file {name!r} is none below the pictures' folder")
+    try:
+        x0, y0, x1, y1 = (float(row[corner]) for corner in columns.corners)
+    except ValueError:
+        wanted, shown = (",".join(fields[corner] for corner in columns.corners) for fields in (header, row))
+        raise ValueError(f"{where}: {wanted} must be four numbers, found {shown}") from None
+    class_name = None if columns.class_name is None else row[columns.class_name].strip() or None
+    return name, Objects.checked([(x0, y0, x1, y1)], [class_name], where)

@@ -1,4 +1,8 @@
-"""Pascal VOC: an XML file per picture, with an ``object`` and its ``bndbox`` for each object."""
+"""Pascal VOC: an XML file per picture, with an ``object`` and its ``bndbox`` for each object.
+
+Boxes beyond the picture's edge are returned as they stand: what size the file claims is not trusted, and whoever opens
+the picture counts or clips them.
+"""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +26,7 @@ class VocFile(NamedTuple):
     names: tuple[str, ...]
     """M class names."""
     image_size: tuple[int, int] | None
-    """``(height, width)`` as the file claims; null where it does not."""
+    """``(height, width)`` as the file claims; null where it does not, or claims 0 as some tools do."""
 
 
 def read_voc(path: Path, *, one_based: bool = True) -> VocFile:
@@ -35,7 +39,8 @@ def read_voc(path: Path, *, one_based: bool = True) -> VocFile:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no XML, or an object has no name or no box that is one.
+        ValueError: If it is no XML, has no object, or an object has no name or no box that is one; if a corner lies
+            before pixel 1 where that is the first, since then the file counts from 0.
 
     Example:
         >>> import tempfile
@@ -50,7 +55,7 @@ def read_voc(path: Path, *, one_based: bool = True) -> VocFile:
         root = parse(path).getroot()
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no annotation {path}") from None
-    except (ParseError, DefusedXmlException, ValueError) as error:
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:  # the last for unknown encodings
         reason = "it declares entities" if isinstance(error, DefusedXmlException) else str(error)
         raise ValueError(f"{path} cannot be read as Pascal VOC XML: {reason}") from None
     boxes, names = [], []
@@ -59,9 +64,18 @@ def read_voc(path: Path, *, one_based: bool = True) -> VocFile:
         name = (item.findtext("name") or "").strip()
         if not name:
             raise ValueError(f"{path}, object {number}: it has no <name>")
-        x0, y0, x1, y1 = (_number(item, corner, f"{path}, object {number} ({name})") for corner in CORNERS)
+        where = f"{path}, object {number} ({name})"
+        x0, y0, x1, y1 = (_number(item, corner, where) for corner in CORNERS)
+        for corner, value in zip(CORNERS[:2], (x0, y0), strict=True):
+            if one_based and value < 1:
+                raise ValueError(
+                    f"{where}: <{corner}> is {value:g}, before the first pixel, which is 1; if the tool counts from 0, "
+                    "say so: datamodule.voc_one_based=false"
+                )
         boxes.append((x0 - shift, y0 - shift, x1 + 1 - shift, y1 + 1 - shift))
         names.append(name)
+    if not boxes:
+        raise ValueError(f"{path} has no <object>; annotate the picture, or remove the file")
     checked = Objects.checked(boxes, names, str(path))
     return VocFile(checked.boxes, tuple(names), _size(root))
 
@@ -76,5 +90,6 @@ def _number(item: Any, corner: str, where: str) -> float:  # noqa: ANN401 - an e
 
 
 def _size(root: Any) -> tuple[int, int] | None:  # noqa: ANN401 - an element
-    height, width = root.findtext("size/height") or "", root.findtext("size/width") or ""
-    return (int(height), int(width)) if height.isdecimal() and width.isdecimal() else None
+    height, width = (root.findtext(f"size/{side}") or "" for side in ("height", "width"))
+    claimed = (int(height), int(width)) if height.isdecimal() and width.isdecimal() else (0, 0)
+    return claimed if min(claimed) > 0 else None
