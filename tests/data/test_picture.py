@@ -153,6 +153,14 @@ def test_exif_turns_a_picture_upright(file: File, form: str, mode: str, orientat
     assert np.abs(decoded(file(content)) - np.asarray(expected, np.int64)).max() <= 1
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_turns_what_only_pillow_reads(file: File, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encoded(colours(), "PNG", exif=exif)
+    assert (decoded(file(content.removesuffix(content[-12:]))) == decoded(file(content))).all()
+
+
 @pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0nonsense"])
 def test_broken_exif_data_turn_nothing(file: File, exif: bytes) -> None:
     assert decoded(file(encoded(colours(), "JPEG", exif=exif))).shape == (48, 64, 3)

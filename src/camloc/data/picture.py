@@ -14,7 +14,6 @@ _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")  # Pillow would start G
 _EIGHT_BIT = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "La", "RGBa"})
 _JPEG, _TIFF = b"\xff\xd8\xff", (b"II*\0", b"MM\0*")
 _FILL, _SCAN, _END = 0xFF, 0xDA, b"\xff\xd9"
-_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xDA)})
 _SIDEWAYS = frozenset({5, 6, 7, 8})
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -94,12 +93,8 @@ def _is_whole_jpeg(encoded: bytes) -> bool:
         marker = encoded[position + 1]
         if marker == _SCAN:
             return encoded.rfind(_END, position) >= 0
-        if marker == _FILL:
-            position += 1
-        elif marker in _WITHOUT_LENGTH:
-            position += 2
-        else:
-            position += 2 + int.from_bytes(encoded[position + 2 : position + 4])
+        length = int.from_bytes(encoded[position + 2 : position + 4])
+        position += 1 if marker == _FILL else 2 + length
     return False
 
 

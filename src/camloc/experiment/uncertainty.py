@@ -16,6 +16,7 @@ from camloc.metrics.functional.bootstrap import (
     percentiles,
     resampled_sums,
 )
+from camloc.metrics.functional.devkit import TOP_K
 from camloc.metrics.functional.max_box_acc import IOU_THRESHOLDS
 from camloc.metrics.functional.per_image import Condition, PerImage, hits
 from camloc.metrics.functional.pxap import pixel_average_precision
@@ -77,10 +78,12 @@ def fixed_intervals(kept: PerImage, iou_threshold: float) -> dict[Condition, lis
 
 
 def protocol_intervals(per_image: Path, measured: Container[str]) -> dict[str, float]:
-    """Bootstrap MaxBoxAcc, MaxBoxAccV2 and PxAP on test over its pictures; each resample has its own best thresholds.
+    """Bootstrap MaxBoxAcc, MaxBoxAccV2, PxAP and the devkit's errors on test over its pictures.
+
+    Each resample has its own best thresholds where they are an oracle's.
 
     Args:
-        per_image: Folder with ``test_max_box_acc.npz`` and ``test_pxap.npz``, or without where they were not measured.
+        per_image: Folder with ``test_max_box_acc.npz``, ``test_pxap.npz`` and ``test_ilsvrc.npz``, where they were measured.
         measured: Keys of ``metrics.json``; no other number gets an interval.
 
     Returns:
@@ -93,12 +96,25 @@ def protocol_intervals(per_image: Path, measured: Container[str]) -> dict[str, f
         counts = read_image_counts(pixels)
         sums = resampled_sums(counts.reshape(len(counts), -1)).reshape(-1, *counts.shape[1:])
         resampled["pxap"] = np.array([pixel_average_precision(torch.from_numpy(one)).item() for one in sums])
+    if (guesses := per_image / "test_ilsvrc.npz").is_file():
+        resampled |= _ilsvrc(read_image_counts(guesses))
     found: dict[str, float] = {}
     for name, values in resampled.items():
         if (key := f"test/localization/{name}") in measured:
             low, high = percentiles(values)
             found |= {f"{key}_low": low, f"{key}_high": high}
     return found
+
+
+def _ilsvrc(counts: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
+    """Resample (N,5) counts of :class:`camloc.metrics.ilsvrc_error.IlsvrcError` into errors (R,) by name."""
+    sums = resampled_sums(counts).astype(np.float64)
+    localization = 1 - sums[:, :2] / (len(counts) - sums[:, 4:])
+    classification = 1 - sums[:, 2:4] / len(counts)
+    return {
+        **{f"ilsvrc_top{k}_error": localization[:, i] for i, k in enumerate(TOP_K)},
+        **{f"ilsvrc_top{k}_classification_error": classification[:, i] for i, k in enumerate(TOP_K)},
+    }
 
 
 def _max_box_acc(hits: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:

@@ -67,6 +67,8 @@ class IlsvrcError(Metric):
     classified: Tensor
     num_images: Tensor
     num_blacklisted: Tensor
+    image_counts: Tensor
+    """(B,5) bool of the pictures last counted: localized and classified among the first and five, blacklisted."""
 
     def __init__(self, blacklist: str | None = None, iou_threshold: float = 0.5) -> None:
         super().__init__()
@@ -107,6 +109,7 @@ class IlsvrcError(Metric):
         listed = torch.tensor([position in self.blacklist for position in positions])[keep]
         guessed = torch.stack([rank[keep] < k for k in TOP_K], dim=1)
         counted = (overlaps & ~listed)[:, None] & guessed
+        self.image_counts = torch.cat([counted, guessed, listed[:, None]], dim=1)
         self.localized += counted.sum(dim=0).to(self.localized.device)
         self.classified += guessed.sum(dim=0).to(self.classified.device)
         self.num_images += len(listed)
