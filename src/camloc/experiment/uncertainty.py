@@ -83,7 +83,7 @@ def protocol_intervals(per_image: Path, measured: Container[str]) -> dict[str, f
     Each resample has its own best thresholds where they are an oracle's.
 
     Args:
-        per_image: Folder with ``test_max_box_acc.npz``, ``test_pxap.npz`` and ``test_ilsvrc.npz``, where they were measured.
+        per_image: Folder with ``test_max_box_acc.npz``, ``test_pxap.npz``, ``test_ilsvrc.npz``, as far as measured.
         measured: Keys of ``metrics.json``; no other number gets an interval.
 
     Returns:
