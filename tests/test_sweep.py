@@ -54,7 +54,8 @@ def job(config, run):
         (run.path / "pids").write_text(f"{os.getpid()} {child.pid}")
         time.sleep(600)
     ranks = sorted(name for name in os.environ if name.endswith("RANK") or name == "PL_GLOBAL_SEED")
-    run.write_metrics({"test/localization/gt_known_error": config.error, "ranks": " ".join(ranks)})
+    errors = {f"{split}/localization/gt_known_error": config.error for split in ("val", "test")}
+    run.write_metrics({**errors, "ranks": " ".join(ranks)})
 """
 
 TOY_SWEEPER = """
@@ -208,7 +209,7 @@ def test_the_best_job_is_marked_and_a_job_inherits_no_rank(toy: Path, tmp_path: 
     left_over = {"LOCAL_RANK": "0", "NODE_RANK": "3", "PL_GLOBAL_SEED": "1"}
     finished = run(toy, "-m", "error=0.5,0.25,0.75", f"hydra.sweep.dir={sweep}", **left_over)
     assert finished.returncode == 0, finished.stderr
-    assert "Best: job 2 (error=0.25), test/localization/gt_known_error = 0.2500" in finished.stdout
+    assert "Best: job 2 (error=0.25), val/localization/gt_known_error = 0.2500" in finished.stdout
     assert [line.split()[0] for line in finished.stdout.splitlines() if line.rstrip().endswith(" best")] == ["2"]
     assert json.loads((sweep / "0" / "metrics.json").read_text())["ranks"] == ""
 
