@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +49,9 @@ def read_coco(path: Path) -> dict[str, Objects]:
     outside = next(filter(leaves_folder, files.values()), None)
     if outside is not None:
         raise ValueError(f"{path}: the file_name {outside!r} leads out of the pictures' folder")
-    ids, given = _repeats([image["id"] for image in images]), _repeats([str(image["file_name"]) for image in images])
-    twice = next((image["file_name"] for image in images if image["id"] in ids or image["file_name"] in given), None)
-    if twice is not None:
-        raise ValueError(f"{path}: the file_name {twice!r} or its id stands there more than once")
-    if len(names) < len(categories):
-        repeated = _repeats([category["id"] for category in categories])
-        raise ValueError(f"{path}: the category id {repeated.pop()} stands there more than once")
+    _refuse_repeats((image["id"] for image in images), f"{path}: the image id")
+    _refuse_repeats((category["id"] for category in categories), f"{path}: the category id")
+    _refuse_repeats((str(image["file_name"]) for image in images), f"{path}: the file_name")
     found = {name: Objects.checked([], [], f"{path}, {name}") for name in files.values()}
     for number, annotation in enumerate(annotations):
         where = f"{path}, annotations[{number}]"
@@ -65,8 +61,10 @@ def read_coco(path: Path) -> dict[str, Objects]:
     return found
 
 
-def _repeats(values: Sequence[Any]) -> set[Any]:
-    return {value for value, count in Counter(values).items() if count > 1}
+def _refuse_repeats(values: Iterable[Any], what: str) -> None:
+    value, count = max(Counter(values).items(), key=lambda item: item[1], default=("", 1))
+    if count > 1:
+        raise ValueError(f"{what} {value!r} stands there {count} times")
 
 
 def _parts(

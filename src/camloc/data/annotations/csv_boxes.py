@@ -30,11 +30,12 @@ def read_csv(path: Path) -> dict[str, Objects]:
             or x1,y1,x2,y2) and perhaps ``class`` (or label, name); the order does not matter.
 
     Returns:
-        Objects by file, which may have folders; a line whose class is empty or missing has no name.
+        Objects by file, which may have folders; a line with an empty class has no name.
 
     Raises:
-        ValueError: If it is no UTF-8 CSV, a column comes twice or is missing, a line has more fields than the header,
-            a corner is no number, a box is none or a file leaves the folder; the message names the line.
+        ValueError: If it is no UTF-8 CSV, a column that is read comes twice or is missing, a line has fewer or more
+            fields than the header, a corner is no number, a box is none or a file leaves the folder; the message names
+            the line.
 
     Example:
         >>> import tempfile
@@ -62,7 +63,8 @@ def _columns(header: list[str], path: Path) -> _Columns:
     file = next((name for name in FILE_COLUMNS if name in header), None)
     corners = next((names for names in CORNER_COLUMNS if set(names) <= set(header)), None)
     class_name = next((name for name in CLASS_COLUMNS if name in header), None)
-    if file is None or corners is None or len(set(header)) < len(header):
+    used = (file, *(corners or ()), class_name)
+    if file is None or corners is None or any(header.count(name) > 1 for name in used if name):
         raise ValueError(
             f"{path}, line 1: the header must name file and x0,y0,x1,y1 (or xmin,ymin,xmax,ymax) once each, found "
             f"{','.join(header) or 'nothing'}"
@@ -72,16 +74,15 @@ def _columns(header: list[str], path: Path) -> _Columns:
 
 
 def _line(row: list[str], header: list[str], columns: _Columns, where: str) -> tuple[str, Objects]:
-    if len(row) > len(header):
+    if len(row) < len(header) or any(row[len(header) :]):
         raise ValueError(f"{where}: expected {len(header)} fields, {','.join(header)}; found {','.join(row)}")
-    fields = [*row, *[None] * (len(header) - len(row))]
-    name = (fields[columns.file] or "").strip()
+    name = row[columns.file].strip()
     if not name or leaves_folder(name):
         raise ValueError(f"{where}: the file {name!r} is none below the pictures' folder")
     try:
-        x0, y0, x1, y1 = (float(fields[corner] or "") for corner in columns.corners)
+        x0, y0, x1, y1 = (float(row[corner]) for corner in columns.corners)
     except ValueError:
-        wanted, shown = (",".join(str(values[corner]) for corner in columns.corners) for values in (header, fields))
+        wanted, shown = (",".join(fields[corner] for corner in columns.corners) for fields in (header, row))
         raise ValueError(f"{where}: {wanted} must be four numbers, found {shown}") from None
-    class_name = None if columns.class_name is None else (fields[columns.class_name] or "").strip() or None
+    class_name = None if columns.class_name is None else row[columns.class_name].strip() or None
     return name, Objects.checked([(x0, y0, x1, y1)], [class_name], where)

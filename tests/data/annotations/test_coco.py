@@ -1,0 +1,117 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from camloc.data.annotations.coco import read_coco
+
+
+def content(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - json
+    return {
+        "images": [{"id": 3, "file_name": "cat/1.jpg"}, {"id": 900, "file_name": "2.jpg"}],
+        "annotations": [annotation()],
+        "categories": [{"id": 90, "name": "cat"}, {"id": 1, "name": "dog"}],
+    } | changes
+
+
+def annotation(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - json
+    return {"image_id": 3, "category_id": 90, "bbox": [10.5, 20.25, 4, 2.5]} | changes
+
+
+def write(folder: Path, value: object) -> Path:
+    path = folder / "val.json"
+    path.write_text(json.dumps(value), encoding="utf-8")
+    return path
+
+
+def test_corners_are_width_and_height_away_and_ids_have_gaps(tmp_path: Path) -> None:
+    dog = annotation(category_id=1, bbox=[0, 0, 1, 1], segmentation=[[0, 0, 9, 0, 9, 9]])
+    found = read_coco(write(tmp_path, content(annotations=[annotation(), dog])))
+    assert list(found) == ["cat/1.jpg", "2.jpg"]
+    assert found["cat/1.jpg"].boxes.tolist() == [[10.5, 20.25, 14.5, 22.75], [0, 0, 1, 1]]
+    assert found["cat/1.jpg"].names == ("cat", "dog")
+    assert found["2.jpg"].boxes.shape == (0, 4)
+
+
+def test_crowds_are_left_out_whatever_their_segmentation(tmp_path: Path) -> None:
+    crowd = annotation(iscrowd=1, segmentation={"counts": [5, 3], "size": [2, 4]})
+    found = read_coco(write(tmp_path, content(annotations=[crowd, annotation(iscrowd=0)])))
+    assert len(found["cat/1.jpg"].boxes) == 1
+
+
+def test_a_box_beyond_the_picture_is_returned_as_it_stands(tmp_path: Path) -> None:
+    images = [{"id": 3, "file_name": "1.jpg", "width": 5, "height": 5}]
+    found = read_coco(write(tmp_path, content(images=images, annotations=[annotation(bbox=[-2, 0, 20, 5])])))
+    assert found["1.jpg"].boxes.tolist() == [[-2, 0, 18, 5]]
+
+
+def test_a_byte_order_mark_is_no_content(tmp_path: Path) -> None:
+    path = tmp_path / "val.json"
+    path.write_text(json.dumps(content()), encoding="utf-8-sig")
+    assert len(read_coco(path)["cat/1.jpg"].boxes) == 1
+
+
+@pytest.mark.parametrize(
+    "annotations",
+    [
+        [annotation(image_id=[3])],
+        [annotation(category_id={"id": 90})],
+        [annotation(bbox=None)],
+        [annotation(bbox=[1, 2, 3])],
+        [annotation(bbox=[1, 2, "wide", 4])],
+        [annotation(bbox=[10**400, 2, 3, 4])],
+        [{"image_id": 3, "category_id": 90}],
+        [7],
+    ],
+)
+def test_an_annotation_without_ids_and_numbers_is_named_by_its_place(annotations: list[object], tmp_path: Path) -> None:
+    path = write(tmp_path, content(annotations=[annotation(), *annotations]))
+    with pytest.raises(ValueError, match=r"val\.json, annotations\[1\]: expected image_id, category_id and bbox with"):
+        read_coco(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"annotations": None}, "is no COCO json with images, annotations and categories: TypeError"),
+        ({"images": [{"id": 3}]}, "is no COCO json .*: KeyError 'file_name'"),
+        ({"categories": [{"id": 90}]}, "is no COCO json .*: KeyError 'name'"),
+        ({"images": [{"id": [3], "file_name": "1.jpg"}]}, "is no COCO json .*: TypeError"),
+        (
+            {"annotations": [annotation(bbox=[float("nan"), 0, 1, 1])]},
+            r"annotations\[0\]: the box nan 0 nan 1 .*finite",
+        ),
+        ({"annotations": [annotation(bbox=[5, 5, -3, 2])]}, r"annotations\[0\]: the box 5 5 2 7 .* is inverted"),
+        ({"annotations": [annotation(image_id=4)]}, r"annotations\[0\]: image_id 4 is not among the images"),
+        ({"annotations": [annotation(category_id=2)]}, "category_id 2 is not among the categories"),
+        ({"images": [{"id": 3, "file_name": "cat/../../1.jpg"}]}, "file_name 'cat/../../1.jpg' leads out of the"),
+        ({"categories": [{"id": 90, "name": "cat"}] * 2}, "the category id 90 stands there 2 times"),
+    ],
+)
+def test_what_is_broken_is_named(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_coco(write(tmp_path, content(**changes)))
+
+
+@pytest.mark.parametrize(
+    ("ids", "names", "message"),
+    [
+        ((1, 2, 2), ("a.jpg", "z.jpg", "c.jpg"), "the image id 2 stands there 2 times"),
+        ((1, 2, 3), ("a.jpg", "z.jpg", "z.jpg"), r"the file_name 'z\.jpg' stands there 2 times"),
+    ],
+)
+def test_what_stands_there_twice_is_named(
+    ids: tuple[int, ...], names: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    images = [{"id": number, "file_name": name} for number, name in zip(ids, names, strict=True)]
+    with pytest.raises(ValueError, match=message):
+        read_coco(write(tmp_path, content(images=images, annotations=[])))
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"\xff\xfe", b"[" * 200_000, b'"text"'])
+def test_what_is_no_json_is_no_coco(raw: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "val.json"
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match=r"val\.json is no COCO json"):
+        read_coco(path)

@@ -1,0 +1,35 @@
+from pathlib import Path
+
+import pytest
+
+from camloc.data.annotations.matching import file_names, files_below, match, stems
+
+
+def masks(picture: str) -> list[str]:
+    return stems(picture, [".png", "_mask.png"])
+
+
+def test_the_class_folder_decides_before_the_bare_name() -> None:
+    annotated = {"cat/001.png": "with its folder", "001_mask.png": "flat", "009.png": "of nobody"}
+    found, left = match(["cat/001.jpg", "dog/001.jpg", "emu/002.jpg"], annotated, masks, "annotations/val")
+    assert found == ["with its folder", "flat", None]
+    assert left == ["009.png"]
+
+
+def test_a_flat_name_that_two_pictures_share_names_both() -> None:
+    with pytest.raises(ValueError, match=r"val: 001\.png could belong to cat/001\.jpg or to dog/001\.jpg; name the"):
+        match(["cat/001.jpg", "dog/001.jpg"], {"001.png": "flat"}, masks, "val")
+
+
+def test_a_table_goes_by_path_before_unique_name() -> None:
+    found, left = match(["cat/1.jpg", "dog/1.jpg"], {"1.jpg": 1, "cat/1.jpg": 2}, file_names, "val.csv")
+    assert found == [2, 1]
+    assert left == []
+
+
+def test_files_are_found_in_folders_by_ending_and_hidden_ones_are_not(tmp_path: Path) -> None:
+    for name in ("cat/1.XML", "2.xml", "cat/._1.xml", "cat/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "folder.xml").mkdir()
+    assert list(files_below(tmp_path, [".xml"])) == ["2.xml", "cat/1.XML"]
