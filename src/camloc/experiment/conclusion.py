@@ -13,6 +13,7 @@ from rich.console import Console
 from torch import Tensor
 
 from camloc.evaluation import EvaluationModule
+from camloc.experiment.loggers import summarize
 from camloc.experiment.misses import misses_by_class, misses_by_size
 from camloc.experiment.run_directory import RunDirectory
 from camloc.experiment.uncertainty import error_intervals, protocol_intervals
@@ -55,6 +56,7 @@ def conclude(
     run.write_metrics(metrics)  # first of all: nothing that follows can cost the numbers
     metrics = {**metrics, **_intervals(run, module, metrics)}
     run.write_metrics(metrics)
+    summarize(trainer, metrics)
     notes = [note, _threshold_note(metrics), *_counts_notes(metrics), *_unmeasured_notes(module)]
     curves = _named_curves(module)
     if curves:

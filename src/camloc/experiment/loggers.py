@@ -2,11 +2,12 @@
 
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import WandbLogger
 
 from camloc.experiment.run_directory import is_first_process
@@ -28,15 +29,23 @@ def wandb_logger(
     """
     if mode is None:
         mode = os.environ.get("WANDB_MODE") or ("online" if _logged_in() else "offline")
-    # One run for a training and what is resumed of it.
+    # One run for a training and what is resumed of it; the agent of a W&B sweep has named it already.
     file = Path(save_dir) / RUN_ID_FILE
-    run_id = file.read_text(encoding="utf-8").strip() if file.is_file() else secrets.token_hex(4)
+    known_id = file.read_text(encoding="utf-8").strip() if file.is_file() else os.environ.get("WANDB_RUN_ID")
+    run_id = known_id or secrets.token_hex(4)
     if is_first_process():
         file.write_text(run_id + "\n", encoding="utf-8")
     # Not WandbLogger(offline=True): it leaves WANDB_MODE in the environment, for every later run of the process.
     return WandbLogger(
         project=project, name=name, save_dir=save_dir, tags=list(tags), mode=mode, id=run_id, resume="allow"
     )
+
+
+def summarize(trainer: Trainer, metrics: Mapping[str, float | int | str]) -> None:
+    """Put a run's final numbers, the keys of ``metrics.json``, into its W&B summary; call in the first process."""
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.summary.update(dict(metrics))
 
 
 def _logged_in() -> bool:
