@@ -18,7 +18,7 @@ from camloc.classifier import Classifier
 from camloc.data.sample import EvalBatch, Prediction, TrainBatch
 
 ROOT = Path(__file__).parent.parent
-moment, _, number = sys.argv.pop(1).partition(":")
+moment = number = ""
 batches = 0
 training_step, validation_step = Classifier.training_step, Classifier.validation_step
 write = fsspec.implementations.local.LocalFileOpener.write
@@ -51,8 +51,10 @@ def dying_write(self: Any, data: bytes, *arguments: Any) -> Any:  # noqa: ANN401
     return write(self, data, *arguments)
 
 
-Classifier.training_step = dying_training_step  # type: ignore[method-assign] # to die in it
-Classifier.validation_step = dying_validation_step  # type: ignore[method-assign] # to die in it
-fsspec.implementations.local.LocalFileOpener.write = dying_write
-sys.argv[0] = str(ROOT / "train.py")
-run_path(sys.argv[0], run_name="__main__")
+if __name__ == "__main__":  # doctest imports every file
+    moment, _, number = sys.argv.pop(1).partition(":")
+    Classifier.training_step = dying_training_step  # type: ignore[method-assign] # to die in it
+    Classifier.validation_step = dying_validation_step  # type: ignore[method-assign] # to die in it
+    fsspec.implementations.local.LocalFileOpener.write = dying_write
+    sys.argv[0] = str(ROOT / "train.py")
+    run_path(sys.argv[0], run_name="__main__")
