@@ -5,7 +5,7 @@ from 1 on as the devkit numbers them, which is not the order of sorted WordNet i
 picture.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,8 @@ FIELDS = 5
 MAX_GUESSES = 5
 NO_GUESS = -1
 """Label of a guess that was not made."""
+MAX_LABEL = 2**31 - 1
+"""Larger ones would not survive the conversion to whole numbers."""
 
 
 def write_submission(path: Path, labels: Sequence[Sequence[int]], boxes: Sequence[Tensor]) -> None:
@@ -38,19 +40,20 @@ def write_submission(path: Path, labels: Sequence[Sequence[int]], boxes: Sequenc
     partial.replace(path)
 
 
-def read_submission(path: Path, num_images: int) -> tuple[Tensor, Tensor]:
+def read_submission(path: Path, num_images: int, known_labels: Collection[int] | None = None) -> tuple[Tensor, Tensor]:
     """Read guesses.
 
     Args:
         path: The file.
         num_images: Lines that it must have.
+        known_labels: Labels that there are, where that is known.
 
     Returns:
         ``(labels, boxes)``: (N,5) int64, :data:`NO_GUESS` where none was made, and (N,5,4) float64 half-open pixels.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the number of lines differs, or a line is no guesses; the message names it.
+        ValueError: If the number of lines differs, or a line has no guesses' form or an unknown label; it is named.
 
     Example:
         >>> import tempfile
@@ -63,7 +66,8 @@ def read_submission(path: Path, num_images: int) -> tuple[Tensor, Tensor]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"submission={path} is no file")
-    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    # A byte that is no text becomes a field that is no number, and the message below names its line.
+    lines = path.read_text(encoding="utf-8", errors="replace").removesuffix("\n").split("\n")
     if len(lines) != num_images:
         raise ValueError(f"submission={path} has {len(lines)} lines and the split has {num_images} pictures, in order")
     table = np.zeros((num_images, MAX_GUESSES, FIELDS))
@@ -79,9 +83,19 @@ def read_submission(path: Path, num_images: int) -> tuple[Tensor, Tensor]:
             guesses = np.array(fields, dtype=np.float64).reshape(-1, FIELDS)
         except ValueError:
             raise ValueError(f"submission={path}, line {number}: not all fields are numbers: {line!r}") from None
-        if not (np.isfinite(guesses).all() and (guesses[:, 0] >= 1).all() and (guesses[:, 0] % 1 == 0).all()):
-            raise ValueError(f"submission={path}, line {number}: labels are whole numbers from 1 on, found {line!r}")
+        found = guesses[:, 0]
+        if not (np.isfinite(guesses).all() and ((found >= 1) & (found <= MAX_LABEL) & (found % 1 == 0)).all()):
+            raise ValueError(
+                f"submission={path}, line {number}: labels are whole numbers from 1 on and boxes finite, found {line!r}"
+            )
         table[number - 1, : len(guesses)] = guesses
+    if known_labels is not None:
+        unknown = np.argwhere(~np.isin(table[:, :, 0], [NO_GUESS, *known_labels]))
+        if len(unknown):
+            at, place = unknown[0].tolist()
+            raise ValueError(
+                f"submission={path}, line {at + 1}: label {table[at, place, 0]:.0f} is of no class of the data module"
+            )
     boxes = torch.from_numpy(table[:, :, 1:])
     boxes = torch.where(torch.from_numpy(table[:, :, :1]) == NO_GUESS, 0.0, boxes + torch.tensor([0.0, 0.0, 1.0, 1.0]))
     return torch.from_numpy(table[:, :, 0]).to(torch.int64), boxes

@@ -11,19 +11,20 @@ from camloc.metrics.functional.classification import class_rank
 from camloc.metrics.functional.devkit import TOP_K, devkit_hits, devkit_pixels
 
 
-def read_blacklist(path: str | None) -> frozenset[int]:
+def read_blacklist(path: str | None, num_images: int | None = None) -> frozenset[int]:
     """Read the devkit's list of pictures that localization leaves out.
 
     Args:
         path: A file with one 1-based picture number per line, such as
             ``ILSVRC2014_clsloc_validation_blacklist.txt``; null for none.
+        num_images: Length of the split that the numbers are places in, where it is known.
 
     Returns:
         0-based positions in the split.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If a line is no positive whole number.
+        ValueError: If a line is no positive whole number, or one beyond the split.
 
     Example:
         >>> read_blacklist(None)
@@ -34,10 +35,15 @@ def read_blacklist(path: str | None) -> frozenset[int]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"localization.also.ilsvrc.blacklist={path} is no file; give the devkit's, or null")
     numbers = []
-    for line, text in enumerate(Path(path).read_text(encoding="utf-8").split("\n"), start=1):
+    for line, text in enumerate(Path(path).read_text(encoding="utf-8", errors="replace").split("\n"), start=1):
         if text.strip():
             if not text.strip().isdecimal() or int(text) < 1:
                 raise ValueError(f"{path}, line {line}: expected the number of a picture, from 1 on, found {text!r}")
+            if num_images is not None and int(text) > num_images:
+                raise ValueError(
+                    f"{path}, line {line}: picture {int(text)} is beyond the split, which has {num_images}; "
+                    "give the list of this very split"
+                )
             numbers.append(int(text) - 1)
     return frozenset(numbers)
 
@@ -51,6 +57,10 @@ class IlsvrcError(Metric):
     Args:
         blacklist: See :func:`read_blacklist`; numbers are places in the split, which must be in the devkit's order.
         iou_threshold: Fraction.
+
+    Raises:
+        FileNotFoundError: If there is no such blacklist.
+        ValueError: If a line of it is no picture's number, or the threshold lies outside its range.
 
     Example:
         >>> metric = IlsvrcError()
@@ -72,6 +82,8 @@ class IlsvrcError(Metric):
 
     def __init__(self, blacklist: str | None = None, iou_threshold: float = 0.5) -> None:
         super().__init__()
+        if not 0 < iou_threshold <= 1:
+            raise ValueError(f"localization.also.ilsvrc.iou_threshold is a fraction in (0, 1], got {iou_threshold}")
         self.blacklist = read_blacklist(blacklist)
         self.iou_threshold = iou_threshold
         for name, shape in (("localized", (2,)), ("classified", (2,)), ("num_images", ()), ("num_blacklisted", ())):

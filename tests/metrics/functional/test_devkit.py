@@ -2,6 +2,8 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from camloc.metrics.functional.devkit import NO_GUESS, DevkitCounts, devkit_errors, devkit_hits, devkit_pixels
 
@@ -61,12 +63,36 @@ def test_blacklisted_pictures_leave_localization_and_stay_in_classification() ->
     [
         ([1.5, 2.49, 7.5, 8.49], [2, 2, 8, 8]),
         ([3.2, 3.2, 3.4, 3.4], [3, 3, 4, 4]),
+        ([2.5, 3.5, 6.5, 8.5], [3, 4, 7, 9]),  # half up, never to even
+        ([2.6, 2.6, 2.9, 9.0], [2, 3, 3, 9]),  # both edges round to 3, yet the box lies in pixel 2
+        ([9.6, 0.0, 10.0, 5.0], [9, 0, 10, 5]),  # in the last column of a picture of 10
         ([0.0, 0.0, 0.0, 5.0], [0, 0, 0, 0]),
         ([-0.6, 0.0, 5.0, 5.0], [-1, 0, 5, 5]),
     ],
 )
 def test_boxes_become_whole_pixels(box: list[float], whole: list[int]) -> None:
     assert devkit_pixels(torch.tensor(box)).tolist() == whole
+
+
+@given(
+    corner=st.tuples(*[st.floats(0, 99)] * 2),
+    opposite=st.tuples(*[st.floats(0, 99)] * 2),
+    size=st.tuples(*[st.integers(1, 99)] * 2),
+)
+def test_whole_boxes_have_pixels_inside_the_picture_and_touch_the_exact_ones(
+    corner: tuple[float, float], opposite: tuple[float, float], size: tuple[int, int]
+) -> None:
+    limit = torch.tensor(size, dtype=torch.float64)
+    ends = torch.tensor([corner, opposite], dtype=torch.float64).minimum(limit)
+    exact = torch.cat([ends.amin(dim=0), ends.amax(dim=0)])
+    assume(bool((exact[2:] - exact[:2] > 1e-9).all()))
+    whole = devkit_pixels(exact)
+    assert torch.equal(whole, whole.round())
+    assert (whole[:2] >= 0).all()
+    assert (whole[2:] <= limit).all()
+    assert (whole[2:] - whole[:2] >= 1).all()
+    assert (torch.minimum(whole[2:], exact[2:]) > torch.maximum(whole[:2], exact[:2])).all()
+    assert ((whole - exact).abs() <= 1).all()
 
 
 def test_a_picture_without_true_box_is_an_error() -> None:

@@ -25,7 +25,8 @@ class DevkitCounts(NamedTuple):
 def devkit_pixels(boxes: Tensor) -> Tensor:
     """Round boxes to whole pixels, as a submission states them.
 
-    Each edge goes to the nearest pixel edge, half ones up; a box keeps at least one pixel, one without area stays so.
+    Each edge goes to the nearest pixel edge, half ones up; where that leaves nothing, the box takes the pixel that its
+    middle lies in, which no picture's edge cuts off. A box without area becomes ``(0, 0, 0, 0)``.
 
     Args:
         boxes: (..., 4) half-open xyxy pixels of the picture, any fraction.
@@ -39,10 +40,13 @@ def devkit_pixels(boxes: Tensor) -> Tensor:
                 [ 3.,  3.,  4.,  9.],
                 [ 0.,  0.,  0.,  0.]], dtype=torch.float64)
     """
-    whole = (boxes.to(torch.float64) + 0.5).floor()
-    corner, opposite = whole[..., :2], whole[..., 2:]
-    whole = torch.cat([corner, torch.maximum(opposite, corner + 1)], dim=-1)
-    return torch.where(area(boxes)[..., None] > 0, whole, 0.0)
+    exact = boxes.to(torch.float64)
+    nearest = (exact + 0.5).floor()
+    corner, opposite = nearest[..., :2], nearest[..., 2:]
+    middle = ((exact[..., :2] + exact[..., 2:]) / 2).floor()
+    lost = corner == opposite
+    whole = torch.cat([torch.where(lost, middle, corner), torch.where(lost, middle + 1, opposite)], dim=-1)
+    return torch.where(area(exact)[..., None] > 0, whole, 0.0)
 
 
 def devkit_hits(
