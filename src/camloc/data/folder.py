@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from camloc.data.annotations.coco import read_coco
 from camloc.data.annotations.csv_boxes import read_csv
-from camloc.data.annotations.matching import file_names, files_below, match, stems
+from camloc.data.annotations.matching import below, file_names, files_below, match, stems
 from camloc.data.annotations.objects import Objects
 from camloc.data.annotations.picture_masks import PictureMaskFiles
 from camloc.data.annotations.voc import read_voc
@@ -95,8 +95,7 @@ class Folder(LocalizationDataModule):
             files = self._files(part.source, everything, (".png",), MASK_ENDINGS)
             chosen = [files[os.fsdecode(image_id)] for image_id in part.image_ids]
             return mask_split(self.root, part.image_ids, part.targets, PictureMaskFiles(chosen))
-        objects = self._objects(part.source, everything)
-        own = [objects[os.fsdecode(image_id)] for image_id in part.image_ids]
+        own = self._objects(part.source, everything, [os.fsdecode(image_id) for image_id in part.image_ids])
         return FileSplit(self.root, part.image_ids, part.targets, self._of_class(own, part.targets))
 
     def _part(self, name: SplitName) -> _Part:
@@ -161,19 +160,18 @@ class Folder(LocalizationDataModule):
         self._tell(folder, found, left)
         return dict(zip(pictures, found, strict=True))
 
-    def _objects(self, source: str, pictures: Sequence[str]) -> dict[str, Objects | None]:
-        """Read the objects of each picture of a folder."""
+    def _objects(self, source: str, everything: Sequence[str], chosen: Sequence[str]) -> list[Objects | None]:
+        """Read the objects of some pictures of a folder; a file is found among those of all of them."""
         if self.format == "voc":
-            files = self._files(source, pictures, (".xml",), (".xml",))
-            return {name: None if file is None else self._voc(file) for name, file in files.items()}
+            files = self._files(source, everything, (".xml",), (".xml",))
+            return [None if (file := files[picture]) is None else self._voc(file) for picture in chosen]
         file = self._table(source)
-        inside = [os.path.relpath(picture, source or ".") for picture in pictures]
+        inside = [os.path.relpath(picture, source or ".") for picture in everything]
         read = read_coco if self.format == "coco" else read_csv
-        # A table may also name the split's folder.
-        table = {name.removeprefix(f"{source}/") if source else name: value for name, value in read(file).items()}
-        found, left = match(inside, table, file_names, str(file))
+        found, left = match(inside, below(source, read(file), str(file)), file_names, str(file))
         self._tell(file, found, left)
-        return dict(zip(pictures, found, strict=True))
+        objects = dict(zip(everything, found, strict=True))
+        return [objects[picture] for picture in chosen]
 
     def _voc(self, file: Path) -> Objects:
         content = read_voc(file, one_based=self.voc_one_based)

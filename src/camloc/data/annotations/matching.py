@@ -38,9 +38,10 @@ def match(
             users[name].append(picture)
     shared = next(((name, owners) for name, owners in users.items() if len(owners) > 1), None)
     if shared is not None:
-        raise ValueError(
-            f"{where}: {shared[0]} could belong to {shared[1][0]} or to {shared[1][1]}; name the class folder as well"
-        )
+        one, other = shared[1][:2]
+        together = PurePosixPath(one).parent == PurePosixPath(other).parent
+        mend = "rename one of the pictures" if together else "name the class folder as well"
+        raise ValueError(f"{where}: {shared[0]} could belong to {one} or to {other}; {mend}")
     return found, [name for name in annotated if name not in users]
 
 
@@ -52,6 +53,31 @@ def file_names(picture: str) -> list[str]:
         ['cat/1.jpg', '1.jpg']
     """
     return [picture, PurePosixPath(picture).name]
+
+
+def below(folder: str, table: Mapping[str, Value], where: str) -> dict[str, Value]:
+    """Spell a table's names as paths below a folder, which they may name or start from.
+
+    Args:
+        folder: The split's, such as ``val``; empty for none.
+        table: By name as the annotation gives it.
+        where: The annotation's file, for the message.
+
+    Raises:
+        ValueError: If two names are of one file.
+
+    Example:
+        >>> below("val", {"./cat/1.jpg": "a", "val/cat/2.jpg": "b"}, "x.csv")
+        {'cat/1.jpg': 'a', 'cat/2.jpg': 'b'}
+    """
+    spelt: dict[str, str] = {}
+    for name in table:
+        path = str(PurePosixPath(name))  # drops "./" and doubled slashes, and leaves ".." alone
+        path = path.removeprefix(f"{folder}/") if folder else path
+        if path in spelt:
+            raise ValueError(f"{where}: {spelt[path]} and {name} name one file; spell it one way")
+        spelt[path] = name
+    return {path: table[name] for path, name in spelt.items()}
 
 
 def stems(picture: str, endings: Sequence[str]) -> list[str]:
