@@ -75,8 +75,8 @@ class Classifier(EvaluationModule):
 
     def normalize(self, images: Tensor) -> Tensor:
         """Take (B,3,H,W) uint8 images on the device to the network's input."""
-        normalized = (images.float() - self.pixel_mean) / self.pixel_std
-        return normalized.contiguous(memory_format=self.memory_format)
+        ordered = images.contiguous(memory_format=self.memory_format)  # as bytes: a quarter of what floats would move
+        return (ordered.float() - self.pixel_mean) / self.pixel_std
 
     def forward(self, images: Tensor) -> Tensor:
         """Classify (B,3,H,W) uint8 images into (B,C) logits."""

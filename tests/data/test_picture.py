@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import simplejpeg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -164,6 +165,53 @@ def test_exif_turns_what_only_pillow_reads(file: File, orientation: int) -> None
 @pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0nonsense"])
 def test_broken_exif_data_turn_nothing(file: File, exif: bytes) -> None:
     assert decoded(file(encoded(colours(), "JPEG", exif=exif))).shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize("orientation", [None, *range(1, 9)])
+@pytest.mark.parametrize("factor", [1, 2, 4, 8])
+def test_a_jpeg_may_be_decoded_smaller_and_is_upright_all_the_same(
+    file: File, factor: int, orientation: int | None
+) -> None:
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    path = file(encoded(colours().resize((639, 481)), "JPEG", quality=95, exif=exif))
+    asked: list[tuple[int, int]] = []
+
+    def shrink(size: tuple[int, int]) -> int:
+        asked.append(size)
+        return factor
+
+    height, width = whole = picture_size(path)
+    small = read_picture(path, shrink)
+    assert asked == [whole]
+    assert tuple(small.shape[1:]) == (-(-height // factor), -(-width // factor))
+    expected = cv2.resize(
+        read_picture(path).permute(1, 2, 0).numpy(), small.shape[:0:-1], interpolation=cv2.INTER_AREA
+    ).astype(np.int64)
+    assert np.abs(small.permute(1, 2, 0).numpy() - expected).max() <= 8
+
+
+def test_other_formats_are_decoded_whole(file: File) -> None:
+    path = file(encoded(colours(), "PNG"))
+    assert read_picture(path, lambda _size: 8).shape == (3, 48, 64)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 2}, {"restart_marker_blocks": 1}])
+def test_a_jpeg_has_the_pixels_that_opencv_gives(file: File, mode: str, options: dict[str, object]) -> None:
+    content = encoded(colours().resize((95, 61)).convert(mode), "JPEG", **options)
+    expected = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert (decoded(file(content)) == expected).all()
+
+
+def test_bytes_that_libjpeg_warns_of_are_read_as_opencv_reads_them(file: File) -> None:
+    content = encoded(colours(), "JPEG")
+    start = content.index(b"\xff\xdb")
+    stray = content[:start] + bytes(9) + content[start:]
+    with pytest.raises(ValueError, match="extraneous bytes"):
+        simplejpeg.decode_jpeg(stray)
+    assert (decoded(file(stray)) == decoded(file(content))).all()
 
 
 def test_no_byte_less_is_a_jpeg(file: File) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from camloc.boxes import from_window, to_window
-from camloc.data.transforms import EvalTransform, TrainTransform
+from camloc.data.transforms import EvalTransform, TrainTransform, _crop, _uniform
 
 
 def gradient(height: int, width: int) -> torch.Tensor:
@@ -33,6 +33,30 @@ def test_both_mirrorings_happen() -> None:
     transform = TrainTransform(image_size=16, crop_area=(1.0, 1.0))
     rising = {bool(image[0, 0, -1] > image[0, 0, 0]) for image in (transform(gradient(16, 16), s) for s in range(16))}
     assert rising == {True, False}
+
+
+@pytest.mark.parametrize("kind", ["random_resized_crop", "resize_crop"])
+@pytest.mark.parametrize("size", [(48, 64), (300, 200), (20, 5000), (1, 1), (3000, 4000)])
+def test_a_picture_may_be_smaller_as_long_as_its_crop_need_not_be_enlarged(kind: Any, size: tuple[int, int]) -> None:  # noqa: ANN401 - a literal
+    transform = TrainTransform(32, (0.2, 1.0), kind)
+    for seed in range(50):
+        _, *uniform = _uniform(seed)
+        crop = size if kind == "resize_crop" else _crop(*size, (0.2, 1.0), uniform)[2:]
+        wanted = 37 if kind == "resize_crop" else 32
+        factor = transform.shrink(seed)(size)
+        assert factor in (1, 2, 4, 8)
+        assert factor == 1 or min(crop) / factor >= wanted
+        assert factor == 8 or min(crop) / (2 * factor) < wanted
+
+
+def test_a_smaller_picture_gives_nearly_the_same_image() -> None:
+    picture = gradient(400, 640)
+    smaller = picture[:, ::2, ::2]
+    transform = TrainTransform(64, (0.5, 1.0))
+    for seed in range(8):
+        assert transform.shrink(seed)((400, 640)) >= 2
+        difference = transform(picture, seed).int() - transform(smaller, seed).int()
+        assert difference.abs().max() <= 4  # crops are rounded to whole pixels
 
 
 def test_a_warp_shows_the_whole_picture() -> None:

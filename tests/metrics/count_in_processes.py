@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from camloc.data.dataset import EvalDataset
 from camloc.data.sample import EvalSample, collate_eval
 from camloc.data.samplers import EvalSampler
+from camloc.data.split import Shrink
 from camloc.data.transforms import EvalTransform
 from camloc.metrics.centred_box import CentredBoxError
 from camloc.metrics.classification_error import ClassificationError
@@ -41,7 +42,7 @@ class NoisySplit:
     def target(self, index: int) -> int:
         return int(self.targets[index])
 
-    def picture(self, index: int) -> torch.Tensor:
+    def picture(self, index: int, shrink: Shrink | None = None) -> torch.Tensor:  # noqa: ARG002 - drawn in memory
         return self.pictures[index]
 
     def gt_boxes(self, index: int) -> torch.Tensor:

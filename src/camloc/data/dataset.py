@@ -23,8 +23,8 @@ class TrainDataset(Dataset[TrainSample]):
 
     def __getitem__(self, draw: Draw) -> TrainSample:
         """Return the picture of this draw, augmented with its seed."""
-        image = self.transform(self.split.picture(draw.sample), draw.seed)
-        return TrainSample(image, self.split.target(draw.sample))
+        picture = self.split.picture(draw.sample, self.transform.shrink(draw.seed))
+        return TrainSample(self.transform(picture, draw.seed), self.split.target(draw.sample))
 
 
 class EvalDataset(Dataset[EvalSample]):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from camloc.data.picture import read_picture
+from camloc.data.split import Shrink
 
 
 class FileSplit:
@@ -52,9 +53,9 @@ class FileSplit:
         """Return the true class, 0-based."""
         return int(self._targets[index])
 
-    def picture(self, index: int) -> Tensor:
-        """Return the picture as (3,H,W) uint8 RGB."""
-        return read_picture(self.root / self.image_id(index))
+    def picture(self, index: int, shrink: Shrink | None = None) -> Tensor:
+        """Return the picture as (3,H,W) uint8 RGB, perhaps smaller where ``shrink`` allows it."""
+        return read_picture(self.root / self.image_id(index), shrink)
 
     def gt_boxes(self, index: int) -> Tensor:
         """Return (M,4) float32 half-open xyxy pixels; (0,4) without annotation."""

@@ -1,5 +1,6 @@
 """The one interface between a data set's layout and everything that loads it."""
 
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 import numpy as np
@@ -7,6 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 SplitName = Literal["train", "val", "test"]
+Shrink = Callable[[tuple[int, int]], int]
+"""From a picture's ``(height, width)`` to how many times smaller its pixels may be read: 1, 2, 4 or 8."""
 
 
 class Split(Protocol):
@@ -25,8 +28,8 @@ class Split(Protocol):
     def target(self, index: int) -> int:
         """Return the true class, 0-based."""
 
-    def picture(self, index: int) -> Tensor:
-        """Return the picture as (3,H,W) uint8 RGB."""
+    def picture(self, index: int, shrink: Shrink | None = None) -> Tensor:
+        """Return the picture as (3,H,W) uint8 RGB; where ``shrink`` allows, it may be that many times smaller."""
 
     def gt_boxes(self, index: int) -> Tensor:
         """Return (M,4) float32 half-open xyxy pixels of the picture, (0,4) without annotation; not for training."""
@@ -64,9 +67,9 @@ class Subset:
         """Return the true class, 0-based."""
         return self._split.target(int(self._indices[index]))
 
-    def picture(self, index: int) -> Tensor:
-        """Return the picture as (3,H,W) uint8 RGB."""
-        return self._split.picture(int(self._indices[index]))
+    def picture(self, index: int, shrink: Shrink | None = None) -> Tensor:
+        """Return the picture as (3,H,W) uint8 RGB; where ``shrink`` allows, it may be that many times smaller."""
+        return self._split.picture(int(self._indices[index]), shrink)
 
     def gt_boxes(self, index: int) -> Tensor:
         """Return (M,4) float32 half-open xyxy pixels of the picture."""

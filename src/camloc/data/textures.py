@@ -17,7 +17,7 @@ from rich.progress import track
 from torch import Tensor
 
 from camloc.data.datamodule import LoaderOptions, LocalizationDataModule
-from camloc.data.split import Split, SplitName
+from camloc.data.split import Shrink, Split, SplitName
 
 MIN_SIZE = 64
 """Pixels; below this the finest textures have periods of under 4 pixels and blur into one another."""
@@ -148,7 +148,7 @@ class TextureSplit:
         """Return the true class, 0-based; ``TEXTURE_NAMES`` names it."""
         return index % len(TEXTURE_NAMES)
 
-    def picture(self, index: int) -> Tensor:
+    def picture(self, index: int, shrink: Shrink | None = None) -> Tensor:  # noqa: ARG002 - nothing is decoded
         """Return the picture as (3,H,W) uint8 RGB."""
         return torch.from_numpy(self._at(index)[:3].copy())
 

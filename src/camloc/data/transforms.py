@@ -12,6 +12,7 @@ from torch.nn.functional import interpolate
 from torchvision.transforms.v2 import functional as F
 
 from camloc.data.sample import Window
+from camloc.data.split import Shrink
 
 EvalKind = Literal["warp", "centre_crop"]
 TrainKind = Literal["random_resized_crop", "resize_crop"]
@@ -49,20 +50,36 @@ class TrainTransform:
         if kind not in get_args(TrainKind):
             raise ValueError(f"datamodule.train_transform must be one of {get_args(TrainKind)}, found {kind!r}")
         self.image_size, self.crop_area, self.kind = image_size, crop_area, kind
+        self._side = round(image_size / CROP_SHARE)
 
     def __call__(self, picture: Tensor, seed: int) -> Tensor:
-        """Return the (3,S,S) uint8 image that this seed draws from a (3,H,W) uint8 picture."""
-        # Not fork_rng, which saves and restores the whole state of the global generator.
-        generator = torch.Generator().manual_seed(seed)
-        mirror, *uniform = torch.rand(1 + 4 * TRIES, generator=generator, dtype=torch.float64).tolist()
+        """Return the (3,S,S) uint8 image that this seed draws from a (3,H,W) uint8 picture, channels last in memory."""
+        mirror, *uniform = _uniform(seed)
         if self.kind == "resize_crop":
-            side = round(self.image_size / CROP_SHARE)
-            top, left = (int(u * (side - self.image_size + 1)) for u in uniform[:2])
-            square = _resize(picture, side)[top : top + self.image_size, left : left + self.image_size]
+            top, left = (int(u * (self._side - self.image_size + 1)) for u in uniform[:2])
+            warped = _resize(picture, self._side)
+            square = warped[top : top + self.image_size, left : left + self.image_size]
         else:
             top, left, height, width = _crop(picture.shape[1], picture.shape[2], self.crop_area, uniform)
             square = _resize(picture[:, top : top + height, left : left + width], self.image_size)
-        return torch.from_numpy(np.stack(cv2.split(cv2.flip(square, 1) if mirror < MIRRORED else square)))
+        return torch.from_numpy(cv2.flip(square, 1) if mirror < MIRRORED else square).permute(2, 0, 1)
+
+    def shrink(self, seed: int) -> Shrink:
+        """Say how much smaller a picture may be read so that this seed's crop still has the pixels of its square.
+
+        Example:
+            >>> TrainTransform(image_size=224, crop_area=(1.0, 1.0)).shrink(seed=0)((3000, 3600))
+            8
+        """
+        _, *uniform = _uniform(seed)
+
+        def times(size: tuple[int, int]) -> int:
+            crop, wanted = size, self._side
+            if self.kind == "random_resized_crop":
+                crop, wanted = _crop(*size, self.crop_area, uniform)[2:], self.image_size
+            return next(factor for factor in (8, 4, 2, 1) if min(crop) >= factor * wanted or factor == 1)
+
+        return times
 
 
 class EvalTransform:
@@ -114,6 +131,14 @@ class EvalTransform:
         shown = masks[:, y0:y1, x0:x1].numpy().astype(np.uint8)
         resized = [cv2.resize(mask, self.size[::-1], interpolation=cv2.INTER_NEAREST) for mask in shown]
         return torch.from_numpy(np.stack(resized) > 0)
+
+
+def _uniform(seed: int) -> list[float]:
+    """Draw numbers in [0, 1): whether to mirror, and four for each try at a crop."""
+    # Not fork_rng, which saves and restores the whole state of the global generator.
+    generator = torch.Generator().manual_seed(seed)
+    numbers: list[float] = torch.rand(1 + 4 * TRIES, generator=generator, dtype=torch.float64).tolist()
+    return numbers
 
 
 def _resize(picture: Tensor, side: int) -> NDArray[np.uint8]:
