@@ -58,6 +58,25 @@ def job(config, run):
     run.write_metrics({**errors, "ranks": " ".join(ranks)})
 """
 
+TOY_EVALUATE_CONFIG = """
+defaults: [toy, {backbone: of_run}, _self_]
+checkpoint: null
+callbacks: {predictions: {}}
+localization: {cam_threshold: null}
+"""
+TOY_EVALUATE = """
+import hydra, sys
+from camloc.experiment.entry import offer_run, prepare, run_job
+prepare()
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
+def main(config):
+    run_job("toy_job:job", config)
+
+offer_run(sys.argv[1:])
+main()
+"""
+
 TOY_SWEEPER = """
 from hydra.core.config_store import ConfigStore
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -202,6 +221,27 @@ def test_values_reach_the_job_as_they_were_given(toy: Path, tmp_path: Path) -> N
     configs = [OmegaConf.load(sweep / f"{job}_nothing" / "config.yaml") for job in range(3)]
     assert [config.text for config in configs] == [*texts[:2], "nothing"]
     assert [row["directory"] for row in summary(sweep)] == ["0_nothing", "1_nothing", "2_nothing"]
+
+
+def test_each_run_of_a_sweep_is_evaluated_with_its_own_parts(toy: Path, tmp_path: Path) -> None:
+    (toy.parent / "conf" / "evaluate.yaml").write_text(TOY_EVALUATE_CONFIG)
+    (toy.parent / "evaluate.py").write_text(TOY_EVALUATE)
+    runs = [tmp_path / "one", tmp_path / "a, b=c"]
+    for trained, backbone in zip(runs, ("alexnet", "vgg"), strict=True):
+        (trained / "checkpoints").mkdir(parents=True)
+        (trained / "checkpoints" / "best.ckpt").touch()
+        (trained / "config.yaml").write_text(f"backbone: {{name: {backbone}}}")
+    finished = run(
+        toy.parent / "evaluate.py",
+        *("-m", f"checkpoint={runs[0]},'{runs[1]}'", "localization.cam_threshold=0.1,0.2"),
+        f"hydra.sweep.dir={tmp_path / 'sweep'}",
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert "one evaluation for" not in finished.stdout  # not one network's maps for all
+    configs = [OmegaConf.load(tmp_path / "sweep" / job / "config.yaml") for job in "0123"]
+    assert [config.backbone.name for config in configs] == ["alexnet", "alexnet", "vgg", "vgg"]
+    assert [config.checkpoint for config in configs] == [str(trained) for trained in runs for _ in range(2)]
+    assert [config.localization.cam_threshold for config in configs] == [0.1, 0.2] * 2
 
 
 def test_the_best_job_is_marked_and_a_job_inherits_no_rank(toy: Path, tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from hydra.core.config_store import ConfigStore
 from hydra.errors import InstantiationException
@@ -32,6 +34,20 @@ def test_a_checkpoint_that_is_not_there_is_one_line(capsys: pytest.CaptureFixtur
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("error: checkpoint=/no/such/run: there is no /no/such/run")
+
+
+def test_a_sweep_over_runs_does_not_begin_where_one_is_not_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "a, b=c"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "checkpoints" / "best.ckpt").touch()
+    (run / "config.yaml").write_text("backbone: {_target_: mine}\n")
+    offer_run(["-m", f"checkpoint='{run}'"])
+    assert ConfigStore.instance().load("backbone/of_run.yaml").node == {"_target_": "mine"}
+    with pytest.raises(SystemExit):
+        offer_run(["-m", f"checkpoint='{run}',/no/such/run"])
+    assert "error: checkpoint=/no/such/run: there is no" in capsys.readouterr().err
 
 
 def test_without_a_checkpoint_the_parts_are_empty() -> None:

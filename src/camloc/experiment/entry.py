@@ -12,6 +12,9 @@ from typing import NoReturn
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import QuotedString
+from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
 from camloc.experiment.resume import resume_arguments
@@ -33,23 +36,34 @@ def offer_run(arguments: Sequence[str]) -> None:
     """Offer the parts of the run that ``checkpoint=`` or ``score_maps=FILE.npz`` names as ``of_run`` in their groups.
 
     So an evaluation composes like a training: parts come from the run unless another option is named, and single
-    values are overridden on top of them.
+    values are overridden on top of them. A sweep over several runs composes with the first one's parts; each of its
+    jobs is a process of its own, which comes here again with its own run.
 
     Args:
         arguments: The command line without the program's name.
     """
-    named = [argument.partition("=")[::2] for argument in arguments]
-    checkpoint = next((value for name, value in reversed(named) if name == "checkpoint"), None)
-    score_maps = next((value for name, value in reversed(named) if name == "score_maps"), "")
-    source = score_maps if score_maps.endswith(".npz") else checkpoint
+    maps = [value for value in _values("score_maps", arguments) if value.endswith(".npz")]
     parts: DictConfig = OmegaConf.create()
-    if source is not None:
-        try:
-            parts = saved_config(Path(source.strip("'\"")))
-        except (OSError, ValueError) as error:
-            _fail(error)
+    try:
+        # All are looked at: a sweep does not begin with one that is not there.
+        runs = [saved_config(Path(source)) for source in maps or _values("checkpoint", arguments)]
+    except (OSError, ValueError) as error:
+        _fail(error)
+    if runs:
+        parts = runs[0]
     for part in RUN_PARTS:
         ConfigStore.instance().store(group=part, name="of_run", node=parts.get(part, OmegaConf.create()))
+
+
+def _values(key: str, arguments: Sequence[str]) -> list[str]:
+    """Return what an option is given, several values in a sweep, without the quotes of Hydra's grammar."""
+    given = next((argument for argument in reversed(arguments) if argument.startswith(f"{key}=")), f"{key}=null")
+    try:
+        override = OverridesParser.create().parse_override(given)
+    except OverrideParseException:
+        return []  # Hydra says what is wrong with it
+    values = list(override.sweep_iterator()) if override.is_discrete_sweep() else [override.value()]
+    return [value.text if isinstance(value, QuotedString) else str(value) for value in values if value is not None]
 
 
 def offer_resume(arguments: Sequence[str]) -> list[str]:
