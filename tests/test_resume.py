@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -69,7 +70,7 @@ def test_killed_and_resumed_ends_bit_equal(
 ) -> None:
     run = tmp_path / "run"
     died = train_and_die(moment, run, *overrides(small))
-    assert died.returncode == -9, died.stderr
+    assert died.returncode in (-signal.SIGKILL, -signal.SIGXFSZ), died.stderr
     assert json.loads((run / "status.json").read_text())["status"] == "running"
     before = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     assert before["epoch"] == 0  # the last good one, whole
@@ -77,6 +78,24 @@ def test_killed_and_resumed_ends_bit_equal(
     assert finished.returncode == 0, finished.stderr
     assert_same_end(run, uninterrupted)
     assert "resume: null" in (run / "config.yaml").read_text()
+
+
+def test_a_disk_that_fills_up_costs_no_checkpoint(
+    entry: Entry, small: tuple[str, ...], uninterrupted: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    failed = train_and_die("full", run, *overrides(small))
+    assert failed.returncode == 1, failed.stderr
+    (told,) = [line for line in failed.stderr.splitlines() if "rror" in line]
+    assert f"{run / 'checkpoints'}" in told
+    assert "could not be written: File too large; the former one is whole, resume=RUN goes on" in told
+    assert json.loads((run / "status.json").read_text())["status"] == "failed"
+    assert sorted(file.name for file in (run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    for name in ("best.ckpt", "last.ckpt"):
+        assert torch.load(run / "checkpoints" / name, weights_only=True)["epoch"] == 0
+    finished = entry("train.py", f"resume={run}")
+    assert finished.returncode == 0, finished.stderr
+    assert_same_end(run, uninterrupted)
 
 
 def test_sigterm_saves_in_the_middle_of_an_epoch(
@@ -96,12 +115,16 @@ def test_sigterm_saves_in_the_middle_of_an_epoch(
     assert_same_end(run, uninterrupted)
 
 
-def test_two_processes_are_resumed_too(entry: Entry, small: tuple[str, ...], tmp_path: Path) -> None:
+def test_two_processes_save_on_sigusr1_and_are_resumed_too(
+    entry: Entry, small: tuple[str, ...], tmp_path: Path
+) -> None:
     whole, run = tmp_path / "whole", tmp_path / "run"
     finished = entry("train.py", *overrides(small, processes=2), f"hydra.run.dir={whole}")
     assert finished.returncode == 0, finished.stderr
-    died = train_and_die("batch:3", run, *overrides(small, processes=2))
-    assert died.returncode == -9, died.stderr
+    # What SLURM sends ahead, in the middle of the second epoch of two batches.
+    died = train_and_die("usr1:3", run, *overrides(small, processes=2))
+    assert died.returncode == 143, died.stderr
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 3
     finished = entry("train.py", f"resume={run}")
     assert finished.returncode == 0, finished.stderr
     assert_same_end(run, whole)

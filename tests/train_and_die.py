@@ -1,17 +1,17 @@
 """``train.py``, killed at a named moment: ``train_and_die.py MOMENT OVERRIDES...``; started by test_resume.py.
 
 Moments: ``batch:N`` before the N-th training batch of this process, ``validation`` in the second epoch's validation,
-``saving`` in the middle of writing the second epoch's checkpoint, ``term:N`` gets SIGTERM in the N-th batch.
+``saving`` in the middle of writing the second epoch's checkpoint, ``full`` goes on there without room on the disk,
+``term:N`` and ``usr1:N`` get SIGTERM and SIGUSR1 in the N-th batch.
 """
 
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
 from runpy import run_path
-from typing import Any
 
-import fsspec.implementations.local  # type: ignore[import-untyped] # it publishes no types
 from torch import Tensor
 
 from camloc.classifier import Classifier
@@ -21,19 +21,30 @@ ROOT = Path(__file__).parent.parent
 moment = number = ""
 batches = 0
 training_step, validation_step = Classifier.training_step, Classifier.validation_step
-write = fsspec.implementations.local.LocalFileOpener.write
+SIGNALS = {"term": signal.SIGTERM, "usr1": signal.SIGUSR1}
+HALF_A_CHECKPOINT = 10_000_000
 
 
 def die() -> None:
     if os.environ.get("LOCAL_RANK", "0") == "0":
-        os.kill(os.getpid(), signal.SIGTERM if moment == "term" else signal.SIGKILL)
+        os.kill(os.getpid(), SIGNALS.get(moment, signal.SIGKILL))
+
+
+def let_no_file_grow() -> None:
+    """Let the kernel end what writes more than half a checkpoint, or refuse it, where Python ignores the signal."""
+    if moment == "saving":
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (HALF_A_CHECKPOINT, resource.RLIM_INFINITY))
 
 
 def dying_training_step(self: Classifier, batch: TrainBatch) -> Tensor:
     global batches  # noqa: PLW0603 - of this one process
     batches += 1
-    if moment in ("batch", "term") and batches == int(number):
+    if number and batches == int(number):
         die()
+    if moment in ("saving", "full") and self.current_epoch == 1:
+        let_no_file_grow()
     return training_step(self, batch)
 
 
@@ -43,18 +54,9 @@ def dying_validation_step(self: Classifier, batch: EvalBatch) -> Prediction:
     return validation_step(self, batch)
 
 
-def dying_write(self: Any, data: bytes, *arguments: Any) -> Any:  # noqa: ANN401 - fsspec's
-    if moment == "saving" and len(data) > 10_000 and batches >= 4:
-        write(self, data[: len(data) // 2], *arguments)
-        self.f.flush()
-        die()
-    return write(self, data, *arguments)
-
-
 if __name__ == "__main__":  # doctest imports every file
     moment, _, number = sys.argv.pop(1).partition(":")
     Classifier.training_step = dying_training_step  # type: ignore[method-assign] # to die in it
     Classifier.validation_step = dying_validation_step  # type: ignore[method-assign] # to die in it
-    fsspec.implementations.local.LocalFileOpener.write = dying_write
     sys.argv[0] = str(ROOT / "train.py")
     run_path(sys.argv[0], run_name="__main__")

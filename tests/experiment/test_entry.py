@@ -1,10 +1,16 @@
+import errno
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
+from omegaconf import OmegaConf
 
-from camloc.experiment.entry import message, offer_run
+from camloc.experiment.entry import message, offer_run, run_job
+from camloc.experiment.run_directory import RunDirectory
 
 
 def test_hydras_wrapping_is_taken_off() -> None:
@@ -25,6 +31,22 @@ def test_a_loader_workers_traceback_is_taken_off() -> None:
 def test_several_lines_become_one_and_none_becomes_the_type() -> None:
     assert message(RuntimeError("first\n  second\n")) == "first second"
     assert message(KeyboardInterrupt()) == "KeyboardInterrupt"
+
+
+def test_a_full_disk_does_not_hide_what_went_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def nowhere(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    output = SimpleNamespace(runtime=SimpleNamespace(output_dir=str(tmp_path)))
+    monkeypatch.setattr(HydraConfig, "get", lambda: output)
+    monkeypatch.setattr(Path, "write_text", lambda *_, **__: None)
+    monkeypatch.setattr(RunDirectory, "write_status", lambda _, status, **__: nowhere() if status == "failed" else None)
+    with pytest.raises(SystemExit) as stopped:
+        run_job("camloc.experiment.nothing:job", OmegaConf.create())
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err.startswith("error: No module named 'camloc.experiment.nothing'")
 
 
 def test_a_checkpoint_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

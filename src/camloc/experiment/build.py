@@ -14,6 +14,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from camloc.classifier import Classifier
 from camloc.data.datamodule import LocalizationDataModule
 from camloc.data.split import Split, SplitName
+from camloc.experiment.checkpoint import WholeCheckpoints
 from camloc.experiment.run_directory import RunDirectory
 
 BESIDE = ("also", "threshold_interval", "submission")
@@ -64,8 +65,11 @@ def build_trainer(config: DictConfig, run: RunDirectory, callbacks: list[Callbac
         config.trainer,
         default_root_dir=str(run.path),
         callbacks=[*instantiate_all(config.callbacks), *callbacks],
-        # SLURM's own requeueing would start another run directory; resume=RUN goes on in this one.
-        plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None,
+        plugins=[
+            WholeCheckpoints(),
+            # SLURM's own requeueing would start another run directory; resume=RUN goes on in this one.
+            *([SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []),
+        ],
         logger=[factory(save_dir=str(run.path)) for factory in instantiate_all(config.logger)],
         # Our samplers deal positions themselves: exact counts, and an order that follows from the seed.
         use_distributed_sampler=False,

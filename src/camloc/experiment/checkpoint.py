@@ -1,14 +1,17 @@
-"""Reading checkpoints without running code from them."""
+"""Checkpoints: read without running code from them, written so that the former one is never lost."""
 
+import io
+import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from camloc.experiment.run_directory import CONFIG_KEY
+from camloc.experiment.run_directory import CONFIG_KEY, replaced
 
 
 def load_checkpoint(file: Path) -> dict[str, Any]:
@@ -68,3 +71,32 @@ class ConfigInCheckpoint(Callback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the configuration."""
         checkpoint[CONFIG_KEY] = self.config
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Write a checkpoint beside the former one and rename it.
+
+    Lightning's own goes through the temporary directory, and where that is another file system it is copied over the
+    former one: killed or out of space halfway, there is none.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None) -> None:
+        """Write the file and wait until it is on the disk.
+
+        Raises:
+            OSError: If there is no room.
+        """
+        file = Path(path)
+        # Not straight to the file: torch hides from its errors that the disk is full.
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with replaced(file) as partial, partial.open("wb") as stream:
+                stream.write(buffer.getbuffer())
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError as error:
+            raise OSError(
+                f"{file} could not be written: {error.strerror}; the former one is whole, resume=RUN goes on from it"
+            ) from error

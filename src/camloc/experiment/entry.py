@@ -1,5 +1,6 @@
 """What the entries share: composing, one clear line on failure. Imports neither torch nor Lightning."""
 
+import contextlib
 import os
 import secrets
 import signal
@@ -93,8 +94,9 @@ def run_job(job: str, config: DictConfig) -> None:
     try:
         getattr(import_module(module), function)(config, run)
     except Exception as error:
-        run.write_status("failed", error=message(error))
-        (run.path / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        with contextlib.suppress(OSError):  # a full disk has no room for these either, and is what there is to tell
+            run.write_status("failed", error=message(error))
+            (run.path / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
         _finish_loggers(exit_code=1)
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise

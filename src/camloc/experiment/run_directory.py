@@ -3,7 +3,8 @@
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -41,16 +42,36 @@ class RunDirectory:
 
     def _write(self, name: str, text: str) -> None:
         if self._writes:
-            # Written beside and renamed: a reader, or a full disk, never leaves half a file.
-            partial = self.path / f".{name}.partial"
-            partial.write_text(text + "\n", encoding="utf-8")
-            partial.replace(self.path / name)
+            with replaced(self.path / name) as partial:
+                partial.write_text(text + "\n", encoding="utf-8")
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Give a file beside another to be written, which takes the other's place in one step once it is whole.
+
+    So a reader never meets half a file, and a full disk costs the new one, not the former.
+
+    Args:
+        path: The file that is to be replaced, or made.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def is_first_process() -> bool:
     """Tell whether this is the process that writes files, before any process group exists."""
     ranks = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
     return int(next((rank for rank in ranks if rank is not None), 0)) == 0
+
+
+def is_started_by_first_process() -> bool:
+    """Tell whether the first process has started this one, and had done all its work before a device is used."""
+    return "LOCAL_RANK" in os.environ and not {"RANK", "SLURM_PROCID"} & os.environ.keys()
 
 
 def checkpoint_file(checkpoint: Path) -> Path:

@@ -11,6 +11,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from camloc.experiment.run_directory import replaced
+
 _SOURCE = "test/localization/threshold_source"
 # Key in metrics.json, and its name in the table, where the source stands beside the threshold.
 _NUMBERS = {
@@ -104,8 +106,7 @@ def write_summary(path: Path, results: Sequence[JobResult], metric: str | None) 
     swept = list(dict.fromkeys(name for result in results for name in result.swept))
     wanted = dict.fromkeys((*_NUMBERS, *([metric] if metric else [])))
     numbers = [key for key in wanted if any(key in result.metrics for result in results)]
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with replaced(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["job", "directory", "status", "error", "seconds", *swept, *numbers])
         for result in results:
@@ -113,7 +114,6 @@ def write_summary(path: Path, results: Sequence[JobResult], metric: str | None) 
             row = [result.job, result.directory, result.status, result.error or "", seconds]
             row += [result.swept.get(name, "") for name in swept]
             writer.writerow(row + [result.metrics.get(key, "") for key in numbers])
-    partial.replace(path)
 
 
 def summary_table(results: Sequence[JobResult], metric: str | None) -> Table:
