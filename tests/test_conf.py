@@ -76,6 +76,16 @@ def test_the_trainer_is_built(tmp_path: Path) -> None:
     assert trainer.default_root_dir == str(tmp_path)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_gpus_get_what_pays_there_and_each_part_may_be_turned_off(optimizer: str) -> None:
+    config = composed("trainer=gpu", f"optimizer={optimizer}")
+    found = (config.trainer.precision, config.classifier.channels_last, config.optimizer.fused)
+    assert found == ("bf16-mixed", True, True)
+    assert config.trainer.max_epochs == composed().trainer.max_epochs
+    changed = composed("trainer=gpu", "trainer.precision=32-true", "classifier.channels_last=false")
+    assert (changed.trainer.precision, changed.classifier.channels_last) == ("32-true", False)
+
+
 @pytest.mark.parametrize("name", [path.stem for path in (CONF / "backbone").glob("*.yaml")])
 def test_every_backbone_builds_into_a_classifier(name: str) -> None:
     classifier = build_classifier(composed(f"backbone={name}"), num_classes=3)

@@ -144,3 +144,34 @@ def test_bad_input_is_one_clear_error_without_a_traceback(
         assert json.loads(status.read_text())["status"] == "failed"
         assert message in json.loads(status.read_text())["error"]
         assert "Traceback" in (tmp_path / "run" / "traceback.txt").read_text()
+
+
+@pytest.mark.slow
+def test_what_pays_on_gpus_ends_in_a_checkpoint_like_any_other(
+    entry: Entry, small: tuple[str, ...], trained: tuple[Path, str], tmp_path: Path
+) -> None:
+    run, again = tmp_path / "run", tmp_path / "again"
+    on_cpu = ("trainer=gpu", "trainer.accelerator=cpu")
+    finished = entry("train.py", *on_cpu, *small, "compile=true", "trainer.max_epochs=1", f"hydra.run.dir={run}")
+    assert finished.returncode == 0, finished.stderr
+    states = [
+        torch.load(directory / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+        for directory in (run, trained[0])
+    ]
+    assert states[0].keys() == states[1].keys()
+    finished = entry("evaluate.py", f"checkpoint={run}", *on_cpu, f"hydra.run.dir={again}")  # which does not compile
+    assert finished.returncode == 0, finished.stderr
+    assert (run / "metrics.json").read_text() == (again / "metrics.json").read_text()
+
+
+@pytest.mark.slow
+def test_compiling_without_a_compiler_is_one_clear_error(
+    entry: Entry, small: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "nothing_compiled_before"))
+    failed = entry("train.py", *small, "compile=true", f"hydra.run.dir={tmp_path / 'run'}")
+    assert failed.returncode == 1
+    assert "error: compile=true needs a C++ compiler" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert not (tmp_path / "run" / "metrics.csv").exists()  # before the first step

@@ -4,7 +4,6 @@ import logging
 import warnings
 from typing import Any
 
-import torch
 from hydra.utils import instantiate
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from omegaconf import DictConfig, OmegaConf
@@ -15,6 +14,7 @@ from camloc.classifier import Classifier
 from camloc.data.datamodule import LocalizationDataModule
 from camloc.data.split import Split, SplitName
 from camloc.experiment.checkpoint import WholeCheckpoints
+from camloc.experiment.device import check_clipping, check_devices
 from camloc.experiment.run_directory import RunDirectory
 
 BESIDE = ("also", "threshold_interval", "submission")
@@ -57,9 +57,10 @@ def build_trainer(config: DictConfig, run: RunDirectory, callbacks: list[Callbac
     """Build the trainer with the configured callbacks and loggers, all writing below the run directory.
 
     Raises:
-        ValueError: If more GPUs are asked for than there are.
+        ValueError: If more GPUs are asked for than there are, or gradients cannot be clipped.
     """
     check_devices(config.trainer.accelerator, config.trainer.devices)
+    check_clipping(config)
     _silence_what_does_not_apply()
     trainer: Trainer = instantiate(
         config.trainer,
@@ -139,22 +140,3 @@ def _every_epoch(run: RunDirectory) -> dict[str, Any]:
         # After validation, when the epoch is complete: resuming starts with the next one.
         "save_on_train_epoch_end": True,
     }
-
-
-def check_devices(accelerator: str, devices: int | str | list[int]) -> None:
-    """Refuse more GPUs than there are, rather than start as many processes on the CPU.
-
-    Raises:
-        ValueError: If there are fewer GPUs than asked for.
-    """
-    if isinstance(devices, str):
-        wanted = int(devices) if devices.isdigit() else 0
-    else:
-        wanted = devices if isinstance(devices, int) else len(devices)
-    needs_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and wanted > 1)
-    available = torch.cuda.device_count()
-    if needs_gpu and wanted > available:
-        raise ValueError(
-            f"trainer.devices={devices} asks for {wanted} GPUs and this machine has {available}; "
-            "set trainer.devices to what there is, or trainer.accelerator=cpu for that many CPU processes"
-        )

@@ -11,6 +11,7 @@ from camloc.data.split import SplitName
 from camloc.experiment.build import best_and_last_checkpoint, build_classifier, build_datamodule, build_trainer
 from camloc.experiment.checkpoint import ConfigInCheckpoint, load_checkpoint, load_weights, trained_so_far
 from camloc.experiment.conclusion import conclude
+from camloc.experiment.device import compile_backbone
 from camloc.experiment.measure import measure
 from camloc.experiment.preflight import preflight
 from camloc.experiment.run_directory import RunDirectory
@@ -31,6 +32,8 @@ def train(config: DictConfig, run: RunDirectory) -> None:
     if config.check_only:
         return
     classifier = build_classifier(config, datamodule.num_classes)
+    if config.compile:
+        compile_backbone(classifier, config.trainer.accelerator)
     checkpoint, each_epoch = best_and_last_checkpoint(config.monitor, classifier, datamodule.split("val"), run)
     plain_config = OmegaConf.to_container(config, resolve=True)
     last = run.checkpoints / "last.ckpt"

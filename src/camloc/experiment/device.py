@@ -1,0 +1,58 @@
+"""What is asked of the device, checked before it starts."""
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from camloc.classifier import Classifier
+
+
+def check_devices(accelerator: str, devices: int | str | list[int]) -> None:
+    """Refuse more GPUs than there are, rather than start as many processes on the CPU.
+
+    Raises:
+        ValueError: If there are fewer GPUs than asked for.
+    """
+    if isinstance(devices, str):
+        wanted = int(devices) if devices.isdigit() else 0
+    else:
+        wanted = devices if isinstance(devices, int) else len(devices)
+    needs_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and wanted > 1)
+    available = torch.cuda.device_count()
+    if needs_gpu and wanted > available:
+        raise ValueError(
+            f"trainer.devices={devices} asks for {wanted} GPUs and this machine has {available}; "
+            "set trainer.devices to what there is, or trainer.accelerator=cpu for that many CPU processes"
+        )
+
+
+def check_clipping(config: DictConfig) -> None:
+    """Refuse to clip gradients that a fused optimizer may scale itself, which Lightning would do at the first step.
+
+    Raises:
+        ValueError: If gradients are to be clipped in mixed precision before a fused step.
+    """
+    clip, precision = config.trainer.gradient_clip_val, config.trainer.precision
+    if clip and str(precision).endswith("-mixed") and OmegaConf.select(config, "optimizer.fused"):
+        raise ValueError(
+            f"trainer.gradient_clip_val={clip} does not go with optimizer.fused=true in trainer.precision={precision}; "
+            "set optimizer.fused=false"
+        )
+
+
+def compile_backbone(classifier: Classifier, accelerator: str) -> None:
+    """Compile the network's training pass in place, so that its weights keep their names.
+
+    Score maps are read between the network's two halves, so evaluation goes on as before.
+
+    Raises:
+        ValueError: If nothing can be compiled here.
+    """
+    device = "cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"
+    try:
+        torch.compile(torch.nn.functional.relu)(torch.zeros(1, device=device))
+    except RuntimeError as error:
+        raise ValueError(
+            "compile=true needs a C++ compiler, and triton on GPUs; install them, or set compile=false: "
+            f"{str(error).partition(chr(10))[0]}"
+        ) from error
+    classifier.backbone.compile()

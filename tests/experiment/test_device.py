@@ -1,0 +1,45 @@
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from camloc.experiment.device import check_clipping, check_devices
+
+
+@pytest.mark.parametrize("devices", [8, "8", [0, 1, 2, 3, 4, 5, 6, 7]])
+def test_more_gpus_than_there_are_is_one_clear_error(
+    devices: int | str | list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ValueError, match=r"asks for 8 GPUs and this machine has 2; .*trainer\.accelerator=cpu"):
+        check_devices("auto", devices)
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "devices"), [("cpu", 8), ("auto", 1), ("auto", "auto"), ("gpu", 2), ("auto", [0, 1]), ("auto", -1)]
+)
+def test_what_the_machine_has_is_allowed(
+    accelerator: str, devices: int | str | list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    check_devices(accelerator, devices)
+
+
+def test_one_gpu_is_not_taken_for_granted_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(ValueError, match="asks for 1 GPUs and this machine has 0"):
+        check_devices("gpu", 1)
+
+
+def test_clipping_before_a_fused_step_in_mixed_precision_is_refused() -> None:
+    trainer = {"gradient_clip_val": 1.0, "precision": "bf16-mixed"}
+    with pytest.raises(
+        ValueError, match=r"gradient_clip_val=1\.0 does not go with optimizer\.fused=true in .*bf16-mixed"
+    ):
+        check_clipping(OmegaConf.create({"trainer": trainer, "optimizer": {"fused": True}}))
+    for allowed in (
+        {"trainer": trainer, "optimizer": {"fused": None}},
+        {"trainer": trainer},
+        {"trainer": {**trainer, "precision": "32-true"}, "optimizer": {"fused": True}},
+        {"trainer": {**trainer, "gradient_clip_val": None}, "optimizer": {"fused": True}},
+    ):
+        check_clipping(OmegaConf.create(allowed))
