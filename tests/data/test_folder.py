@@ -120,10 +120,10 @@ def two(tmp_path: Path) -> Path:
 
 def test_voc_beside_the_pictures_counts_from_one_or_from_zero(two: Path) -> None:
     for name in ("cat", "dog"):
-        text = VOC.format(OBJECT.format(name, 1, 2, 10, 20) + OBJECT.format("horse", 3, 3, 5, 5))
+        text = VOC.format(OBJECT.format(name, 1, 2, 10, 19) + OBJECT.format("horse", 3, 3, 5, 5))
         (two / "test" / name / f"test{name}.xml").write_text(text)
     boxes = [Folder(str(two), "voc", voc_one_based=flag).split("test").gt_boxes(0).tolist() for flag in (True, False)]
-    assert boxes == [[[0, 1, 10, 20]], [[1, 2, 11, 21]]]  # the horse is not of the picture's class
+    assert boxes == [[[0, 1, 10, 19]], [[1, 2, 11, 20]]]  # the horse is not of the picture's class
 
 
 def test_names_that_are_no_class_are_all_taken(two: Path) -> None:

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from camloc.data.files import FileSplit
-from camloc.data.preflight import Preflight, check_splits, open_pictures
+from camloc.data.preflight import Preflight, SplitSummary, check_splits, check_windows, open_pictures
 from camloc.data.split import Split, SplitName
+from camloc.data.transforms import EvalTransform
 
 CLASSES = ("cat", "dog")
 
@@ -36,7 +37,7 @@ def test_counts_by_split_and_class(tmp_path: Path) -> None:
     )
     assert found.errors == []
     assert found.warnings == []
-    train, test = found.splits
+    train, test = found.splits["train"], found.splits["test"]
     assert train.per_class.tolist() == [1, 2]
     assert (test.num_pictures, test.num_boxes, test.num_without_boxes) == (2, 3, 0)
 
@@ -86,13 +87,58 @@ def test_opening_finds_unreadable_pictures_and_boxes_that_reach_outside(tmp_path
     (tmp_path / "empty.jpg").write_bytes(b"")
     boxes = [[[0.0, 0.0, 8.0, 5.0], [0.0, 0.0, 9.0, 5.0], [-1.0, 0.0, 3.0, 3.0]], BOX, BOX, BOX]
     pictures = split(tmp_path, ["good.png", "bad.png", "empty.jpg", "missing.jpg"], [0, 1, 1, 0], boxes)
-    summary = check(test=pictures).splits[0]
-    open_pictures(pictures, summary, lambda items, _what, _total: items)
-    assert summary.num_clipped == 2
-    assert [index for index, _ in summary.unreadable] == [1, 2, 3]
-    assert all(
-        name in reason for (_, reason), name in zip(summary.unreadable, ("bad", "empty", "missing"), strict=True)
-    )
+    unreadable, num_beyond = open_pictures(pictures, "test", untracked)
+    assert num_beyond == 2
+    assert [index for index, _ in unreadable] == [1, 2, 3]
+    assert all(name in reason for (_, reason), name in zip(unreadable, ("bad", "empty", "missing"), strict=True))
+
+
+def test_copies_in_two_splits_are_an_error_whatever_their_names(tmp_path: Path) -> None:
+    for name, level in (("a", 1), ("b", 2), ("c", 3), ("d", 4)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((5, 8, 3), level, np.uint8))
+    (tmp_path / "copy.png").write_bytes((tmp_path / "b.png").read_bytes())
+    (tmp_path / "link.png").symlink_to(tmp_path / "a.png")
+    (tmp_path / "empty1.png").touch()
+    (tmp_path / "empty2.png").touch()
+    train = split(tmp_path, ["a.png", "b.png", "empty1.png"], [0, 1, 0])
+    val = split(tmp_path, ["c.png", "d.png", "empty2.png", "missing.png"], [0, 1, 0, 1], [BOX] * 4)
+    assert check(train=train, val=val).errors == []
+    test = split(tmp_path, ["copy.png", "link.png"], [1, 0], [BOX, BOX])
+    (error,) = check(train=train, val=val, test=test).errors
+    assert error.startswith("2 files of test are copies of files of train, first ")
+    assert f"{tmp_path / 'copy.png'} is {tmp_path / 'b.png'}" in error
+    assert f"{tmp_path / 'link.png'} is {tmp_path / 'a.png'}" in error
+
+
+def test_a_copy_among_hundreds_is_told_and_not_refused(tmp_path: Path) -> None:
+    for index in range(101):
+        (tmp_path / f"{index}").write_text(f"{index:03d}")
+    (tmp_path / "copy").write_text("000")
+    train, test = split(tmp_path, ["copy"], [0]), split(tmp_path, [str(index) for index in range(101)], [0] * 101)
+    found = check_splits({"train": train, "test": test}, ["cat"], untracked)
+    assert found.errors == []
+    assert found.warnings[-1].startswith("1 files of test are copies of files of train, first ")
+
+
+@pytest.mark.parametrize(
+    ("box", "cut", "unseen"),
+    [
+        ([20.0, 5.0, 80.0, 35.0], 1, 0),
+        ([33.0, 3.0, 66.0, 37.0], 0, 0),
+        ([0.0, 0.0, 32.0, 40.0], 0, 1),
+        ([0.0, 0.0, 33.0, 40.0], 1, 0),
+    ],
+)
+def test_a_box_that_the_centre_crop_cuts_or_does_not_show_is_counted(
+    tmp_path: Path, box: list[float], cut: int, unseen: int
+) -> None:
+    cv2.imwrite(str(tmp_path / "wide.png"), np.zeros((40, 100, 3), np.uint8))
+    pictures = split(tmp_path, ["wide.png"], [0], [[box]])
+    summary = SplitSummary(np.array([1, 0]))
+    window = EvalTransform(32, "centre_crop").window
+    assert window((40, 100)) == (32, 2, 67, 37)
+    check_windows(pictures, summary, window)
+    assert (summary.num_cut, summary.num_unseen) == (cut, unseen)
 
 
 def test_boxes_are_tensors_of_the_picture(tmp_path: Path) -> None:

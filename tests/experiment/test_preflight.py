@@ -23,9 +23,9 @@ class Pictures(LocalizationDataModule):
     def __init__(self, root: Path, **options: Unpack[LoaderOptions]) -> None:
         super().__init__(("cat", "dog"), **options)
         self.root = root
-        for name in NAMES:
+        for number, name in enumerate(NAMES):
             for index in range(4):
-                cv2.imwrite(str(root / f"{name}{index}.png"), np.zeros((4, 6, 3), np.uint8))
+                cv2.imwrite(str(root / f"{name}{index}.png"), np.full((4, 6, 3), 4 * number + index, np.uint8))
         (root / "train2.png").write_bytes(b"cut off")
         (root / "test0.png").write_bytes(b"")
 
@@ -46,7 +46,7 @@ def test_unreadable_pictures_are_left_out_and_counted(tmp_path: Path, capsys: py
     datamodule = Pictures(tmp_path)
     preflight(datamodule, NAMES, RunDirectory(tmp_path), "skip")
     printed = capsys.readouterr().out
-    assert "train: 1 unreadable pictures left out" in printed
+    assert "note: train: 1 pictures cannot be read: " in printed
     assert "train2.png" in printed
     assert [len(datamodule.split(name)) for name in NAMES] == [3, 4, 3]
     assert [datamodule.split("test").image_id(i) for i in range(3)] == ["test1.png", "test2.png", "test3.png"]

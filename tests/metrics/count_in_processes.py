@@ -45,6 +45,9 @@ class NoisySplit:
     def picture(self, index: int, shrink: Shrink | None = None) -> torch.Tensor:  # noqa: ARG002 - drawn in memory
         return self.pictures[index]
 
+    def file(self, index: int) -> None:
+        """There is none."""
+
     def gt_boxes(self, index: int) -> torch.Tensor:
         corners = self.corners[index].float()
         return torch.cat([corners, corners + 12], dim=1)[: 1 + index % 2]

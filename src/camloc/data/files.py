@@ -1,5 +1,6 @@
 """Splits whose pictures are files."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class FileSplit:
     ) -> None:
         self.root = root
         # Fixed-width byte arrays: one Python object each would be copied into every worker by reference counting.
-        encoded = image_ids if isinstance(image_ids, np.ndarray) else [image_id.encode() for image_id in image_ids]
+        encoded = image_ids if isinstance(image_ids, np.ndarray) else [os.fsencode(image_id) for image_id in image_ids]
         self._image_ids = np.asarray(encoded, dtype=np.bytes_)
         self._targets = np.asarray(targets, dtype=np.int64)
         boxes = [np.zeros((0, 4))] * len(self._targets) if gt_boxes is None else gt_boxes
@@ -46,8 +47,8 @@ class FileSplit:
         return len(self._targets)
 
     def image_id(self, index: int) -> str:
-        """Return the file's path below the root."""
-        return bytes(self._image_ids[index]).decode()
+        r"""Return the file's path below the root; bytes of a name that is no UTF-8 are written ``\xe9``."""
+        return bytes(self._image_ids[index]).decode(errors="backslashreplace")
 
     def target(self, index: int) -> int:
         """Return the true class, 0-based."""
@@ -55,7 +56,11 @@ class FileSplit:
 
     def picture(self, index: int, shrink: Shrink | None = None) -> Tensor:
         """Return the picture as (3,H,W) uint8 RGB, perhaps smaller where ``shrink`` allows it."""
-        return read_picture(self.root / self.image_id(index), shrink)
+        return read_picture(self.file(index), shrink)
+
+    def file(self, index: int) -> Path:
+        """Return the picture's file."""
+        return self.root / os.fsdecode(bytes(self._image_ids[index]))
 
     def gt_boxes(self, index: int) -> Tensor:
         """Return (M,4) float32 half-open xyxy pixels; (0,4) without annotation."""

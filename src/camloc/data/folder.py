@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple, Unpack, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from camloc.data.annotations.clipping import clip_to_pictures
 from camloc.data.annotations.coco import read_coco
 from camloc.data.annotations.csv_boxes import read_csv
 from camloc.data.annotations.matching import below, file_names, files_below, match, stems
@@ -93,10 +94,16 @@ class Folder(LocalizationDataModule):
         everything = [os.fsdecode(image_id) for image_id in self._class_folders(part.source).image_ids]
         if self.format == "masks":
             files = self._files(part.source, everything, (".png",), MASK_ENDINGS)
-            chosen = [files[os.fsdecode(image_id)] for image_id in part.image_ids]
-            return mask_split(self.root, part.image_ids, part.targets, PictureMaskFiles(chosen))
-        own = self._objects(part.source, everything, [os.fsdecode(image_id) for image_id in part.image_ids])
-        return FileSplit(self.root, part.image_ids, part.targets, self._of_class(own, part.targets))
+            masks = [files[os.fsdecode(image_id)] for image_id in part.image_ids]
+            return mask_split(self.root, part.image_ids, part.targets, PictureMaskFiles(masks))
+        chosen = [os.fsdecode(image_id) for image_id in part.image_ids]
+        own = self._objects(part.source, everything, chosen)
+        where = [picture if found is None else found.where for picture, found in zip(chosen, own, strict=True)]
+        pictures = [self.root / picture for picture in chosen]
+        boxes, cut = clip_to_pictures(self._of_class(own, part.targets), pictures, where)
+        if cut:
+            self.notes.append(f"{name}: {cut} true boxes reached beyond their pictures and were cut off at the edge")
+        return FileSplit(self.root, part.image_ids, part.targets, boxes)
 
     def _part(self, name: SplitName) -> _Part:
         """Return the pictures of a split, held out where it has no folder of its own."""

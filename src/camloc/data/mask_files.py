@@ -1,5 +1,6 @@
 """Objects outlined in mask files, in pixels of their pictures, and the boxes around them."""
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -99,7 +100,7 @@ class InstanceMasks:
         return self.files[self._first[index] : self._first[index + 1]]
 
     def _levels(self, name: bytes) -> NDArray[np.uint8]:
-        return read_levels(self.root / name.decode(), self.named_in)
+        return read_levels(self.root / os.fsdecode(name), self.named_in)
 
 
 class PictureMasks:
@@ -127,7 +128,7 @@ class PictureMasks:
         return self._objects.boxes(index, size).numpy()
 
     def _picture(self, index: int) -> Path:
-        return self._root / bytes(self._image_ids[index]).decode()
+        return self._root / os.fsdecode(bytes(self._image_ids[index]))
 
 
 def mask_split(
@@ -215,7 +216,7 @@ def refuse_missing(root: Path, files: NDArray[np.bytes_], named_in: str) -> None
     Raises:
         FileNotFoundError: Naming one and how many there are.
     """
-    names = [name.decode() for name in files.tolist() if name]
+    names = [os.fsdecode(name) for name in files.tolist() if name]
     missing = [name for name in names if not (root / name).is_file()]
     if missing:
         raise FileNotFoundError(f"{root} lacks {len(missing)} of {len(names)} files, {missing[0]}, which {named_in}")

@@ -1,37 +1,44 @@
 """What is wrong with a data set, found before a device starts."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeVar
+from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from camloc.data.split import Split, SplitName
+from camloc.data.picture_sizes import picture_sizes
+from camloc.data.same_files import same_files
+from camloc.data.sample import Window
+from camloc.data.split import Split, SplitName, Track
 
 NUM_SHOWN = 3
-Item = TypeVar("Item")
-Track = Callable[[Iterable[Item], str, int], Iterable[Item]]
-"""Shows progress over items: what they are, and how many."""
+IN_ONE_SPLIT = "a network must not be measured on what it was trained or tuned on; keep each in one split"
+FEW = 50_000
+"""Pictures up to which copies are looked for unasked: it takes seconds."""
+TOLD_NOT_REFUSED = 0.01
+"""Share of a split up to which copies from another one are told and not refused: official data sets may have some."""
 
 
 @dataclass
 class SplitSummary:
     """What one split holds."""
 
-    name: str
     per_class: NDArray[np.int64]
     """(C,) pictures."""
     num_boxes: int = 0
     num_without_boxes: int = 0
-    num_without_masks: int = 0
-    num_clipped: int = 0
-    """Boxes that reach beyond their pictures; known after all pictures were opened."""
-    unreadable: list[tuple[int, str]] = field(default_factory=list)
-    """Index and reason of the pictures that cannot be read; known after all were opened."""
+    num_beyond: int = 0
+    """Boxes that reach beyond their pictures; known after all were opened."""
+    num_cut: int = 0
+    """Boxes that the evaluation's window cuts; known after ``check_windows``."""
+    num_unseen: int = 0
+    """Boxes that lie outside it, the same."""
 
     @property
     def num_pictures(self) -> int:
@@ -43,24 +50,27 @@ class SplitSummary:
 class Preflight:
     """What was found: sizes for everybody, warnings that explain odd numbers, errors that would make them wrong."""
 
-    splits: list[SplitSummary] = field(default_factory=list)
+    splits: dict[SplitName, SplitSummary] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
 
-def check_splits(splits: Mapping[SplitName, Split], class_names: Sequence[str], track: Track[int]) -> Preflight:
-    """Check labels, annotations and that no picture is in two splits; no picture is opened.
+def check_splits(
+    splits: Mapping[SplitName, Split], class_names: Sequence[str], track: Track, *, read_files: bool = False
+) -> Preflight:
+    """Check labels, annotations and that no picture is in two splits; no picture is decoded.
 
     Args:
         splits: ``train``, ``val`` and ``test`` or some of them.
         class_names: (C,).
         track: Shows progress.
+        read_files: Look for copies under other names also where there are many pictures.
 
     Returns:
         What was found.
     """
     found = Preflight()
-    ids: dict[str, NDArray[np.str_]] = {}
+    ids: dict[SplitName, NDArray[np.str_]] = {}
     for name, split in splits.items():
         targets = np.fromiter((split.target(i) for i in track(range(len(split)), name, len(split))), np.int64)
         if targets.min() < 0 or targets.max() >= len(class_names):
@@ -69,62 +79,102 @@ def check_splits(splits: Mapping[SplitName, Split], class_names: Sequence[str], 
                 f"{name}: {split.image_id(worst)} has class {targets[worst]}, and there are {len(class_names)} classes"
             )
             continue
-        summary = SplitSummary(name, np.bincount(targets, minlength=len(class_names)))
-        found.splits.append(summary)
+        summary = found.splits[name] = SplitSummary(np.bincount(targets, minlength=len(class_names)))
         ids[name] = np.array([split.image_id(i) for i in range(len(split))])
-        _check_classes(found, summary, class_names)
+        _check_classes(found, name, class_names)
         if name != "train":
-            _check_annotation(found, summary, split, track)
-    names = list(ids)
-    for i, first in enumerate(names):
-        for second in names[i + 1 :]:
-            shared = np.intersect1d(ids[first], ids[second])
-            if len(shared):
-                found.errors.append(
-                    f"{len(shared)} pictures are in {first} and in {second}, {_first(shared.tolist())}: "
-                    "a network must not be measured on what it was trained or tuned on; move them to one split"
-                )
+            _check_annotation(found, name, split, summary, track)
+    for first, second in combinations(ids, 2):
+        shared = np.intersect1d(ids[first], ids[second])
+        if len(shared):
+            found.errors.append(
+                f"{len(shared)} pictures are in {first} and in {second}, {_first(shared.tolist())}: {IN_ONE_SPLIT}"
+            )
+    if not found.errors and (read_files or sum(map(len, splits.values())) <= FEW):
+        _check_copies(found, splits, track)
     return found
 
 
-def open_pictures(split: Split, summary: SplitSummary, track: Track[str | None]) -> None:
-    """Decode every picture of a split and note in its summary which cannot be read, and which boxes reach outside.
+class Opened(NamedTuple):
+    """What decoding every picture of a split shows."""
+
+    unreadable: list[tuple[int, str]]
+    """Index and reason of the pictures that cannot be read."""
+    num_beyond: int
+    """True boxes that reach beyond their pictures."""
+
+
+def open_pictures(split: Split, name: SplitName, track: Track) -> Opened:
+    """Decode every picture of a split.
 
     Args:
         split: The pictures.
-        summary: Of the split.
+        name: Of the split.
         track: Shows progress.
     """
 
-    def look(index: int) -> str | None:
+    def look(index: int) -> tuple[str | None, int]:
         try:
             height, width = split.picture(index).shape[-2:]
         except (OSError, ValueError) as error:
-            return str(error)
-        boxes = split.gt_boxes(index)
-        outside = (boxes[:, :2] < 0).any(dim=1) | (boxes[:, 2:] > torch.tensor([width, height])).any(dim=1)
-        summary.num_clipped += int(outside.sum())
-        return None
+            return str(error), 0
+        return None, sum(_cut_and_unseen(split.gt_boxes(index), (0, 0, width, height)))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        reasons = track(pool.map(look, range(len(split))), f"{summary.name}: opening pictures", len(split))
-        summary.unreadable = [(index, reason) for index, reason in enumerate(reasons) if reason is not None]
+        looks = list(track(pool.map(look, range(len(split))), f"{name}: opening pictures", len(split)))
+    unreadable = [(index, reason) for index, (reason, _) in enumerate(looks) if reason is not None]
+    return Opened(unreadable, sum(num_beyond for _, num_beyond in looks))
 
 
-def _check_classes(found: Preflight, summary: SplitSummary, class_names: Sequence[str]) -> None:
-    empty = [class_names[i] for i in np.flatnonzero(summary.per_class == 0).tolist()]
+def check_windows(split: Split, summary: SplitSummary, window: Callable[[tuple[int, int]], Window]) -> None:
+    """Note in a split's summary how many true boxes the part of each picture that is evaluated cuts, or does not show.
+
+    Args:
+        split: The pictures, of which only the headers are read where they are files.
+        summary: Of the split.
+        window: From a picture's ``(height, width)`` to the part that is evaluated.
+    """
+    files = [split.file(index) for index in range(len(split))]
+    sizes = iter(picture_sizes([file for file in files if file is not None]).tolist())
+    for index, file in enumerate(files):
+        height, width = split.picture(index).shape[-2:] if file is None else next(sizes)
+        if height:
+            cut, unseen = _cut_and_unseen(split.gt_boxes(index), window((height, width)))
+            summary.num_cut += cut
+            summary.num_unseen += unseen
+
+
+def _cut_and_unseen(boxes: Tensor, window: Window) -> tuple[int, int]:
+    lowest, highest = torch.tensor(window[:2]), torch.tensor(window[2:])
+    cut = (boxes[:, :2] < lowest).any(dim=1) | (boxes[:, 2:] > highest).any(dim=1)
+    unseen = (boxes[:, :2] >= highest).any(dim=1) | (boxes[:, 2:] <= lowest).any(dim=1)
+    return int((cut & ~unseen).sum()), int(unseen.sum())
+
+
+def _check_classes(found: Preflight, name: SplitName, class_names: Sequence[str]) -> None:
+    empty = [class_names[i] for i in np.flatnonzero(found.splits[name].per_class == 0).tolist()]
     if not empty:
         return
-    message = f"{summary.name} has no picture of {len(empty)} of {len(class_names)} classes, {_first(empty)}"
-    if summary.name == "train":
+    message = f"{name} has no picture of {len(empty)} of {len(class_names)} classes, {_first(empty)}"
+    if name == "train":
         found.errors.append(f"{message}: nothing can be learned of them; add pictures or remove the classes")
     else:
         found.warnings.append(f"{message}: nothing is measured of them")
 
 
-def _check_annotation(found: Preflight, summary: SplitSummary, split: Split, track: Track[int]) -> None:
+def _check_copies(found: Preflight, splits: Mapping[SplitName, Split], track: Track) -> None:
+    for (first, second), pairs in same_files(splits, track).items():
+        shown = _first([f"{one} is {other}" for one, other in pairs[:NUM_SHOWN]], len(pairs))
+        message = f"{len(pairs)} files of {second} are copies of files of {first}, {shown}"
+        if len(pairs) <= TOLD_NOT_REFUSED * len(splits[second]):
+            found.warnings.append(message)
+        else:
+            found.errors.append(f"{message}: {IN_ONE_SPLIT}")
+
+
+def _check_annotation(found: Preflight, name: SplitName, split: Split, summary: SplitSummary, track: Track) -> None:
     without, broken = [], []
-    for index in track(range(len(split)), f"{summary.name}: true boxes", len(split)):
+    for index in track(range(len(split)), f"{name}: true boxes", len(split)):
         boxes = split.gt_boxes(index)
         summary.num_boxes += len(boxes)
         if len(boxes) == 0:
@@ -134,15 +184,15 @@ def _check_annotation(found: Preflight, summary: SplitSummary, split: Split, tra
     summary.num_without_boxes = len(without)
     if broken:
         shown = _first([f"{split.image_id(i)} {split.gt_boxes(i).tolist()}" for i in broken[:NUM_SHOWN]], len(broken))
-        found.errors.append(f"{summary.name}: boxes of {len(broken)} pictures are inverted or empty, {shown}")
+        found.errors.append(f"{name}: boxes of {len(broken)} pictures are inverted or empty, {shown}")
     if without and len(without) < len(split):
         shown = _first([split.image_id(i) for i in without[:NUM_SHOWN]], len(without))
         found.errors.append(
-            f"{summary.name}: {len(without)} of {len(split)} pictures have no true box, {shown}: annotate them or "
+            f"{name}: {len(without)} of {len(split)} pictures have no true box, {shown}: annotate them or "
             "leave them out; localization is measured on all pictures of a split or on none"
         )
     elif without:
-        found.warnings.append(f"{summary.name} has no true boxes: localization is not measured on it")
+        found.warnings.append(f"{name} has no true boxes: localization is not measured on it")
 
 
 def _first(names: Sequence[str], total: int | None = None) -> str:

@@ -1,7 +1,8 @@
 """The one interface between a data set's layout and everything that loads it."""
 
-from collections.abc import Callable
-from typing import Literal, Protocol
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,8 @@ from torch import Tensor
 SplitName = Literal["train", "val", "test"]
 Shrink = Callable[[tuple[int, int]], int]
 """From a picture's ``(height, width)`` to how many times smaller its pixels may be read: 1, 2, 4 or 8."""
+Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
+"""Shows progress over items: what they are, and how many."""
 
 
 class Split(Protocol):
@@ -30,6 +33,9 @@ class Split(Protocol):
 
     def picture(self, index: int, shrink: Shrink | None = None) -> Tensor:
         """Return the picture as (3,H,W) uint8 RGB; where ``shrink`` allows, it may be that many times smaller."""
+
+    def file(self, index: int) -> Path | None:
+        """Return the picture's file; null for a picture that is made in memory."""
 
     def gt_boxes(self, index: int) -> Tensor:
         """Return (M,4) float32 half-open xyxy pixels of the picture, (0,4) without annotation; not for training."""
@@ -70,6 +76,10 @@ class Subset:
     def picture(self, index: int, shrink: Shrink | None = None) -> Tensor:
         """Return the picture as (3,H,W) uint8 RGB; where ``shrink`` allows, it may be that many times smaller."""
         return self._split.picture(int(self._indices[index]), shrink)
+
+    def file(self, index: int) -> Path | None:
+        """Return the picture's file."""
+        return self._split.file(int(self._indices[index]))
 
     def gt_boxes(self, index: int) -> Tensor:
         """Return (M,4) float32 half-open xyxy pixels of the picture."""

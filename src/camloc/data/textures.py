@@ -152,6 +152,9 @@ class TextureSplit:
         """Return the picture as (3,H,W) uint8 RGB."""
         return torch.from_numpy(self._at(index)[:3].copy())
 
+    def file(self, index: int) -> None:
+        """Return null: there is no file."""
+
     def gt_boxes(self, index: int) -> Tensor:
         """Return (M,4) float32 half-open xyxy pixels, tight around each object's mask."""
         objects = self._at(index)[3]

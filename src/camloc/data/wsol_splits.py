@@ -5,12 +5,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from camloc.data.files import FileSplit
 from camloc.data.mask_files import refuse_missing
-from camloc.data.picture import read_picture
-from camloc.data.split import Shrink
 from camloc.data.wsol_metadata import WsolMetadata, leaves_folder
 
 
@@ -100,6 +97,6 @@ class LocatedSplit(FileSplit):
         super().__init__(root, image_ids, targets, gt_boxes)
         self._files = files
 
-    def picture(self, index: int, shrink: Shrink | None = None) -> Tensor:
-        """Return the picture as (3,H,W) uint8 RGB, perhaps smaller where ``shrink`` allows it."""
-        return read_picture(self.root / bytes(self._files[index]).decode(), shrink)
+    def file(self, index: int) -> Path:
+        """Return the picture's file."""
+        return self.root / bytes(self._files[index]).decode()

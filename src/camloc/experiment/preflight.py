@@ -1,7 +1,8 @@
 """The summary of a data set before a run starts, and pictures that cannot be read."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from rich.box import SIMPLE_HEAD
@@ -11,11 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from camloc.data.datamodule import LocalizationDataModule
-from camloc.data.preflight import NUM_SHOWN, Preflight, check_splits, open_pictures
-from camloc.data.split import SplitName
-from camloc.experiment.run_directory import RunDirectory, is_first_process
+from camloc.data.preflight import NUM_SHOWN, Preflight, check_splits, check_windows, open_pictures
+from camloc.data.split import Split, SplitName
+from camloc.experiment.run_directory import RunDirectory, is_first_process, is_started_by_first_process
 
 OnUnreadable = Literal["error", "skip"]
+Unreadable = Mapping[SplitName, Sequence[tuple[int, str]]]
+RECORD = "unreadable.json"
 SHOW_PROGRESS_FROM = 20_000
 """Pictures from which a look at all labels takes longer than two seconds."""
 
@@ -35,7 +38,7 @@ def preflight(
     Args:
         datamodule: Its splits.
         names: Which of them.
-        run: Keeps ``unreadable.json`` where pictures are left out.
+        run: Keeps ``unreadable.json`` where pictures were opened.
         on_unreadable: ``skip`` opens every picture and leaves out those that cannot be read.
         open_all: Whether to open every picture and list those that cannot be read.
 
@@ -44,34 +47,60 @@ def preflight(
     """
     if on_unreadable not in ("error", "skip"):
         raise ValueError(f"on_unreadable must be error or skip, found {on_unreadable!r}")
-    record = run.path / "unreadable.json"
+    skip = on_unreadable == "skip"
     if not is_first_process():
-        if on_unreadable == "skip" and record.is_file():
-            _leave_out(datamodule, json.loads(record.read_text(encoding="utf-8")))
+        if skip:
+            _leave_out_as_the_first_process_does(datamodule, names, run)
         return
     splits = {name: datamodule.split(name) for name in names}
-    found = check_splits(splits, datamodule.class_names, _track)
-    if open_all or on_unreadable == "skip":
-        for summary in found.splits:
-            open_pictures(datamodule.split(summary.name), summary, _track)  # type: ignore[arg-type] # a split's name
-    unreadable = {summary.name: summary.unreadable for summary in found.splits}
-    if on_unreadable == "skip":
-        record.write_text(json.dumps(unreadable), encoding="utf-8")
-        _leave_out(datamodule, unreadable)
-    else:
-        for name, pictures in unreadable.items():
-            shown = "; ".join(reason for _, reason in pictures[:NUM_SHOWN])
-            if pictures:
-                found.errors.append(f"{name}: {len(pictures)} pictures cannot be read: {shown}")
-    _show(found, len(datamodule.class_names), dict.fromkeys(datamodule.notes), skipped=on_unreadable == "skip")
+    found = check_splits(splits, datamodule.class_names, _track, read_files=open_all)
+    if open_all or skip:
+        unreadable = _open_all(splits, found, run.path / RECORD, skip=skip)
+        if skip:
+            _leave_out(datamodule, unreadable)
+    if datamodule.eval_transform.kind == "centre_crop":
+        for name, summary in found.splits.items():
+            if summary.num_boxes:
+                check_windows(splits[name], summary, datamodule.eval_transform.window)
+    _show(found, len(datamodule.class_names), dict.fromkeys(datamodule.notes))
     if found.errors:
         raise ValueError("the data set is not ready: " + " | ".join(found.errors))
 
 
-def _leave_out(datamodule: LocalizationDataModule, unreadable: dict[str, Any]) -> None:
+def _open_all(splits: Mapping[SplitName, Split], found: Preflight, record: Path, *, skip: bool) -> Unreadable:
+    unreadable = {}
+    for name, summary in found.splits.items():
+        pictures, summary.num_beyond = open_pictures(splits[name], name, _track)
+        unreadable[name] = pictures
+        if pictures:
+            shown = "; ".join(reason for _, reason in pictures[:NUM_SHOWN])
+            more = f"; all are listed in {record}" if len(pictures) > NUM_SHOWN else ""
+            told = f"{name}: {len(pictures)} pictures cannot be read: {shown}{more}"
+            if skip:
+                found.warnings.append(f"{told}; left out")
+            else:
+                found.errors.append(f"{told}; on_unreadable=skip leaves them out")
+    record.write_text(json.dumps(unreadable, indent=2), encoding="utf-8")
+    return unreadable
+
+
+def _leave_out_as_the_first_process_does(
+    datamodule: LocalizationDataModule, names: tuple[SplitName, ...], run: RunDirectory
+) -> None:
+    if is_started_by_first_process():
+        record = json.loads((run.path / RECORD).read_text(encoding="utf-8"))
+        _leave_out(datamodule, {name: record[name] for name in names})
+    else:  # torchrun and SLURM start all at once: the record may be another run's, and is not waited for
+        found = {
+            name: open_pictures(datamodule.split(name), name, lambda items, _what, _total: items) for name in names
+        }
+        _leave_out(datamodule, {name: opened.unreadable for name, opened in found.items()})
+
+
+def _leave_out(datamodule: LocalizationDataModule, unreadable: Unreadable) -> None:
     for name, pictures in unreadable.items():
         if pictures:
-            datamodule.leave_out(name, [index for index, _ in pictures])  # type: ignore[arg-type] # a split's name
+            datamodule.leave_out(name, [index for index, _ in pictures])
 
 
 def _track(items: Iterable[Any], what: str, total: int) -> Iterable[Any]:
@@ -79,17 +108,17 @@ def _track(items: Iterable[Any], what: str, total: int) -> Iterable[Any]:
     return items if quick else rich_track(items, what, total, transient=True)
 
 
-def _show(found: Preflight, num_classes: int, notes: Iterable[str], *, skipped: bool) -> None:
+def _show(found: Preflight, num_classes: int, notes: Iterable[str]) -> None:
     console = Console()
     table = Table(box=SIMPLE_HEAD)
     for heading in ("split", "pictures", "classes", "per class", "true boxes", "without box"):
         table.add_column(heading, justify="left" if heading == "split" else "right")
-    for summary in found.splits:
+    for name, summary in found.splits.items():
         present = summary.per_class[summary.per_class > 0]
         spread = f"{present.min()} to {present.max()}" if len(present) else "0"
-        measured = summary.name != "train"
+        measured = name != "train"
         table.add_row(
-            Text(summary.name),
+            Text(name),
             f"{summary.num_pictures:,}",
             f"{len(present):,} of {num_classes:,}",
             spread,
@@ -97,11 +126,16 @@ def _show(found: Preflight, num_classes: int, notes: Iterable[str], *, skipped: 
             f"{summary.num_without_boxes:,}" if measured else "",
         )
     console.print(table)
-    for summary in found.splits:
-        if summary.num_clipped:
-            console.print(f"{summary.name}: {summary.num_clipped:,} true boxes reach beyond their pictures.")
-        if summary.unreadable and skipped:
-            shown = "; ".join(reason for _, reason in summary.unreadable[:NUM_SHOWN])
-            console.print(f"{summary.name}: {len(summary.unreadable):,} unreadable pictures left out: {shown}")
-    for warning in [*found.warnings, *notes]:
-        console.print(f"note: {warning}", highlight=False, soft_wrap=True)
+    for line in (*_boxes_notes(found), *(f"note: {note}" for note in [*found.warnings, *notes])):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _boxes_notes(found: Preflight) -> Iterator[str]:
+    for name, summary in found.splits.items():
+        if summary.num_beyond:
+            yield f"{name}: {summary.num_beyond:,} true boxes reach beyond their pictures; measured as they stand."
+        if summary.num_cut or summary.num_unseen:
+            yield (
+                f"{name}: the centre crop cuts {summary.num_cut:,} of {summary.num_boxes:,} true boxes and shows "
+                f"nothing of {summary.num_unseen:,}; they are measured whole."
+            )

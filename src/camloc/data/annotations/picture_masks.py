@@ -1,5 +1,6 @@
 """A mask picture per picture: every grey level above 0 is an object, every piece of it has a box."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +33,7 @@ class PictureMaskFiles:
 
     def __init__(self, files: Sequence[Path | None]) -> None:
         # Fixed-width bytes: one Python object each would be copied into every worker by reference counting.
-        self._files = np.array([str(file or "").encode() for file in files], dtype=np.bytes_)
+        self._files = np.array([os.fsencode(file or "") for file in files], dtype=np.bytes_)
 
     def read(self, index: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Return ``(mask, ignore)``, each (height,width) bool; nothing is ignored.
@@ -60,4 +61,4 @@ class PictureMaskFiles:
         return boxes if size is None else rescale(boxes, (levels.shape[0], levels.shape[1]), size)
 
     def _path(self, index: int) -> Path:
-        return Path(bytes(self._files[index]).decode())
+        return Path(os.fsdecode(bytes(self._files[index])))
