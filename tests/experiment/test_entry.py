@@ -58,7 +58,7 @@ def test_a_checkpoint_that_is_not_there_is_one_line(capsys: pytest.CaptureFixtur
     assert lines[0].startswith("error: checkpoint=/no/such/run: there is no /no/such/run")
 
 
-def test_a_sweep_over_runs_does_not_begin_where_one_is_not_there(
+def test_a_sweep_over_runs_does_not_begin_where_one_cannot_be_evaluated(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "a, b=c"
@@ -67,9 +67,13 @@ def test_a_sweep_over_runs_does_not_begin_where_one_is_not_there(
     (run / "config.yaml").write_text("backbone: {_target_: mine}\n")
     offer_run(["-m", f"checkpoint='{run}'"])
     assert ConfigStore.instance().load("backbone/of_run.yaml").node == {"_target_": "mine"}
-    with pytest.raises(SystemExit):
-        offer_run(["-m", f"checkpoint='{run}',/no/such/run"])
-    assert "error: checkpoint=/no/such/run: there is no" in capsys.readouterr().err
+    for arguments, told in (
+        ([f"checkpoint='{run}',/no/such/run"], "checkpoint=/no/such/run: there is no"),
+        ([f"checkpoint='{run}','{run}'", "hydra/launcher=slurm"], "hydra/launcher=slurm evaluates one run at a time"),
+    ):
+        with pytest.raises(SystemExit):
+            offer_run(["-m", *arguments])
+        assert f"error: {told}" in capsys.readouterr().err
 
 
 def test_without_a_checkpoint_the_parts_are_empty() -> None:

@@ -50,6 +50,9 @@ def offer_run(arguments: Sequence[str]) -> None:
         runs = [saved_config(Path(source)) for source in maps or _values("checkpoint", arguments)]
     except (OSError, ValueError) as error:
         _fail(error)
+    launcher = _values("hydra/launcher", arguments)
+    if len(runs) > 1 and launcher not in ([], ["processes"]):  # others compose all jobs in this process
+        _fail(ValueError(f"hydra/launcher={launcher[0]} evaluates one run at a time; leave it out, or name one run"))
     if runs:
         parts = runs[0]
     for part in RUN_PARTS:
