@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 from runpy import run_path
 from typing import Any
@@ -237,7 +238,9 @@ def test_a_flat_annotation_that_could_be_of_two_pictures_is_an_error(tmp_path: P
     pictures(root, "val/cat/2.png", "val/dog/3.png")
     (root / "annotations" / "test").mkdir(parents=True)
     (root / "annotations" / "test" / "1.xml").write_text(VOC.format(OBJECT.format("cat", 1, 1, 3, 3)))
-    with pytest.raises(ValueError, match=r"1.xml could belong to cat/1.png or to dog/1.png; name the class folder"):
+    with pytest.raises(
+        ValueError, match=r"1.xml could belong to test/cat/1.png or to test/dog/1.png; name the folder as well"
+    ):
         Folder(str(root), "voc").split("test")
 
 
@@ -281,3 +284,176 @@ def test_what_is_missing_is_named(two: Path, tmp_path: Path) -> None:
     pictures(two, "test/horse/1.png")
     with pytest.raises(ValueError, match=r"two/test: no training picture is of class horse; found cat, dog"):
         Folder(str(two)).split("test")
+
+
+def voc(root: Path, file: str, *objects: tuple[str, int, int, int, int], size: tuple[int, int] | None = None) -> None:
+    (root / file).parent.mkdir(parents=True, exist_ok=True)
+    told = "" if size is None else f"<size><height>{size[0]}</height><width>{size[1]}</width></size>"
+    (root / file).write_text(VOC.format(told + "".join(OBJECT.format(*found) for found in objects)))
+
+
+@pytest.mark.parametrize("name", ["valid", "validation"])
+def test_val_may_be_called_as_other_tools_call_it(name: str, two: Path) -> None:
+    (two / "val").rename(two / name)
+    (two / "extra").mkdir()
+    datamodule = Folder(str(two))
+    assert [datamodule.split("val").image_id(i) for i in range(2)] == [
+        f"{name}/cat/valcat.png",
+        f"{name}/dog/valdog.png",
+    ]
+    assert datamodule.notes == [f"{two}: not read, as they are beside train/: extra"]
+
+
+@pytest.mark.parametrize("name", ["Train", "training", "TEST", "validation", "masks"])
+def test_what_looks_like_a_split_is_no_class(name: str, tmp_path: Path) -> None:
+    pictures(tmp_path, f"{name}/cat/1.png", f"{name}/dog/2.png", "other/cat/3.png")
+    with pytest.raises(ValueError, match=rf"has no train/, so its folders are classes, and {name} does not look like"):
+        Folder(str(tmp_path))
+
+
+def test_folders_of_a_split_are_called_one_way(two: Path) -> None:
+    (two / "valid").mkdir()
+    with pytest.raises(ValueError, match="val and valid are both val; keep one"):
+        Folder(str(two))
+    (two / "valid").rmdir()
+    (two / "test").rename(two / "Test")
+    with pytest.raises(ValueError, match="call the folder Test test"):
+        Folder(str(two))
+
+
+def test_one_class_is_refused(two: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"has one class folder, two: there is nothing to tell it apart from; give the"
+    ):
+        Folder(str(two.parent))
+
+
+def test_names_are_the_same_whatever_their_case_and_spaces(two: Path) -> None:
+    for name in ("cat", "dog"):
+        voc(
+            two,
+            f"test/{name}/test{name}.xml",
+            (f" {name.upper()}", 1, 1, 4, 4),
+            ("CAT" if name == "dog" else "Dog", 5, 5, 9, 9),
+        )
+    datamodule = Folder(str(two), "voc")
+    assert [datamodule.split("test").gt_boxes(i).tolist() for i in range(2)] == [[[0, 0, 4, 4]]] * 2
+    assert datamodule.notes == []
+
+
+def test_boxes_of_names_that_are_no_class_are_told(two: Path) -> None:
+    for name in ("cat", "dog"):
+        voc(two, f"test/{name}/test{name}.xml", ("animal", 1, 1, 4, 4))
+    datamodule = Folder(str(two), "voc")
+    datamodule.split("test")
+    assert datamodule.notes == ["test: no object is called like a class, but animal; all boxes are taken"]
+
+
+@pytest.mark.parametrize("ending", [".png", "_mask.png"])
+def test_masks_beside_the_pictures_are_no_pictures(ending: str, tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        for name in ("cat", "dog"):
+            picture = pictures(tmp_path, f"{split}/{name}/{split}{name}.jpg") / split / name / f"{split}{name}.jpg"
+            mask = np.zeros((20, 30), np.uint8)
+            mask[2:5, 3:7] = 1
+            cv2.imwrite(str(picture.with_name(picture.stem + ending)), mask)
+    datamodule = Folder(str(tmp_path), "masks")
+    assert [len(datamodule.split(name)) for name in ("train", "val", "test")] == [2, 2, 2]
+    assert datamodule.split("test").gt_boxes(1).tolist() == [[3, 2, 7, 5]]
+    without = Folder(str(tmp_path))
+    assert len(without.split("train")) == (2 if ending == "_mask.png" else 4)
+    assert without.notes == (
+        [f"{tmp_path / 'train'}: 2 files *_mask.png are no pictures and were left out"] if ending == "_mask.png" else []
+    )
+
+
+def test_boxes_are_cut_at_the_edge_and_another_size_is_told(two: Path) -> None:
+    for name in ("cat", "dog"):
+        voc(two, f"test/{name}/test{name}.xml", (name, 1, 1, 33, 4), size=(200, 300))
+    datamodule = Folder(str(two), "voc")
+    assert datamodule.split("test").gt_boxes(0).tolist() == [[0, 0, 30, 4]]
+    cut, size = datamodule.notes
+    assert cut == "test: 2 true boxes reached beyond their pictures and were cut off"
+    assert size.startswith("test: 2 annotations tell another size than their pictures have, first ")
+
+
+def test_one_folder_and_one_table_may_annotate_all_splits(two: Path) -> None:
+    for split in ("val", "test"):
+        for name in ("cat", "dog"):
+            voc(two, f"annotations/{split}{name}.xml", (name, 1, 1, 4, 4))
+    lines = [f"{split}{name}.png,0,0,3,3" for split in ("val", "test") for name in ("cat", "dog")]
+    (two / "annotations.csv").write_text("\n".join(["file,x0,y0,x1,y1", *lines]))
+    for kind, box in (("voc", [0, 0, 4, 4]), ("csv", [0, 0, 3, 3])):
+        datamodule = Folder(str(two), kind)  # type: ignore[arg-type] # one of the formats
+        for name in ("val", "test"):
+            assert datamodule.split(name).gt_boxes(1).tolist() == [box]  # type: ignore[arg-type] # a split
+        assert datamodule.notes == []
+
+
+def test_a_table_of_all_splits_must_say_which_picture_it_means(tmp_path: Path) -> None:
+    root = pictures(
+        tmp_path, *(f"{split}/{name}/1.png" for split in ("train", "val", "test") for name in ("cat", "dog"))
+    )
+    (root / "annotations.csv").write_text("file,x0,y0,x1,y1\ncat/1.png,0,0,3,3\n")
+    with pytest.raises(ValueError, match=r"cat/1\.png could belong to train/cat/1\.png or to val/cat/1\.png; name the"):
+        Folder(str(root), "csv").split("test")
+    (root / "annotations.csv").write_text("file,x0,y0,x1,y1\ntest/cat/1.png,0,0,3,3\n")
+    assert Folder(str(root), "csv").split("test").gt_boxes(0).tolist() == [[0, 0, 3, 3]]
+    with pytest.raises(ValueError, match="no true box for any of the 2 pictures of val"):
+        Folder(str(root), "csv").split("val")
+
+
+def test_what_was_looked_for_and_what_was_found_are_shown(two: Path) -> None:
+    voc(two, "annotations/test/other.xml", ("cat", 1, 1, 2, 2))
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"test/cat/testcat\.png for one would be test/cat/testcat\.xml there, and it has other\.xml",
+    ):
+        Folder(str(two), "voc").split("test")
+
+
+def test_accents_composed_otherwise_and_linked_folders_are_found(tmp_path: Path) -> None:
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    root = pictures(tmp_path / "root", f"train/{apart}/1.png", "train/tea/2.png")
+    pictures(tmp_path / "elsewhere" / apart, f"{apart}3.png", f"{apart}4.png")
+    pictures(root, "test/tea/5.png", "test/tea/6.png")
+    (root / "test" / apart).symlink_to(tmp_path / "elsewhere" / apart)
+    for number in (3, 4):
+        voc(tmp_path / "elsewhere", f"{apart}/{composed}{number}.xml", (composed, 1, 1, 4, 4))
+        voc(root, f"test/tea/{number + 2}.XML", ("tea", 1, 1, 4, 4))
+    datamodule = Folder(str(root), "voc")
+    assert all(len(datamodule.split(name).gt_boxes(i)) == 1 for name in ("val", "test") for i in range(2))
+    assert datamodule.notes == []
+
+
+def test_names_that_are_no_utf8_are_read_and_can_be_written(tmp_path: Path) -> None:
+    root = pictures(tmp_path, *(f"{split}/tea/{split}.png" for split in ("train", "val", "test")))
+    for split in ("train", "val", "test"):
+        folder = os.fsdecode(os.fsencode(root / split) + b"/caf\xe9")
+        os.mkdir(folder)  # noqa: PTH102 - a path of bytes
+        Path(folder, os.fsdecode(b"\xff.png")).write_bytes((root / split / "tea" / f"{split}.png").read_bytes())
+        Path(folder, os.fsdecode(b"\xff_mask.png")).write_bytes(
+            cv2.imencode(".png", np.ones((20, 30), np.uint8))[1].tobytes()
+        )
+        cv2.imwrite(str(root / split / "tea" / f"{split}_mask.png"), np.ones((20, 30), np.uint8))
+    datamodule = Folder(str(root), "masks")
+    assert datamodule.class_names == ("caf\\xe9", "tea")
+    test = datamodule.split("test")
+    assert test.image_id(0) == "test/caf\\xe9/\\xff.png"
+    assert test.picture(0).shape == (3, 20, 30)
+    assert test.gt_boxes(0).tolist() == [[0, 0, 30, 20]]
+    assert test.masks(0) is not None
+
+
+def test_no_split_takes_all_pictures_of_a_class(tmp_path: Path) -> None:
+    pictures(tmp_path, *(f"{name}/{number}.png" for name in ("cat", "dog") for number in range(3)))
+    datamodule = Folder(str(tmp_path), val_share=0.5, test_share=0.49)
+    assert [len(datamodule.split(name)) for name in ("train", "val", "test")] == [2, 2, 2]
+
+
+def test_too_few_pictures_to_hold_any_out_is_said(tmp_path: Path) -> None:
+    pictures(tmp_path, "cat/1.png", "dog/1.png")
+    with pytest.raises(
+        ValueError, match=r"no picture is left for val in .*; there must be at least three of each class"
+    ):
+        Folder(str(tmp_path)).split("val")

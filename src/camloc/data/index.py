@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 
-_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 _SETTLED = 2_000_000_000
 """Nanoseconds after which another change of a folder surely shows in its modification time."""
 
@@ -80,7 +81,7 @@ def _walk(folder: Path, prefix: str) -> _Walk:
     with os.scandir(folder) as entries:
         classes = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     # On a console of its own, for another progress bar may be running.
-    bar = track(classes, f"indexing {folder}", console=Console(stderr=True), transient=True)
+    bar = track(classes, f"indexing {escape(str(folder))}", console=Console(stderr=True), transient=True)
     paths = [_byte_array(prefix + path for path in sorted(_pictures(folder, name, modified, set()))) for name in bar]
     image_ids = np.concatenate([_byte_array([]), *paths])
     targets = np.repeat(np.arange(len(classes)), [len(of_class) for of_class in paths])
@@ -102,8 +103,8 @@ def _pictures(folder: Path, path: str, modified: dict[str, int], seen: set[tuple
             below = f"{path}/{entry.name}"
             if entry.is_dir():
                 yield from _pictures(folder, below, modified, seen)
-            elif entry.name.lower().endswith(_EXTENSIONS):
-                yield below
+            elif entry.name.lower().endswith(_EXTENSIONS) and (entry.is_file() or entry.is_symlink()):
+                yield below  # a broken link too, to be told of when it is opened
 
 
 def _byte_array(names: Iterable[str]) -> NDArray[np.bytes_]:

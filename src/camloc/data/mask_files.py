@@ -17,6 +17,7 @@ from camloc.boxes import rescale
 from camloc.data.files import FileSplit
 from camloc.data.picture import picture_size
 
+ASPECTS_DIFFER = 0.02
 SHOW_PROGRESS_FROM = 500
 """Pictures from which reading their masks takes longer than two seconds on one core."""
 
@@ -123,7 +124,7 @@ class PictureMasks:
         """Return (M,4) half-open xyxy pixels of the picture."""
         try:
             size = picture_size(self._picture(index))
-        except ValueError:  # who asks for the picture itself will hear of it, or have it left out
+        except (OSError, ValueError):  # who asks for the picture itself will hear of it, or have it left out
             size = None
         return self._objects.boxes(index, size).numpy()
 
@@ -173,6 +174,28 @@ def read_levels(path: Path, named_in: str) -> NDArray[np.uint8]:
     if levels is None:
         raise ValueError(f"cannot read the mask {path}: it is empty, cut off or in an unknown format")
     return np.asarray(levels, dtype=np.uint8)
+
+
+def refuse_other_aspect(levels: NDArray[np.generic], size: tuple[int, int] | None, path: Path) -> None:
+    """Refuse a mask that is not of its picture's shape, for stretched over the picture it would outline nothing.
+
+    Args:
+        levels: (h,w) of the mask, which may be smaller or larger than its picture.
+        size: ``(height, width)`` of the picture as it is shown; null where it is unknown.
+        path: Of the mask.
+
+    Raises:
+        ValueError: If width over height differ by more than a pixel and two hundredths.
+    """
+    if size is None:
+        return
+    (height, width), (rows, columns) = size, levels.shape
+    if abs(columns * height - rows * width) > max(ASPECTS_DIFFER * rows * width, height, width, rows, columns):
+        turned = " (the mask is of the picture before EXIF turned it)" if (columns, rows) == size else ""
+        raise ValueError(
+            f"the mask {path} is {columns} by {rows} pixels and its picture, as it is shown, {width} by {height}: "
+            f"another shape{turned}; draw it on the picture as it is shown"
+        )
 
 
 def resize_levels(levels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -99,7 +99,7 @@ def run_job(job: str, config: DictConfig) -> None:
     except Exception as error:
         with contextlib.suppress(OSError):  # a full disk has no room for these either, and is what there is to tell
             run.write_status("failed", error=message(error))
-            (run.path / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
+            (run.path / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
         _finish_loggers(exit_code=1)
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise

@@ -32,7 +32,7 @@ def test_files_are_found_in_folders_by_ending_and_hidden_ones_are_not(tmp_path: 
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "folder.xml").mkdir()
-    assert list(files_below(tmp_path, [".xml"])) == ["2.xml", "cat/1.XML"]
+    assert list(files_below(tmp_path, [".xml"])) == ["2.xml", "cat/1.xml"]
 
 
 def test_a_stem_that_two_pictures_of_one_folder_share_asks_for_another_name() -> None:

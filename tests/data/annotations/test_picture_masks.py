@@ -5,8 +5,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from camloc.data.annotations.picture_masks import PictureMaskFiles
+from camloc.data.annotations.picture_masks import PictureMaskFiles, read_mask
 
 
 def write(path: Path, mask: np.ndarray) -> Path:
@@ -55,3 +56,60 @@ def test_loader_workers_may_be_sent_the_files_which_are_read_there(tmp_path: Pat
     sent = pickle.dumps(PictureMaskFiles([path]))
     write(path, np.ones((3, 4)))
     assert pickle.loads(sent).boxes(0, (3, 4)).tolist() == [[0, 0, 4, 3]]  # noqa: S301 - our own bytes
+
+
+INSIDE = np.array([[0, 1, 1], [0, 0, 1]], dtype=bool)
+
+
+def palette(colours: list[int], background: int = 0) -> Image.Image:
+    image = Image.fromarray(np.where(INSIDE, 1 - background, background).astype(np.uint8), "P")
+    image.putpalette(colours)
+    return image
+
+
+def rgba(colour: np.ndarray, alpha: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.dstack([colour, colour, colour, alpha]).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        Image.fromarray(INSIDE),
+        Image.fromarray(INSIDE.astype(np.uint8)),
+        Image.fromarray(INSIDE.astype(np.uint16) * 3),
+        Image.fromarray(INSIDE.astype(np.int32) * 70_000),
+        palette([0, 0, 0, 0, 0, 0]),
+        palette([255, 255, 255, 9, 9, 9]),
+        Image.fromarray(np.dstack([0 * INSIDE, 0 * INSIDE, INSIDE]).astype(np.uint8)),
+        rgba(np.full((2, 3), 255), 255 * INSIDE),
+        rgba(np.zeros((2, 3)), 255 * INSIDE),
+        rgba(255 * INSIDE, np.full((2, 3), 255)),
+    ],
+    ids=[
+        "bilevel",
+        "8-bit",
+        "16-bit",
+        "32-bit",
+        "black-palette",
+        "white-background",
+        "colour",
+        "white-alpha",
+        "black-alpha",
+        "opaque",
+    ],
+)
+def test_what_is_inside_does_not_depend_on_how_a_level_is_shown(image: Image.Image, tmp_path: Path) -> None:
+    image.save(tmp_path / "1.tif" if image.mode == "I" else tmp_path / "1.png")
+    assert read_mask(next(tmp_path.iterdir())).tolist() == INSIDE.astype(int).tolist()
+
+
+@pytest.mark.parametrize(("size", "fits"), [((4, 6), True), ((40, 60), True), ((400, 601), True), ((6, 4), False)])
+def test_a_mask_of_another_shape_than_its_picture_is_refused(size: tuple[int, int], fits: bool, tmp_path: Path) -> None:
+    files = PictureMaskFiles([write(tmp_path / "1.png", np.ones((4, 6)))])
+    if fits:
+        assert files.boxes(0, size).tolist() == [[0, 0, size[1], size[0]]]
+        return
+    with pytest.raises(
+        ValueError, match=r"1\.png is 6 by 4 pixels and its picture, as it is shown, 4 by 6: .*turned it"
+    ):
+        files.boxes(0, size)

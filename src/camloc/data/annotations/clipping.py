@@ -1,43 +1,62 @@
-"""Boxes that reach beyond their pictures, which tools that draw them by hand let happen."""
+"""Boxes against their pictures: cut at the edges, refused where they can only be of another picture."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from camloc.data.annotations.objects import Objects
 from camloc.data.picture_sizes import picture_sizes
 
 
+class Clipped(NamedTuple):
+    """Boxes as their pictures can show them."""
+
+    boxes: list[NDArray[np.float64]]
+    """N arrays (M_i,4), half-open xyxy pixels."""
+    num_cut: int
+    other_sizes: list[str]
+    """Annotations that tell another size than their picture has, each with both."""
+
+
 def clip_to_pictures(
-    boxes: Sequence[NDArray[np.float64]], files: Sequence[Path], where: Sequence[str]
-) -> tuple[list[NDArray[np.float64]], int]:
+    boxes: Sequence[NDArray[np.float64]], files: Sequence[Path], objects: Sequence[Objects | None]
+) -> Clipped:
     """Cut off what of each box lies outside its picture, for no map can show it.
 
     Args:
         boxes: N arrays (M_i,4), half-open xyxy pixels.
         files: (N,) the pictures; those that cannot be read leave their boxes as they are, and are told when opened.
-        where: (N,) what annotates each, for the message.
-
-    Returns:
-        The boxes, and how many of them were cut.
+        objects: (N,) what the boxes were taken from.
 
     Raises:
-        ValueError: If a box lies wholly outside; its annotation is of another picture, or of the picture unrotated.
+        ValueError: If a box lies wholly outside, or the annotation's picture lies on its side: it was drawn on the
+            picture before EXIF turned it.
     """
-    sizes = picture_sizes(files)
-    limits = np.where(sizes > 0, sizes, np.inf)[:, ::-1]
-    clipped, count = [], 0
-    for of_picture, limit, file, annotation in zip(boxes, limits, files, where, strict=True):
-        inside = np.clip(of_picture, 0, np.tile(limit, 2))
+    clipped, num_cut, other_sizes = [], 0, []
+    for of_picture, size, file, found in zip(boxes, picture_sizes(files).tolist(), files, objects, strict=True):
+        height, width = size
+        if found is None or not height:
+            clipped.append(of_picture)
+            continue
+        shown = f"{file}, which is {width} wide and {height} high as it is shown"
+        if found.image_size not in (None, (height, width)):
+            told = f"{found.where} is of {found.image_size[1]} by {found.image_size[0]} pixels, and {shown}"
+            if found.image_size == (width, height):
+                raise ValueError(
+                    f"{told}: its boxes were drawn on the picture unturned; draw them on it as it is shown"
+                )
+            other_sizes.append(told)
+        inside = np.clip(of_picture, 0, [width, height, width, height])
         outside = (inside[:, 2:] <= inside[:, :2]).any(axis=1)
         if outside.any():
             box = " ".join(f"{value:g}" for value in of_picture[outside.argmax()])
-            width, height = limit.astype(int)
             raise ValueError(
-                f"{annotation}: the box {box} (half-open x0 y0 x1 y1) lies outside {file}, which is {width} wide and "
-                f"{height} high as it is shown; correct the box, or take it away"
+                f"{found.where}: the box {box} (half-open x0 y0 x1 y1) lies outside {shown}; correct the box, or take "
+                "it away"
             )
-        count += int((inside != of_picture).any(axis=1).sum())
+        num_cut += int((inside != of_picture).any(axis=1).sum())
         clipped.append(inside)
-    return clipped, count
+    return Clipped(clipped, num_cut, other_sizes)

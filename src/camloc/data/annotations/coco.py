@@ -52,13 +52,19 @@ def read_coco(path: Path) -> dict[str, Objects]:
     _refuse_repeats((image["id"] for image in images), f"{path}: the image id")
     _refuse_repeats((category["id"] for category in categories), f"{path}: the category id")
     _refuse_repeats((str(image["file_name"]) for image in images), f"{path}: the file_name")
-    found = {name: Objects.checked([], [], f"{path}, {name}") for name in files.values()}
+    sizes = {str(image["file_name"]): _size(image) for image in images}
+    found = {name: Objects.checked([], [], f"{path}, {name}", sizes[name]) for name in files.values()}
     for number, annotation in enumerate(annotations):
         where = f"{path}, annotations[{number}]"
-        file, name, box = _parts(annotation, files, names, where)
-        if not annotation.get("iscrowd"):
+        if not (isinstance(annotation, dict) and annotation.get("iscrowd")):
+            file, name, box = _parts(annotation, files, names, where)
             found[file] += Objects.checked([box], [name], where)
     return found
+
+
+def _size(image: Any) -> tuple[int, int] | None:  # noqa: ANN401 - whatever the json holds
+    height, width = image.get("height"), image.get("width")
+    return (height, width) if isinstance(height, int) and isinstance(width, int) and min(height, width) > 0 else None
 
 
 def _refuse_repeats(values: Iterable[Any], what: str) -> None:

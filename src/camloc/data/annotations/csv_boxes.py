@@ -8,7 +8,7 @@ from camloc.data.annotations.objects import Objects
 from camloc.data.wsol_metadata import leaves_folder
 
 FILE_COLUMNS = ("file", "filename", "image", "path")
-CLASS_COLUMNS = ("class", "label", "name")
+CLASS_COLUMNS = ("class", "label", "name", "class_name", "label_name", "category", "category_name")
 CORNER_COLUMNS = (("x0", "y0", "x1", "y1"), ("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"))
 
 
@@ -27,7 +27,7 @@ def read_csv(path: Path) -> dict[str, Objects]:
 
     Args:
         path: Its header names ``file`` (or filename, image, path), the corners ``x0,y0,x1,y1`` (or xmin,ymin,xmax,ymax
-            or x1,y1,x2,y2) and perhaps ``class`` (or label, name); the order does not matter.
+            or x1,y1,x2,y2) and perhaps ``class`` (or label, category, name); the order does not matter.
 
     Returns:
         Objects by file, which may have folders; a line with an empty class has no name.

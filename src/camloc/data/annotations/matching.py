@@ -1,7 +1,9 @@
 """Which annotation belongs to which picture: by the path below the class folders, else by a name that is unique."""
 
+import os
+import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -11,10 +13,10 @@ Value = TypeVar("Value")
 def match(
     pictures: Sequence[str], annotated: Mapping[str, Value], key: Callable[[str], Sequence[str]], where: str
 ) -> tuple[list[Value | None], list[str]]:
-    """Find each picture's annotation.
+    """Find each picture's annotation; accents may be composed in one name and not in the other, as macOS does it.
 
     Args:
-        pictures: N paths below the split's folder, such as ``cat/1.jpg``.
+        pictures: N paths below the root or the split's folder, such as ``cat/1.jpg``.
         annotated: By name as the annotation gives it: a path or a bare name.
         key: From a picture to the names it may have there, the most telling first.
         where: The annotation's file or folder, for messages.
@@ -29,10 +31,11 @@ def match(
         >>> match(["cat/1.jpg", "dog/2.jpg"], {"1.jpg": "a", "3.jpg": "b"}, lambda p: [p, p.split("/")[1]], "x.csv")
         (['a', None], ['3.jpg'])
     """
+    composed = {_composed(name): name for name in annotated}
     found: list[Value | None] = []
     users: dict[str, list[str]] = defaultdict(list)
     for picture in pictures:
-        name = next((name for name in key(picture) if name in annotated), None)
+        name = next((composed[name] for name in map(_composed, key(picture)) if name in composed), None)
         found.append(None if name is None else annotated[name])
         if name is not None:
             users[name].append(picture)
@@ -40,19 +43,24 @@ def match(
     if shared is not None:
         one, other = shared[1][:2]
         together = PurePosixPath(one).parent == PurePosixPath(other).parent
-        mend = "rename one of the pictures" if together else "name the class folder as well"
+        mend = "rename one of the pictures" if together else "name the folder as well"
         raise ValueError(f"{where}: {shared[0]} could belong to {one} or to {other}; {mend}")
     return found, [name for name in annotated if name not in users]
 
 
-def file_names(picture: str) -> list[str]:
+def file_names(picture: str, source: str = "") -> list[str]:
     """Return the names that a table may give a picture.
 
+    Args:
+        picture: Its path.
+        source: The split's folder, which the path may begin with and the table may leave out.
+
     Example:
-        >>> file_names("cat/1.jpg")
-        ['cat/1.jpg', '1.jpg']
+        >>> file_names("val/cat/1.jpg", "val")
+        ['val/cat/1.jpg', 'cat/1.jpg', '1.jpg']
     """
-    return [picture, PurePosixPath(picture).name]
+    inside = picture.removeprefix(f"{source}/") if source else picture
+    return list(dict.fromkeys([picture, inside, PurePosixPath(picture).name]))
 
 
 def below(folder: str, table: Mapping[str, Value], where: str) -> dict[str, Value]:
@@ -80,27 +88,55 @@ def below(folder: str, table: Mapping[str, Value], where: str) -> dict[str, Valu
     return {path: table[name] for path, name in spelt.items()}
 
 
-def stems(picture: str, endings: Sequence[str]) -> list[str]:
-    """Return the names that a picture's own annotation file may have, with the class folder first.
+def stems(picture: str, endings: Sequence[str], source: str = "") -> list[str]:
+    """Return the names that a picture's own annotation file may have, with its folders first.
+
+    Args:
+        picture: Its path.
+        endings: Of the file, in small letters.
+        source: See :func:`file_names`.
 
     Example:
         >>> stems("cat/1.jpg", [".png", "_mask.png"])
         ['cat/1.png', 'cat/1_mask.png', '1.png', '1_mask.png']
     """
-    path = PurePosixPath(picture)
-    beside = [str(path.with_name(path.stem + ending)) for ending in endings]
-    return [*beside, *(path.stem + ending for ending in endings)]
+    without = [name[: len(name) - len(PurePosixPath(name).suffix)] for name in file_names(picture, source)]
+    return [name + ending for name in without for ending in endings]
 
 
 def files_below(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
-    """Return the files of some endings by their path below a folder; hidden ones are left out.
+    """Return the files of some suffixes by their path below a folder; hidden ones are left out, links are followed.
+
+    The path's suffix is given in small letters, whatever the file's is.
 
     Example:
         >>> files_below(Path("nowhere"), [".xml"])
         {}
     """
-    return {
-        path.relative_to(folder).as_posix(): path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
-    }
+    found = {}
+    for path in sorted(_walk(folder, frozenset())):
+        suffix = path.suffix.lower()
+        if suffix in suffixes:
+            found[path.relative_to(folder).with_suffix(suffix).as_posix()] = path
+    return found
+
+
+def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
+    if not folder.is_dir():
+        return
+    status = folder.stat()
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        return  # a link has led back
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                yield from _walk(Path(entry.path), above | {here})
+            elif entry.is_file():
+                yield Path(entry.path)
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)

@@ -23,10 +23,16 @@ class Objects:
     """M class names, None where the format or the line has none."""
     where: str
     """The file, and the line where it has many pictures, for messages."""
+    image_size: tuple[int, int] | None = None
+    """``(height, width)`` that the annotation says the picture has; null where it does not."""
 
     @classmethod
     def checked(
-        cls, boxes: Sequence[tuple[float, float, float, float]], names: Sequence[str | None], where: str
+        cls,
+        boxes: Sequence[tuple[float, float, float, float]],
+        names: Sequence[str | None],
+        where: str,
+        image_size: tuple[int, int] | None = None,
     ) -> "Objects":
         """Make objects of boxes that are boxes.
 
@@ -37,8 +43,9 @@ class Objects:
             if not all(map(math.isfinite, box)) or box[2] <= box[0] or box[3] <= box[1]:
                 shown = " ".join(f"{value:g}" for value in box)
                 raise ValueError(f"{where}: the box {shown} (half-open x0 y0 x1 y1) is inverted, empty or not finite")
-        return cls(np.array(boxes, dtype=np.float64).reshape(-1, 4), tuple(names), where)
+        return cls(np.array(boxes, dtype=np.float64).reshape(-1, 4), tuple(names), where, image_size)
 
     def __add__(self, other: "Objects") -> "Objects":
         """Join the objects of two lines on the same picture."""
-        return Objects(np.concatenate([self.boxes, other.boxes]), self.names + other.names, self.where)
+        boxes = np.concatenate([self.boxes, other.boxes])
+        return Objects(boxes, self.names + other.names, self.where, self.image_size)
