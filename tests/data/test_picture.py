@@ -223,6 +223,13 @@ def test_no_byte_less_is_a_jpeg(file: File) -> None:
             read_picture(file(content[:length]))
 
 
+@pytest.mark.parametrize("share", [0.8, 0.9, 0.97])
+def test_a_jpeg_that_was_cut_off_and_closed_is_no_picture(file: File, share: float) -> None:
+    content = encoded(colours(), "JPEG")
+    with pytest.raises(ValueError, match=r"cannot read the picture .*pixels end too soon"):
+        read_picture(file(content[: int(len(content) * share)] + END))
+
+
 def test_bytes_after_the_end_of_a_jpeg_do_no_harm(file: File) -> None:
     content = encoded(colours(), "JPEG")
     for trailing in (b"\0", b"\n\n", END, b"\xff" * 9, os.urandom(1000)):
@@ -289,6 +296,13 @@ def test_a_picture_too_large_to_hold_is_refused(file: File) -> None:
     content[18:26] = struct.pack("<ii", 100_000, 100_000)
     with pytest.raises(ValueError, match=r"cannot read the picture .*10000000000 pixels"):
         read_picture(file(bytes(content)))
+
+
+def test_the_most_pixels_are_the_same_for_every_reader(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("camloc.data.picture._MOST_PIXELS", 64 * 48 - 1)
+    for form in ("JPEG", "PNG", "GIF"):
+        with pytest.raises(ValueError, match=r"picture\.JPEG: it has 3072 pixels, and 3071 are the most"):
+            read_picture(file(encoded(colours(), form)))
 
 
 def test_a_missing_file_is_no_bad_picture(tmp_path: Path) -> None:

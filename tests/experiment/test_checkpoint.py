@@ -5,7 +5,7 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import nn
 
-from camloc.experiment.checkpoint import load_checkpoint, load_weights
+from camloc.experiment.checkpoint import load_checkpoint, load_weights, refuse_other_classes
 
 
 class Runs:
@@ -44,3 +44,22 @@ def test_weights_that_do_not_fit_name_the_first_difference(tmp_path: Path) -> No
     torch.save({"state_dict": {"layer.weight": torch.zeros(2, 2)}}, tmp_path / "other.ckpt")
     with pytest.raises(ValueError, match=r"other\.ckpt does not fit the network.*layer\.bias"):
         load_weights(module, tmp_path / "other.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (
+            ["cat", "fox", "owl"],
+            "3 classes and the data set has 3; where they first differ, dog was trained and fox is",
+        ),
+        (["cat", "dog"], "3 classes and the data set has 2; where they first differ, fox was trained and none is"),
+        (["cat", "dog", "fox", "owl"], "has 4; where they first differ, none was trained and owl is to be measured"),
+    ],
+)
+def test_classes_that_were_not_trained_are_refused(classes: list[str], message: str, tmp_path: Path) -> None:
+    file = tmp_path / "best.ckpt"
+    torch.save({"state_dict": {}, "camloc_class_names": ["cat", "dog", "fox"]}, file)
+    refuse_other_classes(("cat", "dog", "fox"), file)
+    with pytest.raises(ValueError, match=message):
+        refuse_other_classes(classes, file)

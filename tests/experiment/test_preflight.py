@@ -62,6 +62,38 @@ def test_other_processes_leave_out_the_same(tmp_path: Path, monkeypatch: pytest.
     assert [len(second.split(name)) for name in NAMES] == [3, 4, 3]
 
 
+def test_a_class_that_loses_its_last_picture_is_an_error(tmp_path: Path) -> None:
+    datamodule = Pictures(tmp_path)
+    (tmp_path / "train0.png").write_bytes(b"")
+    with pytest.raises(ValueError, match="train has no picture of 1 of 2 classes, first cat"):
+        preflight(datamodule, NAMES, RunDirectory(tmp_path), "skip")
+
+
+def test_processes_that_were_started_together_look_for_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datamodule = Pictures(tmp_path)
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    (tmp_path / "unreadable.json").write_text('{"train": [], "val": [], "test": []}')  # another run's
+    preflight(datamodule, NAMES, RunDirectory(tmp_path), "skip")
+    assert [len(datamodule.split(name)) for name in NAMES] == [3, 4, 3]
+
+
+def test_the_classes_are_named_and_a_long_list_of_pictures_is_in_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    datamodule = Pictures(tmp_path)
+    for index in range(4):
+        (tmp_path / f"val{index}.png").write_bytes(b"[/red]")
+    with pytest.raises(
+        ValueError, match=r"val: 4 pictures cannot be read: .*; all are listed in .*unreadable\.json; on_un"
+    ):
+        preflight(datamodule, NAMES, RunDirectory(tmp_path), open_all=True)
+    assert "classes: cat, dog\n" in capsys.readouterr().out
+    assert len(json.loads((tmp_path / "unreadable.json").read_text())["val"]) == 4
+
+
 def test_an_unknown_choice_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="on_unreadable must be error or skip, found 'ignore'"):
         preflight(Pictures(tmp_path), NAMES, RunDirectory(tmp_path), "ignore")  # type: ignore[arg-type] # on purpose

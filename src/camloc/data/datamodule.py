@@ -56,14 +56,13 @@ class LocalizationDataModule(LightningDataModule, ABC):
         self.class_names = tuple(class_names)
         self.image_size = options.get("image_size", 224)
         self.batch_size = options.get("batch_size", 64)
-        smallest, largest = options.get("crop_area", (0.3, 1.0))
+        smallest, largest = _crop_area(options.get("crop_area", (0.3, 1.0)))
         self.num_workers = options.get("num_workers")
         self.seed = options.get("seed", 0)
-        for name in ("image_size", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"datamodule.{name} must be at least 1, got {getattr(self, name)}")
-        if not 0 < smallest <= largest <= 1:
-            raise ValueError(f"datamodule.crop_area must rise within (0, 1], got {[smallest, largest]}")
+        for name, least in (("image_size", 1), ("batch_size", 1), ("seed", 0), ("num_workers", 0)):
+            value = getattr(self, name)
+            if not (isinstance(value, int) and value >= least) and (name, value) != ("num_workers", None):
+                raise ValueError(f"datamodule.{name} must be at least {least}, got {value!r}; it is a whole number")
         train_kind = options.get("train_transform", "random_resized_crop")
         self.train_transform = TrainTransform(self.image_size, (smallest, largest), train_kind)
         self.eval_transform = EvalTransform(self.image_size, options.get("eval_transform", "warp"))
@@ -158,3 +157,13 @@ class LocalizationDataModule(LightningDataModule, ABC):
         if self.trainer is None:
             return 1, 0
         return self.trainer.world_size, self.trainer.global_rank
+
+
+def _crop_area(given: Any) -> tuple[float, float]:  # noqa: ANN401 - whatever was configured
+    try:
+        smallest, largest = (float(share) for share in given)
+    except (TypeError, ValueError):
+        smallest, largest = 0.0, 0.0
+    if not 0 < smallest <= largest <= 1:
+        raise ValueError(f"datamodule.crop_area must rise within (0, 1], two shares; got {given}")
+    return smallest, largest

@@ -60,20 +60,21 @@ class Folder(LocalizationDataModule):
         voc_one_based: bool = True,
         **options: Unpack[LoaderOptions],
     ) -> None:
-        self.root, self.format, self.voc_one_based = Path(root).expanduser(), annotations, voc_one_based
+        self.root, self.format, self.voc_one_based = Path(str(root)).expanduser(), annotations, voc_one_based
         if not self.root.is_dir():
             raise FileNotFoundError(
                 f"datamodule.root={root} is no folder; give the one with train/ or the class folders"
             )
         if annotations is not None and annotations not in get_args(Format):
             raise ValueError(f"datamodule.annotations must be one of {get_args(Format)} or null, found {annotations!r}")
-        if not (val_share > 0 and test_share > 0 and val_share + test_share < 1):
+        shares = (val_share, test_share)
+        if not (all(isinstance(share, int | float) and share > 0 for share in shares) and sum(shares) < 1):
             raise ValueError(
                 f"datamodule.val_share={val_share} and test_share={test_share} must leave pictures to train"
             )
         beside = annotations == "masks" and not (self.root / ANNOTATIONS).is_dir()
         seed = options.get("seed", 0)
-        self._layout = FolderLayout(self.root, (val_share, test_share), seed, masks_beside=beside)
+        self._layout = FolderLayout(self.root, shares, seed, masks_beside=beside)
         super().__init__(self._layout.class_names, **options)
 
     def load_split(self, name: SplitName) -> Split:

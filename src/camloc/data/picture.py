@@ -18,6 +18,7 @@ _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")  # Pillow would start G
 _EIGHT_BIT = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "La", "RGBa"})
 _JPEG, _TIFF = b"\xff\xd8\xff", (b"II*\0", b"MM\0*")
 _FILL, _SCAN, _END, _EXIF = 0xFF, 0xDA, b"\xff\xd9", b"Exif\0\0"
+_MOST_PIXELS = 178_956_970  # Pillow's limit, which OpenCV is held to as well: sizes and masks are read by Pillow
 _COLOURS = frozenset({"YCbCr", "Gray"})
 _SIDEWAYS = frozenset({5, 6, 7, 8})
 _TURNS: dict[int, Callable[[NDArray[np.uint8]], cv2.typing.MatLike]] = {  # by EXIF's orientation
@@ -61,16 +62,18 @@ def read_picture(path: Path, shrink: Shrink | None = None) -> Tensor:
     encoded = path.read_bytes()
     if not encoded:
         raise _unreadable(path, "it is empty")
-    picture = None
+    picture: NDArray[np.uint8] | None = None
     if encoded.startswith(_JPEG):
         scan = _scan_of_whole_jpeg(encoded)
         if scan is None:
             raise _unreadable(path, f"the JPEG is cut off after {len(encoded)} bytes")
-        picture = _by_simplejpeg(encoded, _jpeg_orientation(encoded[:scan]), shrink)
+        picture = _by_simplejpeg(path, encoded, _jpeg_orientation(encoded[:scan]), shrink)
     if picture is None:
         picture = _by_opencv(encoded)
     if picture is None:
         picture = _by_pillow(path, encoded)
+    if (pixels := picture.shape[0] * picture.shape[1]) > _MOST_PIXELS:
+        raise _unreadable(path, f"it has {pixels} pixels, and {_MOST_PIXELS} are the most that is read")
     return torch.from_numpy(picture).permute(2, 0, 1)
 
 
@@ -110,7 +113,7 @@ def _scan_of_whole_jpeg(encoded: bytes) -> int | None:
     return None
 
 
-def _by_simplejpeg(encoded: bytes, orientation: int, shrink: Shrink | None) -> NDArray[np.uint8] | None:
+def _by_simplejpeg(path: Path, encoded: bytes, orientation: int, shrink: Shrink | None) -> NDArray[np.uint8] | None:
     """Return the (H,W,3) RGB that OpenCV gives, in nine tenths of its time; null for odd colours and broken bytes."""
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(encoded)
@@ -119,7 +122,9 @@ def _by_simplejpeg(encoded: bytes, orientation: int, shrink: Shrink | None) -> N
         factor = 1 if shrink is None else shrink((width, height) if orientation in _SIDEWAYS else (height, width))
         # Given the least sides, the smallest size that has them is decoded.
         pixels = simplejpeg.decode_jpeg(encoded, min_height=-(-height // factor), min_width=-(-width // factor))
-    except ValueError:  # what libjpeg would only warn of is an error here; OpenCV makes of it what can be made
+    except ValueError as error:  # what libjpeg would only warn of is an error here; some of it does no harm
+        if "premature end" in str(error).lower():
+            raise _unreadable(path, f"the JPEG's pixels end too soon ({error})") from None
         return None
     return _turned(pixels, orientation)
 

@@ -3,7 +3,8 @@
 import io
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from camloc.experiment.run_directory import CONFIG_KEY, replaced
+
+CLASS_NAMES_KEY = "camloc_class_names"
+"""Where a checkpoint keeps the classes that it was trained on."""
 
 
 def load_checkpoint(file: Path) -> dict[str, Any]:
@@ -58,19 +62,37 @@ def load_weights(module: LightningModule, file: Path) -> None:
         raise ValueError(f"{file} does not fit the network that is configured: {lines[1].strip()}") from error
 
 
-class ConfigInCheckpoint(Callback):
-    """Keep the run's configuration in its checkpoints, so that a file alone can be evaluated.
+def refuse_other_classes(class_names: Sequence[str], file: Path) -> None:
+    """Refuse data whose classes are not those that a checkpoint was trained on, in their order.
+
+    Raises:
+        ValueError: If one differs; else its pictures would be measured against another class's output.
+    """
+    trained = load_checkpoint(file).get(CLASS_NAMES_KEY, class_names)
+    if list(trained) != list(class_names):
+        pairs = zip_longest(trained, class_names, fillvalue="none")
+        one, other = next((one, other) for one, other in pairs if one != other)
+        raise ValueError(
+            f"{file} was trained on {len(trained)} classes and the data set has {len(class_names)}; where they first "
+            f"differ, {one} was trained and {other} is to be measured: give data with the classes that were trained"
+        )
+
+
+class RunInCheckpoint(Callback):
+    """Keep the run's configuration and classes in its checkpoints, so that a file alone can be evaluated.
 
     Args:
         config: Plain containers, which ``weights_only=True`` loads.
+        class_names: (C,) in the order of ``target``.
     """
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        self.config = dict(config)
+    def __init__(self, config: Mapping[str, Any], class_names: Sequence[str]) -> None:
+        self.config, self.class_names = dict(config), list(class_names)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add the configuration."""
+        """Add both."""
         checkpoint[CONFIG_KEY] = self.config
+        checkpoint[CLASS_NAMES_KEY] = self.class_names
 
 
 class WholeCheckpoints(TorchCheckpointIO):

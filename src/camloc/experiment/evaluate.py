@@ -11,7 +11,7 @@ from camloc.callbacks.save_score_maps import SaveScoreMaps
 from camloc.callbacks.submission import Submission
 from camloc.data.saved_maps import SavedMaps
 from camloc.experiment.build import build_classifier, build_datamodule, build_localization, build_trainer
-from camloc.experiment.checkpoint import load_weights
+from camloc.experiment.checkpoint import load_weights, refuse_other_classes
 from camloc.experiment.conclusion import conclude
 from camloc.experiment.evaluate_maps import evaluate_maps
 from camloc.experiment.evaluate_submission import evaluate_submission
@@ -46,6 +46,7 @@ def _evaluate_checkpoint(config: DictConfig, run: RunDirectory) -> None:
         config.backbone.weights = None  # the checkpoint brings all weights; nothing is fetched for it
     classifier = build_classifier(config, datamodule.num_classes)
     file = checkpoint_file(Path(config.checkpoint))
+    refuse_other_classes(datamodule.class_names, file)
     load_weights(classifier, file)
     callbacks = _writers(config)
     if config.save_score_maps:

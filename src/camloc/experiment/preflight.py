@@ -19,6 +19,7 @@ from camloc.experiment.run_directory import RunDirectory, is_first_process, is_s
 OnUnreadable = Literal["error", "skip"]
 Unreadable = Mapping[SplitName, Sequence[tuple[int, str]]]
 RECORD = "unreadable.json"
+CLASSES_SHOWN = 10
 SHOW_PROGRESS_FROM = 20_000
 """Pictures from which a look at all labels takes longer than two seconds."""
 
@@ -54,15 +55,17 @@ def preflight(
         return
     splits = {name: datamodule.split(name) for name in names}
     found = check_splits(splits, datamodule.class_names, _track, read_files=open_all)
-    if open_all or skip:
+    if open_all or (skip and not found.errors):
         unreadable = _open_all(splits, found, run.path / RECORD, skip=skip)
         if skip:
             _leave_out(datamodule, unreadable)
+            splits = {name: datamodule.split(name) for name in names}
+            found = _looked_at_again(found, splits, datamodule.class_names)
     if datamodule.eval_transform.kind == "centre_crop":
         for name, summary in found.splits.items():
             if summary.num_boxes:
                 check_windows(splits[name], summary, datamodule.eval_transform.window)
-    _show(found, len(datamodule.class_names), dict.fromkeys(datamodule.notes))
+    _show(found, datamodule.class_names, dict.fromkeys(datamodule.notes))
     if found.errors:
         raise ValueError("the data set is not ready: " + " | ".join(found.errors))
 
@@ -82,6 +85,15 @@ def _open_all(splits: Mapping[SplitName, Split], found: Preflight, record: Path,
                 found.errors.append(f"{told}; on_unreadable=skip leaves them out")
     record.write_text(json.dumps(unreadable, indent=2), encoding="utf-8")
     return unreadable
+
+
+def _looked_at_again(before: Preflight, splits: Mapping[SplitName, Split], class_names: Sequence[str]) -> Preflight:
+    """Check what is left of the splits: a class may have lost its last picture."""
+    found = check_splits(splits, class_names, _track)
+    for name, summary in found.splits.items():
+        summary.num_beyond = before.splits[name].num_beyond
+    found.warnings = list(dict.fromkeys(before.warnings + found.warnings))
+    return found
 
 
 def _leave_out_as_the_first_process_does(
@@ -108,7 +120,7 @@ def _track(items: Iterable[Any], what: str, total: int) -> Iterable[Any]:
     return items if quick else rich_track(items, what, total, transient=True)
 
 
-def _show(found: Preflight, num_classes: int, notes: Iterable[str]) -> None:
+def _show(found: Preflight, class_names: Sequence[str], notes: Iterable[str]) -> None:
     console = Console()
     table = Table(box=SIMPLE_HEAD)
     for heading in ("split", "pictures", "classes", "per class", "true boxes", "without box"):
@@ -120,13 +132,14 @@ def _show(found: Preflight, num_classes: int, notes: Iterable[str]) -> None:
         table.add_row(
             Text(name),
             f"{summary.num_pictures:,}",
-            f"{len(present):,} of {num_classes:,}",
+            f"{len(present):,} of {len(class_names):,}",
             spread,
             f"{summary.num_boxes:,}" if measured else "not read",
             f"{summary.num_without_boxes:,}" if measured else "",
         )
     console.print(table)
-    for line in (*_boxes_notes(found), *(f"note: {note}" for note in [*found.warnings, *notes])):
+    some = ", ".join(class_names[:CLASSES_SHOWN]) + (", ..." if len(class_names) > CLASSES_SHOWN else "")
+    for line in (f"classes: {some}", *_boxes_notes(found), *(f"note: {note}" for note in [*found.warnings, *notes])):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

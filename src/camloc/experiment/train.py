@@ -9,7 +9,13 @@ from pytorch_lightning import seed_everything
 from camloc.callbacks.repeatable import Repeatable
 from camloc.data.split import SplitName
 from camloc.experiment.build import best_and_last_checkpoint, build_classifier, build_datamodule, build_trainer
-from camloc.experiment.checkpoint import ConfigInCheckpoint, load_checkpoint, load_weights, trained_so_far
+from camloc.experiment.checkpoint import (
+    RunInCheckpoint,
+    load_checkpoint,
+    load_weights,
+    refuse_other_classes,
+    trained_so_far,
+)
 from camloc.experiment.conclusion import conclude
 from camloc.experiment.device import compile_backbone
 from camloc.experiment.measure import measure
@@ -37,9 +43,10 @@ def train(config: DictConfig, run: RunDirectory) -> None:
     checkpoint, each_epoch = best_and_last_checkpoint(config.monitor, classifier, datamodule.split("val"), run)
     plain_config = OmegaConf.to_container(config, resolve=True)
     last = run.checkpoints / "last.ckpt"
-    own = [checkpoint, each_epoch, ConfigInCheckpoint(plain_config), Repeatable(config.seed, last)]  # type: ignore[arg-type] # a dict
+    own = [checkpoint, each_epoch, RunInCheckpoint(plain_config, datamodule.class_names), Repeatable(config.seed, last)]  # type: ignore[arg-type] # a dict
     trainer = build_trainer(config, run, own)
     if resumed:
+        refuse_other_classes(datamodule.class_names, last)
         datamodule.resume(*trained_so_far(load_checkpoint(last)))
     # As SIGTERM: what SLURM sends ahead of pre-emption with --signal=USR1.
     signal.signal(signal.SIGUSR1, lambda *_: signal.raise_signal(signal.SIGTERM))
