@@ -1,11 +1,14 @@
 """Who may import whom: the table of CONTRIBUTING.md, read off the source."""
 
 import ast
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
+Entry = Callable[..., CompletedProcess[str]]
 SOURCE = Path(__file__).parent.parent / "src" / "camloc"
 FILES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py"))
 
@@ -85,3 +88,16 @@ def test_entries_answer_without_torch(file: str) -> None:
             text = ast.unparse(node)
             assert "torch" not in text
             assert "lightning" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["--help"], 0), (["--cfg", "job"], 0), (["backbone=vgg_gapp"], 1), (["seeed=1"], 1)]
+)
+def test_answers_come_without_torch(
+    arguments: list[str], code: int, entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torch.py").write_text("raise SystemExit('torch was imported')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    answered = entry("train.py", *arguments, cwd=tmp_path)
+    assert answered.returncode == code, answered.stderr
+    assert "torch was imported" not in answered.stderr

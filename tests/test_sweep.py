@@ -122,23 +122,26 @@ def test_jobs_of_two_processes_each_have_one_directory_one_configuration_and_one
     sweep = tmp_path / "sweep"
     finished = entry(
         *("train.py", "-m", *small, "trainer.max_epochs=1", "trainer.devices=2", "callbacks.gallery=null"),
-        *("logger=wandb", "optimizer.lr=0.01,0.02,0.03", f"hydra.sweep.dir={sweep}"),
+        *("logger=wandb", "optimizer.lr=0.01,-1,0.02", f"hydra.sweep.dir={sweep}"),
     )
-    assert finished.returncode == 0, finished.stderr
+    assert finished.returncode == 1
+    assert "Traceback" not in finished.stderr
     assert sorted(path.name for path in sweep.iterdir() if path.is_dir()) == ["0", "1", "2"]
     assert list(tmp_path.iterdir()) == [sweep]
     rows = summary(sweep)
-    assert [row["status"] for row in rows] == ["completed"] * 3
-    assert [row["optimizer.lr"] for row in rows] == ["0.01", "0.02", "0.03"]
+    assert [row["status"] for row in rows] == ["completed", "failed", "completed"]
+    assert [row["optimizer.lr"] for row in rows] == ["0.01", "-1", "0.02"]
+    assert rows[1]["error"] == "Invalid learning rate: -1"
     configs = [OmegaConf.load(sweep / name / "config.yaml") for name in "012"]
-    for name, row, config in zip("012", rows, configs, strict=True):
+    for config, row in zip(configs, rows, strict=True):
+        assert config.optimizer.pop("lr") == float(row["optimizer.lr"])
+    assert configs[0] == configs[1] == configs[2]
+    for name, row in (("0", rows[0]), ("2", rows[2])):
         metrics = json.loads((sweep / name / "metrics.json").read_text())
         assert float(row["test/localization/gt_known_error"]) == metrics["test/localization/gt_known_error"]
         assert metrics["test/localization/num_images"] == 20  # together, not each
         assert len((sweep / name / "metrics.csv").read_text().splitlines()) == 2
         assert len(list((sweep / name / "wandb").glob("offline-run-*"))) == 1
-        assert config.optimizer.pop("lr") == float(row["optimizer.lr"])
-    assert configs[0] == configs[1] == configs[2]
 
 
 def test_a_failed_job_is_told_and_continuing_runs_only_that_one(
