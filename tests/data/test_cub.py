@@ -98,6 +98,25 @@ def test_the_splits_of_wsolevaluation(root: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("file", LINES)
+def test_a_mark_and_blank_lines_at_the_end_do_not_matter_and_latin1_is_named(root: Path, file: str) -> None:
+    text = (root / file).read_bytes()
+    (root / file).write_bytes(b"\xef\xbb\xbf" + text + b"\r\n\n")
+    test = Cub(str(root), val_per_class=1).split("test")
+    assert [test.image_id(i) for i in range(len(test))] == [f"{ALBATROSS}/a_2.jpg", f"{CARDINAL}/c_7.jpg"]
+    (root / file).write_bytes(text + b"11 M\xf6we\n")
+    line = len(LINES[file]) + 1
+    with pytest.raises(ValueError, match=rf"{file}, line {line}: this is not UTF-8 text; save the file as UTF-8"):
+        Cub(str(root), val_per_class=1).split("test")
+
+
+@pytest.mark.parametrize("file", ["image_class_labels", "train_test_split", "bounding_boxes"])
+def test_a_file_that_lacks_pictures_is_named_with_the_first(tmp_path: Path, file: str) -> None:
+    root = write(tmp_path / "broken", **{file: [line for line in LINES[f"{file}.txt"] if line[:2] not in ("4 ", "7 ")]})
+    with pytest.raises(ValueError, match=rf"{file}\.txt lacks 2 of the 6 pictures of images\.txt: number 4, \.\.\."):
+        Cub(str(root)).split("test")
+
+
+@pytest.mark.parametrize("file", LINES)
 def test_a_missing_file_is_named(root: Path, file: str) -> None:
     (root / file).unlink()
     with pytest.raises(FileNotFoundError, match=rf"datamodule\.root={root} has no {file}; give the unpacked"):
@@ -116,6 +135,8 @@ def test_a_missing_picture_is_named(root: Path) -> None:
         ("images", "x a.jpg", r"images\.txt, line 7: expected a whole number and 1 field; found 'x a\.jpg'"),
         ("images", "9 a.jpg", r"images\.txt, line 7: the number has a line already"),
         ("images", "11 ../a.jpg", r"images\.txt, line 7: the picture lies outside images"),
+        ("images", f"11 {CARDINAL}/c_4.jpg", r"images\.txt, line 7: the picture has a number already; found '11"),
+        ("images", "\n11 a.jpg", r"images\.txt, line 7: expected a whole number and 1 field; found ''"),
         ("images", f"11 {CARDINAL}/a.jpg", r"image_class_labels\.txt lacks 1 of the 7 pictures of images.*number 11"),
         ("image_class_labels", "11 1", r"image_class_labels\.txt, line 7: the picture is not in images\.txt"),
         ("image_class_labels", "11 3", r"image_class_labels\.txt, line 7: a class is 1 to 2; found '11 3'"),

@@ -145,6 +145,15 @@ def test_broken_lists_name_file_and_line(root: Path, lines: list[str], message: 
         OxfordPet(str(root), val_per_class=1)
 
 
+def test_a_mark_and_blank_lines_do_not_matter_and_latin1_is_named(root: Path) -> None:
+    file = root / "annotations" / "test.txt"
+    file.write_bytes(b"\xef\xbb\xbf" + "\r\n\r\n".join([*HEADER.splitlines(), *TEST, ""]).encode())
+    assert ids(OxfordPet(str(root), val_per_class=1), "test") == ["american_bulldog_1", "Abyssinian_201"]
+    file.write_bytes(HEADER.encode() + b"M\xf6we_1 1 1 1\n")
+    with pytest.raises(ValueError, match=r"test\.txt, line 3: this is not UTF-8 text; save the file as UTF-8"):
+        OxfordPet(str(root), val_per_class=1)
+
+
 def test_lists_without_pictures_are_refused(root: Path) -> None:
     for name in ("trainval", "test"):
         (root / "annotations" / f"{name}.txt").write_text(HEADER)

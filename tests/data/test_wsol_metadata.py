@@ -102,10 +102,11 @@ def test_the_order_of_lines_matters_only_within_an_image(data: st.DataObject, nu
         assert metadata.inclusive_boxes(index).tolist() == [[number, 0, 50, 0] for number in columns]
 
 
-def test_line_ends_do_not_matter(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("start", "end"), [("", ""), ("", "\r\n\r\n"), ("\ufeff", "\r\n")])
+def test_line_ends_marks_and_blank_lines_at_the_end_do_not_matter(tmp_path: Path, start: str, end: str) -> None:
     write(tmp_path, BOXES)
     for name, lines in BOXES.items():
-        (tmp_path / f"{name}.txt").write_bytes("\r\n".join(lines).encode())
+        (tmp_path / f"{name}.txt").write_bytes((start + "\r\n".join(lines) + end).encode())
     metadata = WsolMetadata(str(tmp_path))
     assert [metadata.image_id(i) for i in range(3)] == BOXES["image_ids"]
     assert metadata.inclusive_boxes(1).tolist() == [[0, 0, 49, 39], [3, 2, 5, 4]]
@@ -137,10 +138,10 @@ def test_an_empty_file_is_named(tmp_path: Path, file: str) -> None:
         WsolMetadata(write(tmp_path, BOXES, **{file: []}))
 
 
-def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+def test_a_line_that_is_no_utf8_is_named(tmp_path: Path) -> None:
     write(tmp_path, BOXES)
-    (tmp_path / "class_labels.txt").write_bytes(b"\xff\xfe")
-    with pytest.raises(ValueError, match=r"class_labels\.txt is not UTF-8 text"):
+    (tmp_path / "class_labels.txt").write_bytes(b"b/1.jpg,0\nM\xf6we.jpg,1\n")
+    with pytest.raises(ValueError, match=r"class_labels\.txt, line 2: this is not UTF-8 text; save the file as"):
         WsolMetadata(str(tmp_path))
 
 
@@ -157,7 +158,7 @@ def test_an_id_that_stands_in_one_file_only_is_named(tmp_path: Path, file: str) 
 @pytest.mark.parametrize(
     ("file", "lines", "message"),
     [
-        ("image_ids", ["x.jpg", ""], r"image_ids\.txt, line 2: expected one path without a comma, found ''"),
+        ("image_ids", ["x.jpg", "", "y.jpg"], r"image_ids\.txt, line 2: expected one path without a comma, found ''"),
         ("image_ids", ["x.jpg,1"], r"image_ids\.txt, line 1: expected one path without a comma, found 'x\.jpg,1'"),
         ("image_ids", ["x.jpg", "y.jpg", "x.jpg"], r"image_ids\.txt, line 3: x\.jpg stands in line 1 already"),
         ("class_labels", ["b/1.jpg"], r"class_labels\.txt, line 1: expected path,label; found 'b/1\.jpg'"),
@@ -174,7 +175,7 @@ def test_an_id_that_stands_in_one_file_only_is_named(tmp_path: Path, file: str) 
         ("image_sizes", [*BOXES["image_sizes"], "3.png,1,1"], "line 4: the image has a line already"),
         ("localization", ["b/1.jpg,1,2,3"], r"localization\.txt, line 1: expected path,x0,y0,x1,y1; found"),
         ("localization", [*BOXES["localization"], "3.png,m.png,"], r"line 5: expected path,x0,y0,x1,y1; found"),
-        ("localization", [*BOXES["localization"], ""], r"line 5: expected path,x0,y0,x1,y1; found ''"),
+        ("localization", [*BOXES["localization"], "", "3.png,0,0,0,0"], r"line 5: expected path,x0,y0,x1,y1; found ''"),
         ("localization", ["b/1.jpg,1,2,x,4", "3.png,0,0,0,0", "a/2.JPEG,0,0,1,1"], "line 1: expected whole numbers"),
     ],
 )

@@ -15,6 +15,7 @@ from camloc.data.datamodule import LoaderOptions, LocalizationDataModule
 from camloc.data.files import FileSplit
 from camloc.data.mask_files import refuse_missing
 from camloc.data.split import Split, SplitName
+from camloc.data.text_files import read_lines
 from camloc.data.wsol_metadata import leaves_folder
 from camloc.data.wsol_splits import wsol_split
 
@@ -76,6 +77,7 @@ class Cub(LocalizationDataModule):
         images = _Table(self.root / "images.txt", columns=1)
         paths = [path for (path,) in images.fields]
         images.refuse([leaves_folder(path) for path in paths], "the picture lies outside images")
+        images.refuse(_repeated(paths), "the picture has a number already")
         targets = self._targets(images, paths)
         chosen = self._chosen(name, images, targets)
         files = np.array([path.encode() for path in paths], dtype=np.bytes_)[chosen]
@@ -138,21 +140,17 @@ class _Table:
     def __init__(self, path: Path, columns: int) -> None:
         self.path = path
         try:
-            self.lines = path.read_text(encoding="utf-8").splitlines()
+            self.lines = read_lines(path)
         except FileNotFoundError:
             raise FileNotFoundError(
                 f"datamodule.root={path.parent} has no {path.name}; give the unpacked CUB_200_2011 folder"
             ) from None
-        if not self.lines:
-            raise ValueError(f"{path} is empty")
         rows = [line.split() for line in self.lines]
         bad = [len(row) != columns + 1 or not (row[0].isascii() and row[0].isdigit()) for row in rows]
         self.refuse(bad, f"expected a whole number and {columns} field{'s' * (columns > 1)}")
         self.keys = np.array([int(row[0]) for row in rows])
         self.fields = [row[1:] for row in rows]
-        repeated = np.ones(len(rows), dtype=bool)
-        repeated[np.unique(self.keys, return_index=True)[1]] = False
-        self.refuse(repeated, "the number has a line already")
+        self.refuse(_repeated(self.keys), "the number has a line already")
 
     def refuse(self, bad: ArrayLike, reason: str) -> None:
         """Raise for the first bad line, if there is one."""
@@ -180,6 +178,12 @@ class _Table:
             )
         order = np.argsort(self.keys)
         return np.asarray(values[order[np.searchsorted(self.keys, images.keys, sorter=order)]])
+
+
+def _repeated(values: ArrayLike) -> NDArray[np.bool_]:
+    """Return (L,), which of the values stand before."""
+    firsts = np.unique(values, return_index=True)[1]
+    return ~np.isin(np.arange(np.size(values)), firsts)
 
 
 def _is_number(field: str) -> bool:

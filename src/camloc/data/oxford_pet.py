@@ -18,6 +18,7 @@ from camloc.data.datamodule import LoaderOptions, LocalizationDataModule
 from camloc.data.files import FileSplit
 from camloc.data.mask_files import mask_split, read_levels, refuse_missing, resize_levels, tight_box
 from camloc.data.split import Split, SplitName
+from camloc.data.text_files import located_lines
 
 FOREGROUND, BACKGROUND, BORDER = 1, 2, 3
 LINE = re.compile(r"(?P<image>(?P<breed>\w+)_(?P<number>\d+))\s+(?P<label>[1-9]\d{0,3})\s+\d+\s+\d+")
@@ -94,16 +95,15 @@ class OxfordPet(LocalizationDataModule):
         for list_name in ("trainval", "test"):
             path = self.root / "annotations" / f"{list_name}.txt"
             try:
-                lines = path.read_text(encoding="utf-8").splitlines()
+                lines = located_lines(path)
             except FileNotFoundError:
                 raise FileNotFoundError(
                     f"datamodule.root={self.root} has no annotations/{list_name}.txt; "
                     "give the folder with images and annotations"
                 ) from None
-            for number, line in enumerate(lines, start=1):
+            for where, line in lines:
                 if not line.strip() or line.startswith("#"):
                     continue
-                where = f"{path}, line {number}"
                 match = LINE.fullmatch(line.strip())
                 if not match:
                     raise ValueError(f"{where}: expected Breed_number CLASS SPECIES BREED, found {line!r}")

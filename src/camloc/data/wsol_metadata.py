@@ -17,6 +17,7 @@ from torch import Tensor
 
 from camloc.boxes import inclusive_to_half_open
 from camloc.data.mask_files import InstanceMasks
+from camloc.data.text_files import read_lines
 
 BOX_LINE, MASK_LINE = "path,x0,y0,x1,y1", "path,mask,ignore"
 
@@ -61,7 +62,7 @@ class WsolMetadata:
 
         self._localization, self._image_sizes = folder / "localization.txt", folder / "image_sizes.txt"
         self.has_masks = _lines(self._localization)[0].count(",") == MASK_LINE.count(",")
-        if self.has_masks and self._image_sizes.is_file() and self._image_sizes.stat().st_size == 0:
+        if self.has_masks and self._image_sizes.is_file() and not self._image_sizes.read_bytes().strip():
             self._sizes = np.zeros((0, 2), np.int64)
         else:
             sizes = _Table(self._image_sizes, index_of, "path,width,height")
@@ -255,16 +256,11 @@ def _index_of(path: Path) -> dict[str, int]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8")
+        return read_lines(path)
     except FileNotFoundError:
         raise FileNotFoundError(
             f"no {path.name} in datamodule.metadata={path.parent}; give a split's folder of wsolevaluation metadata"
         ) from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text: {error}") from None
-    if not text:
-        raise ValueError(f"{path} is empty")
-    return text.removesuffix("\n").split("\n")
 
 
 def _byte_array(texts: Sequence[str] | NDArray[np.str_]) -> NDArray[np.bytes_]:
