@@ -347,6 +347,61 @@ def test_a_val_moved_halfway_into_class_folders_is_refused(folders: Path) -> Non
         ImageNet(str(folders)).split("test")
 
 
+def test_two_files_of_one_picture_are_refused(flat: Path, folders: Path, devkit: Path) -> None:
+    for root, folder in ((flat, "val"), (folders, f"val/{FOX}")):
+        picture(root / folder / f"{NAMES[0]}.png")
+        with pytest.raises(ValueError, match=rf"has {folder}/{NAMES[0]}\.JPEG and {folder}/{NAMES[0]}\.png, and one "):
+            ImageNet(str(root), devkit=str(devkit)).split("test")
+
+
+def test_hidden_files_in_val_are_left_out(flat: Path, folders: Path, devkit: Path) -> None:
+    for root in (flat, folders):
+        (root / "val" / f"._{NAMES[0]}.JPEG").write_bytes(b"\0\5\x16\7")
+        assert targets(ImageNet(str(root), devkit=str(devkit)), "test") == TARGETS
+
+
+@pytest.mark.parametrize("name", ["train", "val"])
+def test_a_folder_that_is_no_wordnet_id_is_no_class(folders: Path, devkit: Path, tmp_path: Path, name: str) -> None:
+    if name == "val":
+        (folders / "train").rename(tmp_path / "elsewhere")
+    (folders / name / "__MACOSX").mkdir()
+    with pytest.raises(ValueError, match=rf"/{name} has a folder __MACOSX, which is no WordNet id .*; move it elsewhe"):
+        ImageNet(str(folders))
+    with pytest.raises(ValueError, match=rf"/{name} has a folder __MACOSX, which is none of the 3 classes"):
+        ImageNet(str(folders), devkit=str(devkit)).split("train" if name == "train" else "test")
+
+
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n\r\n"])
+def test_a_mark_and_blank_lines_at_the_end_do_not_matter(
+    kaggle: Path, flat: Path, devkit: Path, start: bytes, end: bytes
+) -> None:
+    for file in [*kaggle.glob("LOC_*"), *(devkit / "data").iterdir()]:
+        file.write_bytes(start + file.read_bytes().rstrip(b"\n").replace(b"\n", b"\r\n") + end)
+    data = ImageNet(str(kaggle))
+    assert data.class_names == ("tench", "English setter", "kit fox")
+    assert boxes(data, "test") == HALF_OPEN
+    assert targets(ImageNet(str(flat), devkit=str(devkit)), "test") == TARGETS
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "LOC_val_solution.csv",
+        "LOC_synset_mapping.txt",
+        "map_clsloc.txt",
+        "ILSVRC2014_clsloc_validation_ground_truth.txt",
+    ],
+)
+def test_lines_that_are_no_utf8_are_named(kaggle: Path, devkit: Path, file: str) -> None:
+    path = next(path for path in (kaggle / file, devkit / "data" / file) if path.is_file())
+    line = path.read_bytes().count(b"\n") + 1
+    with path.open("ab") as lines:
+        lines.write(b"M\xf6we\n")
+    with pytest.raises(ValueError, match=rf"{file}, line {line}: this is not UTF-8 text; save the file as UTF-8"):
+        ImageNet(str(kaggle), devkit=str(devkit)).split("test")
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

@@ -1,6 +1,7 @@
 """ImageNet (ILSVRC 2012 CLS-LOC) in the layouts that ``imagenet_layouts`` finds, with the devkit's ids."""
 
 import os
+import re
 from collections.abc import Collection, Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -27,6 +28,7 @@ from camloc.data.split import Split, SplitName
 from camloc.data.wsol_splits import wsol_split
 
 PICTURE_SUFFIXES = (".jpeg", ".jpg", ".png")
+WNID = re.compile(r"n\d+")
 
 
 class ImageNet(LocalizationDataModule):
@@ -99,6 +101,13 @@ class ImageNet(LocalizationDataModule):
         for folder in (self.layout.pictures / "train", self.layout.pictures / "val"):
             if folder.is_dir():
                 wnids = [path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+                other = [wnid for wnid in wnids if not WNID.fullmatch(wnid)]
+                if other:
+                    raise ValueError(
+                        f"{folder} has a folder {other[0]}, which is no WordNet id as n01440764, and would be a class; "
+                        "move it elsewhere, or give what lists the classes: datamodule.devkit, or "
+                        "LOC_synset_mapping.txt in the root"
+                    )
                 if wnids:
                     return {wnid: wnid for wnid in wnids}
         raise FileNotFoundError(
@@ -188,7 +197,8 @@ class ImageNet(LocalizationDataModule):
         folder = self.layout.pictures / "val"
         index = self._index("val")
         with os.scandir(folder) as entries:
-            loose = sorted(entry.name for entry in entries if entry.name.lower().endswith(PICTURE_SUFFIXES))
+            names = [entry.name for entry in entries if not entry.name.startswith(".")]
+        loose = sorted(name for name in names if name.lower().endswith(PICTURE_SUFFIXES))
         if loose and len(index.image_ids):
             raise ValueError(
                 f"{folder} holds {len(loose)} pictures, {loose[0]}, ..., and class folders with "
@@ -197,6 +207,14 @@ class ImageNet(LocalizationDataModule):
         image_ids = [f"val/{name}" for name in loose] or [
             os.fsdecode(image_id) for image_id in index.image_ids.tolist()
         ]
+        by_stem: dict[PurePosixPath, str] = {}
+        for image_id in image_ids:
+            other = by_stem.setdefault(PurePosixPath(image_id).with_suffix(""), image_id)
+            if other != image_id:
+                raise ValueError(
+                    f"{self.layout.pictures} has {other} and {image_id}, and one picture must not count twice; "
+                    "remove one"
+                )
         return sorted(image_ids, key=lambda image_id: PurePosixPath(image_id).name)
 
     def _test_objects(self, names: Sequence[str], *, in_folders: bool) -> list[Objects] | None:

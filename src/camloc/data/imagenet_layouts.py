@@ -6,7 +6,7 @@ those of ``val`` perhaps in no folder. The devkit has ``map_clsloc.txt`` and a g
 """
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from rich.progress import track
 
 from camloc.data.annotations.objects import Objects
 from camloc.data.annotations.voc import read_voc
+from camloc.data.text_files import located_lines, read_lines
 
 GROUND_TRUTHS = ("ILSVRC2014_clsloc_validation_ground_truth.txt", "ILSVRC2012_validation_ground_truth.txt")
 TOKENS_PER_BOX = 5
@@ -76,7 +77,7 @@ def read_synsets(path: Path) -> dict[str, str]:
         ValueError: If a line has no name, or an id has two lines.
     """
     names: dict[str, str] = {}
-    for where, line in _lines(path):
+    for where, line in located_lines(path):
         wnid, _, words = line.partition(" ")
         if not words.strip() or wnid in names:
             raise ValueError(f"{where}: expected a WordNet id, once, and its name; found {line!r}")
@@ -105,7 +106,7 @@ class Devkit:
         self.folder = found[0]
         self.ids: dict[str, int] = {}
         self.names: dict[str, str] = {}
-        for where, line in _lines(self.folder / "map_clsloc.txt"):
+        for where, line in located_lines(self.folder / "map_clsloc.txt"):
             wnid, number, name = line.split() if line.count(" ") == 2 else ("", "", "")  # noqa: PLR2004 # three fields
             if not number.isdecimal() or wnid in self.ids or int(number) in self.ids.values():
                 raise ValueError(
@@ -136,7 +137,7 @@ class Devkit:
             return None
         wnid_of = {str(number): wnid for wnid, number in self.ids.items()}
         wnids: list[str] = []
-        for where, line in _lines(path):
+        for where, line in located_lines(path):
             if line.strip() not in wnid_of:
                 raise ValueError(f"{where}: expected an id of map_clsloc.txt, 1 to {len(wnid_of)}; found {line!r}")
             wnids.append(wnid_of[line.strip()])
@@ -158,24 +159,21 @@ def read_solution(path: Path) -> dict[str, Objects]:
         ValueError: If a line is malformed, a box is inverted, or a picture has two lines.
     """
     objects: dict[str, Objects] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = csv.reader(file)
-        if next(rows, None) != ["ImageId", "PredictionString"]:
-            raise ValueError(f"{path}, line 1: expected ImageId,PredictionString")
-        for row in rows:
-            where = f"{path}, line {rows.line_num}"
-            tokens = row[1].split() if len(row) == 2 else []  # noqa: PLR2004 # the header's two
-            if not tokens or len(tokens) % TOKENS_PER_BOX or row[0] in objects:
-                raise ValueError(f"{where}: expected a picture, once, and boxes WNID x0 y0 x1 y1; found {row}")
-            wnids, *corners = (tokens[column::TOKENS_PER_BOX] for column in range(TOKENS_PER_BOX))
-            try:
-                x0, y0, x1, y1 = (list(map(int, column)) for column in corners)
-            except ValueError:
-                raise ValueError(
-                    f"{where}: expected boxes WNID x0 y0 x1 y1 of whole numbers; found {row[1]!r}"
-                ) from None
-            boxes = [(left, top, right + 1, low + 1) for left, top, right, low in zip(x0, y0, x1, y1, strict=True)]
-            objects[row[0]] = Objects.checked(boxes, wnids, where)
+    rows = csv.reader(read_lines(path))
+    if next(rows, None) != ["ImageId", "PredictionString"]:
+        raise ValueError(f"{path}, line 1: expected ImageId,PredictionString")
+    for row in rows:
+        where = f"{path}, line {rows.line_num}"
+        tokens = row[1].split() if len(row) == 2 else []  # noqa: PLR2004 # the header's two
+        if not tokens or len(tokens) % TOKENS_PER_BOX or row[0] in objects:
+            raise ValueError(f"{where}: expected a picture, once, and boxes WNID x0 y0 x1 y1; found {row}")
+        wnids, *corners = (tokens[column::TOKENS_PER_BOX] for column in range(TOKENS_PER_BOX))
+        try:
+            x0, y0, x1, y1 = (list(map(int, column)) for column in corners)
+        except ValueError:
+            raise ValueError(f"{where}: expected boxes WNID x0 y0 x1 y1 of whole numbers; found {row[1]!r}") from None
+        boxes = [(left, top, right + 1, low + 1) for left, top, right, low in zip(x0, y0, x1, y1, strict=True)]
+        objects[row[0]] = Objects.checked(boxes, wnids, where)
     return objects
 
 
@@ -222,9 +220,3 @@ def _listed(objects: Objects) -> str:
 
 def _first_file(folders: Sequence[Path], name: str) -> Path | None:
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
-
-
-def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield each line of a file and where it is."""
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        yield f"{path}, line {number}", line
