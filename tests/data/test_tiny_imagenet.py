@@ -1,4 +1,5 @@
 import os
+import re
 from pathlib import Path
 
 import cv2
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from camloc.data.split import SplitName
 from camloc.data.tiny_imagenet import TinyImageNet
 
 SHARED = Path(os.environ.get("CAMLOC_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data")) / "tiny-imagenet-200"
@@ -37,6 +39,11 @@ def write(path: Path, value: int, *, gray: bool = False) -> None:
 def test_classes_are_sorted_ids_with_their_first_word(root: Path) -> None:
     assert TinyImageNet(str(root)).class_names == ("goldfish", "tench")
     assert TinyImageNet(str(root), classes=["n02"]).class_names == ("tench",)
+
+
+def test_classes_of_one_word_are_told_apart(root: Path) -> None:
+    (root / "words.txt").write_text("n01\tcrane\nn02\tcrane, bird\n")
+    assert TinyImageNet(str(root)).class_names == ("crane (n01)", "crane (n02)")
 
 
 def test_val_is_held_out_by_number_and_test_is_the_official_validation_set(root: Path) -> None:
@@ -102,16 +109,97 @@ def test_options_that_cannot_be_are_refused(root: Path, options: dict[str, objec
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("val_3.JPEG\tn02\t5\t6\t64\t6", r"val_3\.JPEG: box 5 6 64 6 is inverted or outside .*pixels 0 to 63"),
-        ("val_3.JPEG\tn02\t9\t6\t5\t6", r"box 9 6 5 6 is inverted or outside"),
-        ("val_3.JPEG\tn02\t5\t6\tx\t6", r"a box is four whole numbers, got '5 6 x 6'"),
-        ("val_3.JPEG\tn02\t5", r"val_annotations\.txt, line 1: expected 6 tab-separated fields, got 3"),
+        ("val_4.JPEG\tn02\t5\t6\t64\t6", "the box 5 6 64 6 of val_4.JPEG is inverted or outside its picture (pixels 0"),
+        ("val_4.JPEG\tn02\t9\t6\t5\t6", "the box 9 6 5 6 of val_4.JPEG is inverted or outside"),
+        ("val_4.JPEG\tn02\t5\t6\tx\t6", "a box is four whole numbers, got '5 6 x 6'"),
+        ("val_4.JPEG\tn02\t5", "expected 6 tab-separated fields, got 3"),
+        ("val_4.JPEG\tn77\t5\t6\t7\t8", "val_4.JPEG is of class 'n77', which wnids.txt lacks; add it there"),
+        ("../../x.png\tn02\t5\t6\t7\t8", "expected the name of a file in the folder images, found '../../x.png'"),
+        ("./val_3.JPEG\tn02\t5\t6\t7\t8", "expected the name of a file in the folder images, found './val_3.JPEG'"),
+        ("\nval_4.JPEG\tn02\t5\t6\t7\t8", "expected 6 tab-separated fields, got 1"),
+        ("M\xf6we.JPEG\tn02\t5\t6\t7\t8", "this is not UTF-8 text; save the file as UTF-8"),
     ],
 )
 def test_broken_annotations_name_file_and_line(root: Path, line: str, message: str) -> None:
-    (root / "val" / "val_annotations.txt").write_text(line + "\n")
-    with pytest.raises(ValueError, match=message):
+    file = root / "val" / "val_annotations.txt"
+    file.write_text(f"val_3.JPEG\tn02\t5\t6\t5\t6\n{line}\n", encoding="latin-1")
+    with pytest.raises(ValueError, match=re.escape(f"{file}, line 2: {message}")):
         TinyImageNet(str(root)).split("test")
+
+
+@pytest.mark.parametrize("name", ["val/val_annotations.txt", "train/n01/n01_boxes.txt"])
+def test_a_picture_that_stands_in_two_lines_is_refused(root: Path, name: str) -> None:
+    lines = (root / name).read_text().splitlines()
+    (root / name).write_text("\n".join([*lines, lines[0]]))
+    with pytest.raises(
+        ValueError, match=rf"{name}, line {len(lines) + 1}: .*_\d+\.JPEG stands in .*{name}, line 1 already; remove one"
+    ):
+        TinyImageNet(str(root), val_per_class=2).split("test" if name.startswith("val") else "train")
+
+
+@pytest.mark.parametrize("file", ["n01.JPEG", "n01_x.JPEG", "n01_1", "../n01_1.JPEG"])
+def test_a_training_picture_without_a_number_is_refused(root: Path, file: str) -> None:
+    (root / "train/n01/n01_boxes.txt").write_text(f"n01_0.JPEG\t0\t0\t63\t62\n{file}\t0\t0\t63\t62\n")
+    with pytest.raises(ValueError, match=rf"n01_boxes\.txt, line 2: expected .*file.*, found '{re.escape(file)}'"):
+        TinyImageNet(str(root), val_per_class=1).split("val")
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "message"),
+    [
+        ("wnids.txt", "n02\n\nn01\n", r"wnids\.txt, line 2: expected one WordNet id, as n01443537, found ''"),
+        ("wnids.txt", "n02\n../n01\n", r"wnids\.txt, line 2: expected one WordNet id, as n01443537, found '\.\./n01'"),
+        (
+            "words.txt",
+            "n01\tfox\nn02 tench\n",
+            r"words\.txt, line 2: expected a WordNet id, a tab and its words, found",
+        ),
+        ("words.txt", "n01\tfox\nn02\t\n", r"words\.txt, line 2: expected a WordNet id, a tab and its words, found"),
+    ],
+)
+def test_broken_lists_of_classes_name_file_and_line(root: Path, name: str, lines: str, message: str) -> None:
+    (root / name).write_text(lines)
+    with pytest.raises(ValueError, match=message):
+        TinyImageNet(str(root))
+
+
+def test_a_mark_and_blank_lines_at_the_end_do_not_matter(root: Path) -> None:
+    for file in root.rglob("*.txt"):
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n") + b"\r\n\r\n")
+    data = TinyImageNet(str(root), val_per_class=2)
+    assert data.class_names == ("goldfish", "tench")
+    assert [len(data.split(name)) for name in ("train", "val", "test")] == [6, 4, 1]
+    assert data.split("val").gt_boxes(0).tolist() == [[0, 0, 64, 63]]
+    assert data.split("test").gt_boxes(0).tolist() == [[5, 6, 6, 7]]
+
+
+def test_other_known_classes_are_left_out_where_classes_are_given(root: Path) -> None:
+    write(root / "val/images/val_4.JPEG", 100)
+    with (root / "val/val_annotations.txt").open("a") as file:
+        file.write("val_4.JPEG\tn01\t5\t6\t7\t8\n")
+    test = TinyImageNet(str(root), classes=["n01"]).split("test")
+    assert [test.image_id(i) for i in range(len(test))] == ["val/images/val_4.JPEG"]
+
+
+@pytest.mark.parametrize(
+    ("name", "picture", "message"),
+    [
+        (
+            "train",
+            "train/n02/images/n02_10.JPEG",
+            r"lacks 1 of 6 files, .*n02_10\.JPEG, which train/\*/\*_boxes\.txt name",
+        ),
+        ("val", "train/n01/images/n01_0.JPEG", r"lacks 1 of 4 files, .*n01_0\.JPEG, which train/\*/\*_boxes\.txt name"),
+        ("test", "val/images/val_3.JPEG", r"lacks 1 of 1 files, .*val_3\.JPEG, which val/val_annotations\.txt names"),
+    ],
+)
+def test_a_missing_picture_is_named_before_it_is_needed(
+    root: Path, name: SplitName, picture: str, message: str
+) -> None:
+    (root / picture).unlink()
+    data = TinyImageNet(str(root), val_per_class=2)
+    with pytest.raises(FileNotFoundError, match=rf"{message}.*; give the whole tiny-imagenet-200 as datamodule\.root"):
+        data.split(name)
 
 
 def test_holding_out_everything_is_refused(root: Path) -> None:
