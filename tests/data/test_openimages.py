@@ -106,6 +106,33 @@ def test_pixels_of_an_object_are_not_ignored(root: Path) -> None:
     assert val.gt_boxes(0).tolist() == [[1, 1, 2, 2]]
 
 
+@pytest.mark.parametrize("suffix", [".jpeg", ".JPG", ".JPEG"])
+def test_pictures_may_have_any_suffix_of_a_jpeg(root: Path, suffix: str) -> None:
+    write_masks(root)
+    for name in ("train/01226z/0a", "test/01226z/2b"):
+        (root / f"{name}.jpg").rename(root / f"{name}{suffix}")
+    data = OpenImages(str(root))
+    assert ids(data, "train") == [f"train/01226z/0a{suffix}", "train/01226z/0b.jpg", "train/0bt_c3/0c.jpg"]
+    assert ids(data, "test") == [f"test/01226z/2b{suffix}", "test/0bt_c3/2a.jpg"]
+    assert data.split("test").gt_boxes(0).tolist() == [[2, 0, 3, 1], [0, 0, 1, 2]]
+
+
+def test_two_pictures_with_the_same_masks_are_refused(root: Path) -> None:
+    write_masks(root)
+    write(root / "test/01226z/2b.png", [[90]])
+    (root / "test/01226z/2b.png").rename(root / "test/01226z/2b.JPG")
+    with pytest.raises(ValueError, match=r"test/01226z/2b\.JPG and test/01226z/2b\.jpg would have the same masks"):
+        OpenImages(str(root)).split("test")
+
+
+def test_hidden_folders_are_no_classes(root: Path) -> None:
+    for name in PICTURES:
+        (root / name / ".ipynb_checkpoints").mkdir()
+    data = OpenImages(str(root))
+    assert data.class_names == ("01226z", "0bt_c3")
+    assert [data.split("train").target(i) for i in range(3)] == [0, 0, 1]
+
+
 def test_training_pictures_have_neither_boxes_nor_masks(root: Path) -> None:
     train = OpenImages(str(root)).split("train")
     assert train.gt_boxes(0).shape == (0, 4)

@@ -5,9 +5,10 @@ below the folder of masks ``{split}/{class}/{id}_m{class}_{hash}.png`` per objec
 CVPR 2020). A class is an OpenImages machine id without its ``/m/``.
 """
 
+import os
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Unpack
 
 import numpy as np
@@ -89,33 +90,41 @@ class OpenImages(LocalizationDataModule):
                 f"{self.root / name} has class folders that {self.root}/train has not: {', '.join(unknown)}"
             )
         # Masks may lie beside the pictures.
-        pictures = np.char.endswith(index.image_ids, b".jpg")
+        names = np.char.lower(index.image_ids)
+        pictures = np.char.endswith(names, b".jpg") | np.char.endswith(names, b".jpeg")
         target_of = np.searchsorted(self.class_names, index.classes)
         return index.image_ids[pictures], target_of[index.targets[pictures]]
 
     def _found_masks(self, name: SplitName, image_ids: NDArray[np.bytes_]) -> InstanceMasks:
         """Return the masks whose file names name the pictures."""
-        index_of = {image_id.decode().removesuffix(".jpg"): index for index, image_id in enumerate(image_ids.tolist())}
+        pictures = [os.fsdecode(image_id) for image_id in image_ids.tolist()]
+        index_of: dict[str, int] = {}
+        for index, picture in enumerate(pictures):
+            other = index_of.setdefault(_stem(picture), index)
+            if other != index:
+                raise ValueError(
+                    f"{self.root}: {pictures[other]} and {picture} would have the same masks; remove or rename one"
+                )
         ignore_files = [b""] * len(image_ids)
         files: list[bytes] = []
         owners: list[int] = []
         for class_name in self.class_names:
             for picture, file, is_ignore in _mask_files(self.mask_root, f"{name}/{class_name}"):
-                index = index_of.get(picture)
-                if index is None:
+                owner = index_of.get(picture)
+                if owner is None:
                     continue
                 if is_ignore:
-                    ignore_files[index] = file.encode()
+                    ignore_files[owner] = file.encode()
                 else:
                     files.append(file.encode())
-                    owners.append(index)
+                    owners.append(owner)
         num_files = np.bincount(np.array(owners, dtype=np.int64), minlength=len(image_ids))
         without = np.flatnonzero(num_files == 0)
         if len(without):
-            first = image_ids[without[0]].decode()
+            first = pictures[int(without[0])]
             raise FileNotFoundError(
                 f"{len(without)} of {len(image_ids)} pictures in {self.root / name} have no mask in {self.mask_root}: "
-                f"{first}, ... needs {first.removesuffix('.jpg')}_m{first.split('/')[1]}_*.png; see datamodule.masks"
+                f"{first}, ... needs {_stem(first)}_m{first.split('/')[1]}_*.png; see datamodule.masks"
             )
         order = np.argsort(owners, kind="stable")
         firsts = np.concatenate([[0], np.cumsum(num_files)])
@@ -127,13 +136,17 @@ def _class_folders(root: Path) -> Sequence[str]:
     """Return the sorted classes of the first split that is there: an evaluation needs no training pictures."""
     for name in ("train", "val", "test"):
         if (root / name).is_dir():
-            classes = sorted(path.name for path in (root / name).iterdir() if path.is_dir())
+            classes = sorted(path.name for path in (root / name).iterdir() if path.is_dir() and path.name[0] != ".")
             if classes:
                 return classes
     raise FileNotFoundError(
         f"datamodule.root={root} has no class folder in train, val or test; "
         "give the folder of OpenImages30k, with pictures {split}/{class}/{id}.jpg"
     )
+
+
+def _stem(picture: str) -> str:
+    return PurePosixPath(picture).with_suffix("").as_posix()
 
 
 def _mask_files(root: Path, folder: str) -> Iterator[tuple[str, str, bool]]:
