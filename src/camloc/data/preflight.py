@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -70,7 +69,6 @@ def check_splits(
         What was found.
     """
     found = Preflight()
-    ids: dict[SplitName, NDArray[np.str_]] = {}
     for name, split in splits.items():
         targets = np.fromiter((split.target(i) for i in track(range(len(split)), name, len(split))), np.int64)
         if targets.min() < 0 or targets.max() >= len(class_names):
@@ -80,16 +78,10 @@ def check_splits(
             )
             continue
         summary = found.splits[name] = SplitSummary(np.bincount(targets, minlength=len(class_names)))
-        ids[name] = np.array([split.image_id(i) for i in range(len(split))])
         _check_classes(found, name, class_names)
         if name != "train":
             _check_annotation(found, name, split, summary, track)
-    for first, second in combinations(ids, 2):
-        shared = np.intersect1d(ids[first], ids[second])
-        if len(shared):
-            found.errors.append(
-                f"{len(shared)} pictures are in {first} and in {second}, {_first(shared.tolist())}: {IN_ONE_SPLIT}"
-            )
+    _check_names(found, splits, track)
     if not found.errors and (read_files or sum(map(len, splits.values())) <= FEW):
         _check_copies(found, splits, track)
     return found
@@ -162,6 +154,27 @@ def _check_classes(found: Preflight, name: SplitName, class_names: Sequence[str]
         found.warnings.append(f"{message}: nothing is measured of them")
 
 
+def _check_names(found: Preflight, splits: Mapping[SplitName, Split], track: Track) -> None:
+    # The largest split's names are looked up and not kept: a million of them take a gigabyte.
+    *smaller, largest = sorted(splits, key=lambda name: len(splits[name]))
+    owners: dict[str, SplitName] = {}
+    shared: dict[tuple[SplitName, ...], list[str]] = {}
+    for name in (*smaller, largest):
+        split = splits[name]
+        for index in track(range(len(split)), f"{name}: names", len(split)):
+            image_id = split.image_id(index)
+            owner = owners.get(image_id, name)
+            if owner != name:
+                pair = tuple(sorted((owner, name), key=list(splits).index))
+                shared.setdefault(pair, []).append(image_id)
+            elif name != largest:
+                owners[image_id] = name
+    for (first, second), image_ids in shared.items():
+        found.errors.append(
+            f"{len(image_ids)} pictures are in {first} and in {second}, {_first(image_ids)}: {IN_ONE_SPLIT}"
+        )
+
+
 def _check_copies(found: Preflight, splits: Mapping[SplitName, Split], track: Track) -> None:
     for (first, second), pairs in same_files(splits, track).items():
         shown = _first([f"{one} is {other}" for one, other in pairs[:NUM_SHOWN]], len(pairs))
@@ -173,15 +186,13 @@ def _check_copies(found: Preflight, splits: Mapping[SplitName, Split], track: Tr
 
 
 def _check_annotation(found: Preflight, name: SplitName, split: Split, summary: SplitSummary, track: Track) -> None:
-    without, broken = [], []
-    for index in track(range(len(split)), f"{name}: true boxes", len(split)):
-        boxes = split.gt_boxes(index)
-        summary.num_boxes += len(boxes)
-        if len(boxes) == 0:
-            without.append(index)
-        elif not bool(boxes.isfinite().all() & (boxes[:, 2:] > boxes[:, :2]).all()):
-            broken.append(index)
-    summary.num_without_boxes = len(without)
+    gt_boxes = [split.gt_boxes(i).numpy() for i in track(range(len(split)), f"{name}: true boxes", len(split))]
+    counts = np.array([len(boxes) for boxes in gt_boxes])
+    boxes = np.concatenate(gt_boxes)
+    is_box = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    without = np.flatnonzero(counts == 0).tolist()
+    broken = np.unique(np.repeat(np.arange(len(split)), counts)[~is_box]).tolist()
+    summary.num_boxes, summary.num_without_boxes = len(boxes), len(without)
     if broken:
         shown = _first([f"{split.image_id(i)} {split.gt_boxes(i).tolist()}" for i in broken[:NUM_SHOWN]], len(broken))
         found.errors.append(f"{name}: boxes of {len(broken)} pictures are inverted or empty, {shown}")
