@@ -105,6 +105,21 @@ def test_a_trimap_without_foreground_has_no_box(root: Path) -> None:
     assert split.gt_boxes(1).shape == (0, 4)
 
 
+@pytest.mark.parametrize("shape", [(5, 4), (4, 9)])
+def test_a_trimap_of_another_shape_than_its_picture_is_refused(root: Path, shape: tuple[int, int]) -> None:
+    file = root / "annotations" / "trimaps" / "Abyssinian_201.png"
+    assert cv2.imwrite(str(file), np.ones(shape, np.uint8))
+    height, width = shape
+    with pytest.raises(ValueError, match=rf"{file} is {width} by {height} pixels and its picture, .*, 5 by 4: another"):
+        OxfordPet(str(root), val_per_class=1).split("test")
+
+
+def test_a_trimap_may_be_larger_than_its_picture(root: Path) -> None:
+    larger = np.array(TRIMAP, np.uint8).repeat(2, axis=0).repeat(2, axis=1)
+    assert cv2.imwrite(str(root / "annotations" / "trimaps" / "Abyssinian_201.png"), larger)
+    assert OxfordPet(str(root), val_per_class=1).split("test").gt_boxes(1).tolist() == [[2, 2, 4, 3]]
+
+
 def test_an_unreadable_trimap_is_named(root: Path) -> None:
     file = root / "annotations" / "trimaps" / "Abyssinian_201.png"
     file.write_bytes(b"\0\5\x16\7")

@@ -16,7 +16,14 @@ from torch import Tensor
 
 from camloc.data.datamodule import LoaderOptions, LocalizationDataModule
 from camloc.data.files import FileSplit
-from camloc.data.mask_files import mask_split, read_levels, refuse_missing, resize_levels, tight_box
+from camloc.data.mask_files import (
+    mask_split,
+    read_levels,
+    refuse_missing,
+    refuse_other_aspect,
+    resize_levels,
+    tight_box,
+)
 from camloc.data.split import Split, SplitName
 from camloc.data.text_files import located_lines
 
@@ -38,7 +45,8 @@ class OxfordPet(LocalizationDataModule):
 
     Raises:
         FileNotFoundError: If the folder lacks a file of the layout.
-        ValueError: If a line is malformed, a picture is listed twice, or a trimap cannot be read or is none.
+        ValueError: If a line is malformed, a picture is listed twice, or a trimap cannot be read, is none, or not
+            of its picture's shape.
     """
 
     def __init__(self, root: str, val_per_class: int = 10, **options: Unpack[LoaderOptions]) -> None:
@@ -145,12 +153,17 @@ class Trimaps:
 
         Raises:
             FileNotFoundError: If the trimap is missing.
-            ValueError: If it cannot be read, or holds other values.
+            ValueError: If it cannot be read, holds other values, or is not of its picture's shape.
         """
-        return tight_box((self._levels(index) == FOREGROUND).astype(np.uint8), size)
+        levels = self._levels(index)
+        refuse_other_aspect(levels, size, self._path(index))
+        return tight_box((levels == FOREGROUND).astype(np.uint8), size)
+
+    def _path(self, index: int) -> Path:
+        return self._root / bytes(self._files[index]).decode()
 
     def _levels(self, index: int) -> NDArray[np.uint8]:
-        path = self._root / bytes(self._files[index]).decode()
+        path = self._path(index)
         levels = read_levels(path, self._named_in)
         if levels.min() < FOREGROUND or levels.max() > BORDER:
             raise ValueError(
