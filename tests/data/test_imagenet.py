@@ -28,9 +28,9 @@ TARGETS = [2, 0, 1, 2]
 HALF_OPEN = [[[0, 0, 8, 6]], [[1, 2, 4, 5], [5, 5, 6, 6]], [[2, 1, 9, 7]], [[0, 3, 5, 5]]]
 
 
-def picture(path: Path, level: int = 90) -> None:
+def picture(path: Path, level: int = 90, size: tuple[int, int] = (6, 8)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path.with_suffix(".jpg")), np.full((6, 8), level, dtype=np.uint8))
+    assert cv2.imwrite(str(path.with_suffix(".jpg")), np.full(size, level, dtype=np.uint8))
     path.with_suffix(".jpg").rename(path)
 
 
@@ -352,6 +352,39 @@ def test_two_files_of_one_picture_are_refused(flat: Path, folders: Path, devkit:
         picture(root / folder / f"{NAMES[0]}.png")
         with pytest.raises(ValueError, match=rf"has {folder}/{NAMES[0]}\.JPEG and {folder}/{NAMES[0]}\.png, and one "):
             ImageNet(str(root), devkit=str(devkit)).split("test")
+
+
+def test_boxes_of_pictures_that_were_resized_are_refused(flat: Path, tmp_path: Path) -> None:
+    for name, wnid, corners in VAL:
+        xml(flat / "Annotations/CLS-LOC/val" / f"{name}.xml", wnid, corners)
+    for number in (8, 9, 10):
+        xml(flat / "Annotations/CLS-LOC/train" / FOX / f"{FOX}_{number}.xml", FOX, [[0, 0, 1, 1]])
+    for wnid in (TENCH, SETTER):
+        (flat / "train" / wnid).rename(tmp_path / wnid)
+    (flat / "LOC_synset_mapping.txt").write_text("\n".join(SYNSETS))
+    for name in NAMES[:2]:
+        picture(flat / "val" / f"{name}.JPEG", size=(3, 4))
+    assert boxes(ImageNet(str(flat)), "test") == HALF_OPEN  # two files of four may be wrong about their pictures
+    picture(flat / "val" / f"{NAMES[3]}.JPEG", size=(3, 4))
+    says = rf"{NAMES[0]}\.xml is of 8 by 6 pixels, and .*{NAMES[0]}\.JPEG has 4 by 3; give the pictures as they were"
+    with pytest.raises(ValueError, match=rf"3 of 4 pictures have another size than their XML files say: .*{says}"):
+        ImageNet(str(flat)).split("test")
+    for number in (8, 9, 10):
+        picture(flat / "train" / FOX / f"{FOX}_{number}.JPEG", size=(3, 4))
+    with pytest.raises(ValueError, match=r"3 of 3 pictures have another size than their XML files say"):
+        ImageNet(str(flat), val_per_class=3).split("val")
+
+
+def test_a_size_that_is_not_told_or_a_broken_picture_is_no_contradiction(flat: Path) -> None:
+    for name, wnid, corners in VAL:
+        file = flat / "Annotations/CLS-LOC/val" / f"{name}.xml"
+        xml(file, wnid, corners)
+        picture(flat / "val" / f"{name}.JPEG", size=(3, 4))
+        file.write_text(file.read_text().replace("<width>8</width>", "<width>0</width>"))
+    assert boxes(ImageNet(str(flat)), "test") == HALF_OPEN
+    xml(flat / "Annotations/CLS-LOC/val" / f"{NAMES[0]}.xml", *VAL[0][1:])
+    (flat / "val" / f"{NAMES[0]}.JPEG").write_bytes(b"no picture")
+    assert boxes(ImageNet(str(flat)), "test") == HALF_OPEN
 
 
 def test_hidden_files_in_val_are_left_out(flat: Path, folders: Path, devkit: Path) -> None:

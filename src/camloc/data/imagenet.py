@@ -21,6 +21,7 @@ from camloc.data.imagenet_layouts import (
     read_objects,
     read_solution,
     read_synsets,
+    refuse_resized,
     unique_names,
 )
 from camloc.data.index import FolderIndex, index_class_folders
@@ -128,6 +129,7 @@ class ImageNet(LocalizationDataModule):
         boxes = None
         if self._xml("train") is not None:
             objects = read_objects([self._train_xml(image_id) for image_id in image_ids])
+            refuse_resized([self.layout.pictures / image_id for image_id in image_ids], objects)
             wnids = [self.wnids[target] for target in targets[for_val].tolist()]
             boxes = [boxes_of(found, wnid) for found, wnid in zip(objects, wnids, strict=True)]
         return FileSplit(self.layout.pictures, image_ids, targets[for_val], boxes)
@@ -189,6 +191,7 @@ class ImageNet(LocalizationDataModule):
             )
         boxes = None
         if objects is not None:
+            refuse_resized([self.layout.pictures / image_id for image_id in image_ids], objects)
             boxes = [boxes_of(found, wnid) for found, wnid in zip(objects, wnids, strict=True)]
         return FileSplit(self.layout.pictures, image_ids, [target_of[wnid] for wnid in wnids], boxes)
 

@@ -19,10 +19,12 @@ from rich.progress import track
 
 from camloc.data.annotations.objects import Objects
 from camloc.data.annotations.voc import read_voc
+from camloc.data.picture_sizes import picture_sizes
 from camloc.data.text_files import located_lines, read_lines
 
 GROUND_TRUTHS = ("ILSVRC2014_clsloc_validation_ground_truth.txt", "ILSVRC2012_validation_ground_truth.txt")
 TOKENS_PER_BOX = 5
+SAMPLED = 200
 
 
 class Layout(NamedTuple):
@@ -149,7 +151,40 @@ def read_objects(paths: Sequence[Path]) -> list[Objects]:
     with ThreadPoolExecutor() as pool:  # they wait for slow file systems together
         files = pool.map(partial(read_voc, one_based=False), paths)
         shown = track(files, "reading XML", len(paths), console=Console(stderr=True), transient=True)
-        return [Objects(file.boxes, file.names, str(path)) for path, file in zip(paths, shown, strict=True)]
+        return [
+            Objects(file.boxes, file.names, str(path), file.image_size) for path, file in zip(paths, shown, strict=True)
+        ]
+
+
+def refuse_resized(files: Sequence[Path], objects: Sequence[Objects]) -> None:
+    """Refuse boxes that were drawn on larger or smaller pictures than those that are there.
+
+    Only some pictures are opened, spread over all: who resizes pictures resizes every one, and a single file that is
+    wrong about its picture's size may still have the right boxes.
+
+    Args:
+        files: (N,) the pictures.
+        objects: (N,) what is annotated in them.
+
+    Raises:
+        ValueError: If most of the sizes that are annotated are not those of their pictures.
+    """
+    step = max(1, len(files) // SAMPLED)
+    looked_at, other = 0, []
+    for file, found, (height, width) in zip(
+        files[::step], objects[::step], picture_sizes(files[::step]).tolist(), strict=True
+    ):
+        if found.image_size is None or not height:  # who opens a broken picture will hear of it
+            continue
+        looked_at += 1
+        if found.image_size != (height, width):
+            told = f"{found.image_size[1]} by {found.image_size[0]}"
+            other.append(f"{found.where} is of {told} pixels, and {file} has {width} by {height}")
+    if len(other) > looked_at / 2:
+        raise ValueError(
+            f"{len(other)} of {looked_at} pictures have another size than their XML files say: {other[0]}; give the "
+            "pictures as they were before they were resized, or resize the boxes too"
+        )
 
 
 def read_solution(path: Path) -> dict[str, Objects]:
