@@ -7,7 +7,7 @@ import pytest
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
-from omegaconf import OmegaConf
+from omegaconf import MissingMandatoryValue, OmegaConf
 
 from camloc.experiment.entry import message, offer_run, run_job
 from camloc.experiment.run_directory import RunDirectory
@@ -74,6 +74,13 @@ def test_a_sweep_over_runs_does_not_begin_where_one_cannot_be_evaluated(
         with pytest.raises(SystemExit):
             offer_run(["-m", *arguments])
         assert f"error: {told}" in capsys.readouterr().err
+
+
+def test_an_option_that_must_be_given_is_named_without_the_jargon() -> None:
+    config = OmegaConf.create({"datamodule": {"root": "???"}})
+    with pytest.raises(MissingMandatoryValue) as missing:
+        _ = config.datamodule.root
+    assert message(missing.value) == "datamodule.root must be given: datamodule.root=..., see its file in conf/"
 
 
 def test_without_a_checkpoint_the_parts_are_empty() -> None:
