@@ -80,7 +80,7 @@ def test_backbones_share_only_the_contract_and_the_weights(file: str) -> None:
     assert ours <= shared
 
 
-@pytest.mark.parametrize("file", ["experiment/entry.py", "experiment/run_directory.py"])
+@pytest.mark.parametrize("file", ["experiment/entry.py", "experiment/run_directory.py", "experiment/saved_config.py"])
 def test_entries_answer_without_torch(file: str) -> None:
     top_level = ast.parse((SOURCE / file).read_text(encoding="utf-8")).body
     for node in top_level:

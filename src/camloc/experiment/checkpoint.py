@@ -12,8 +12,10 @@ import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from camloc.experiment.run_directory import CONFIG_KEY, replaced
+from camloc.experiment.run_directory import replaced
 
+CONFIG_KEY = "camloc_config"
+"""Where a checkpoint keeps its run's configuration, as plain containers."""
 CLASS_NAMES_KEY = "camloc_class_names"
 """Where a checkpoint keeps the classes that it was trained on."""
 

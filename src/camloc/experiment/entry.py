@@ -19,7 +19,8 @@ from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 
 from camloc.experiment.resume import resume_arguments
-from camloc.experiment.run_directory import RunDirectory, saved_config
+from camloc.experiment.run_directory import RunDirectory
+from camloc.experiment.saved_config import saved_config
 
 RUN_PARTS = ("backbone", "datamodule", "cam", "score_map", "localization", "classifier")
 """Config groups that an evaluation takes over from the checkpoint's run."""

@@ -17,7 +17,8 @@ from camloc.experiment.evaluate_maps import evaluate_maps
 from camloc.experiment.evaluate_submission import evaluate_submission
 from camloc.experiment.measure import measure
 from camloc.experiment.preflight import preflight
-from camloc.experiment.run_directory import RunDirectory, checkpoint_file
+from camloc.experiment.run_directory import RunDirectory
+from camloc.experiment.saved_config import checkpoint_file
 from camloc.experiment.saved_maps import SavedMapsData, SavedMapsModule
 
 

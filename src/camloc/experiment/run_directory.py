@@ -1,4 +1,4 @@
-"""The files of a run directory. Imports torch only to read a checkpoint that stands alone."""
+"""The files of a run directory. Imports neither torch nor Lightning."""
 
 import json
 import math
@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 from omegaconf import DictConfig, OmegaConf
-
-CONFIG_KEY = "camloc_config"
-"""Where a checkpoint keeps its run's configuration, as plain containers."""
 
 
 class RunDirectory:
@@ -72,44 +69,3 @@ def is_first_process() -> bool:
 def is_started_by_first_process() -> bool:
     """Tell whether the first process has started this one, and had done all its work before a device is used."""
     return "LOCAL_RANK" in os.environ and not {"RANK", "SLURM_PROCID"} & os.environ.keys()
-
-
-def checkpoint_file(checkpoint: Path) -> Path:
-    """Return the file that ``checkpoint=`` means: itself, or a run directory's best.
-
-    Raises:
-        FileNotFoundError: If there is none.
-    """
-    file = checkpoint / "checkpoints" / "best.ckpt" if checkpoint.is_dir() else checkpoint
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"checkpoint={checkpoint}: there is no {file}; give a run directory or a checkpoint file"
-        )
-    return file
-
-
-def saved_config(checkpoint: Path) -> DictConfig:
-    """Return the configuration of the run that a checkpoint, or a file of saved score maps, comes from.
-
-    Args:
-        checkpoint: A run directory, a checkpoint file or a ``.npz`` of saved score maps.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is no checkpoint of ours.
-    """
-    file = checkpoint_file(checkpoint)
-    beside = file.parent.parent / "config.yaml"
-    if file.suffix == ".npz":
-        from camloc.data.saved_maps import SavedMaps  # noqa: PLC0415 - imports torch
-
-        config = OmegaConf.create(SavedMaps(file).config_yaml)
-    elif file.parent.name == "checkpoints" and beside.is_file():
-        config = OmegaConf.load(beside)
-    else:
-        from camloc.experiment.checkpoint import load_checkpoint  # noqa: PLC0415 - imports torch
-
-        config = OmegaConf.create(load_checkpoint(file).get(CONFIG_KEY, {}))
-    if not isinstance(config, DictConfig) or "backbone" not in config:
-        raise ValueError(f"{file} does not say which run it comes from; give a checkpoint that train.py wrote")
-    return config

@@ -1,0 +1,46 @@
+"""Which run a checkpoint, or a file of score maps, comes from. Imports torch only where such a file stands alone."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+
+def checkpoint_file(checkpoint: Path) -> Path:
+    """Return the file that ``checkpoint=`` means: itself, or a run directory's best.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    file = checkpoint / "checkpoints" / "best.ckpt" if checkpoint.is_dir() else checkpoint
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"checkpoint={checkpoint}: there is no {file}; give a run directory or a checkpoint file"
+        )
+    return file
+
+
+def saved_config(checkpoint: Path) -> DictConfig:
+    """Return the configuration of the run that a checkpoint, or a file of saved score maps, comes from.
+
+    Args:
+        checkpoint: A run directory, a checkpoint file or a ``.npz`` of saved score maps.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is no checkpoint of ours.
+    """
+    file = checkpoint_file(checkpoint)
+    beside = file.parent.parent / "config.yaml"
+    if file.suffix == ".npz":
+        from camloc.data.saved_maps import SavedMaps  # noqa: PLC0415 - imports torch
+
+        config = OmegaConf.create(SavedMaps(file).config_yaml)
+    elif file.parent.name == "checkpoints" and beside.is_file():
+        config = OmegaConf.load(beside)
+    else:
+        from camloc.experiment.checkpoint import CONFIG_KEY, load_checkpoint  # noqa: PLC0415 - imports torch
+
+        config = OmegaConf.create(load_checkpoint(file).get(CONFIG_KEY, {}))
+    if not isinstance(config, DictConfig) or "backbone" not in config:
+        raise ValueError(f"{file} does not say which run it comes from; give a checkpoint that train.py wrote")
+    return config
