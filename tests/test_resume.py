@@ -115,19 +115,32 @@ def test_sigterm_saves_in_the_middle_of_an_epoch(
     assert_same_end(run, uninterrupted)
 
 
-def test_two_processes_save_on_sigusr1_and_are_resumed_too(
-    entry: Entry, small: tuple[str, ...], tmp_path: Path
-) -> None:
-    whole, run = tmp_path / "whole", tmp_path / "run"
-    finished = entry("train.py", *overrides(small, processes=2), f"hydra.run.dir={whole}")
+@pytest.fixture(scope="module")
+def uninterrupted_pair(entry: Entry, small: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("resume") / "pair"
+    finished = entry("train.py", *overrides(small, processes=2), f"hydra.run.dir={run}")
     assert finished.returncode == 0, finished.stderr
-    # What SLURM sends ahead, in the middle of the second epoch of two batches.
-    died = train_and_die("usr1:3", run, *overrides(small, processes=2))
-    assert died.returncode == 143, died.stderr
-    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 3
+    return run
+
+
+# In the middle of the second epoch of two batches; SIGUSR1 is what SLURM sends ahead.
+@pytest.mark.parametrize(("moment", "exit_code", "saved"), [("batch:3", -9, 2), ("usr1:3", 143, 3)])
+def test_two_processes_are_resumed_too(
+    moment: str,
+    exit_code: int,
+    saved: int,
+    entry: Entry,
+    small: tuple[str, ...],
+    uninterrupted_pair: Path,
+    tmp_path: Path,
+) -> None:
+    run = tmp_path / "run"
+    died = train_and_die(moment, run, *overrides(small, processes=2))
+    assert died.returncode == exit_code, died.stderr
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == saved
     finished = entry("train.py", f"resume={run}")
     assert finished.returncode == 0, finished.stderr
-    assert_same_end(run, whole)
+    assert_same_end(run, uninterrupted_pair)
 
 
 def test_what_cannot_be_resumed_is_one_clear_error(entry: Entry, uninterrupted: Path, tmp_path: Path) -> None:
