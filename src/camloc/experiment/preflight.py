@@ -117,7 +117,7 @@ def _leave_out(datamodule: LocalizationDataModule, unreadable: Unreadable) -> No
 
 def _track(items: Iterable[Any], what: str, total: int) -> Iterable[Any]:
     quick = total < SHOW_PROGRESS_FROM and "opening" not in what
-    return items if quick else rich_track(items, what, total, transient=True)
+    return items if quick else rich_track(items, what, total, console=Console(stderr=True), transient=True)
 
 
 def _show(found: Preflight, class_names: Sequence[str], notes: Iterable[str]) -> None:
