@@ -29,7 +29,7 @@ lint: install  ## style and types
 	$(BIN)/mypy
 
 test: lint  ## style, types and tests, doctests included
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 slow: install  ## the tests that take over half a minute each
 	$(BIN)/python -m pytest -m slow
