@@ -8,6 +8,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torchmetrics import Metric
 
+from camloc.data.datamodule import LoaderOptions
 from camloc.experiment.build import build_classifier, build_localization, build_trainer, instantiate_all
 from camloc.experiment.entry import prepare
 from camloc.experiment.run_directory import RunDirectory
@@ -60,6 +61,13 @@ def test_every_localization_is_built(name: str) -> None:
     built = build_localization(composed(f"localization={name}"))
     assert isinstance(built["localization"], LocalizationError)
     assert all(isinstance(metric, Metric) for metric in built["also"].values())
+
+
+@pytest.mark.parametrize("name", [o for o in OPTIONS if o.startswith("datamodule/") and not o.endswith("metadata")])
+def test_every_data_set_offers_all_that_loaders_can_be_told(name: str) -> None:
+    group, _, option = name.partition("/")
+    config = composed(f"{group}={option}", *GIVEN.get(name, []))
+    assert set(LoaderOptions.__annotations__) <= set(config.datamodule)
 
 
 def test_several_protocols_are_composed_into_one() -> None:
