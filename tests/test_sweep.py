@@ -247,6 +247,31 @@ def test_each_run_of_a_sweep_is_evaluated_with_its_own_parts(toy: Path, tmp_path
     assert [config.localization.cam_threshold for config in configs] == [0.1, 0.2] * 2
 
 
+def test_a_choice_that_cannot_be_composed_is_told_before_any_job_runs(toy: Path, tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep"
+    for name in ("one", "two"):
+        (toy.parent / "conf" / "part").mkdir(exist_ok=True)
+        (toy.parent / "conf" / "part" / f"{name}.yaml").write_text(f"part: {name}\n")
+    for given, told in (
+        (["+part=one,three", "error=0.1,0.2"], "Could not find 'part/three'"),
+        (["+part=one,two", "eror=0.1,0.2"], "Could not override 'eror'"),
+    ):
+        refused = run(toy, "-m", *given, f"hydra.sweep.dir={sweep}")
+        assert refused.returncode == 1
+        assert told in refused.stderr
+        assert not (sweep / "0").exists()
+    finished = run(toy, "-m", "+part=one,two", "error=0.1,0.2", f"hydra.sweep.dir={sweep}")
+    assert finished.returncode == 0, finished.stderr
+    assert [(row["+part"], row["error"], row["status"]) for row in summary(sweep)] == [
+        *(
+            ("one", "0.1", "completed"),
+            ("one", "0.2", "completed"),
+            ("two", "0.1", "completed"),
+            ("two", "0.2", "completed"),
+        ),
+    ]
+
+
 def test_the_best_job_is_marked_and_a_job_inherits_no_rank(toy: Path, tmp_path: Path) -> None:
     sweep = tmp_path / "sweep"
     left_over = {"LOCAL_RANK": "0", "NODE_RANK": "3", "PL_GLOBAL_SEED": "1"}

@@ -15,7 +15,7 @@ from camloc.data.score_map_files import MapBatch
 
 
 class ImageCounts(Callback):
-    """Write ``per_image/test_<metric>.npz`` for :func:`read_image_counts`, once however many processes there are."""
+    """Write ``per_image/test_<metric>.npz`` for ``read_image_counts``, once however many processes there are."""
 
     def __init__(self) -> None:
         self._rows: dict[str, _Rows] = {}
@@ -82,10 +82,3 @@ class _Rows:
     def contents(self) -> tuple[list[int], NDArray[Any], int]:
         """Return the positions, their counts, and the length of the last axis before packing."""
         return self._positions, self._counts[: len(self._positions)], self._length
-
-
-def read_image_counts(path: Path) -> NDArray[Any]:
-    """Return the counts (N,...) that the callback wrote."""
-    with np.load(path) as arrays:
-        counts, length = arrays["counts"], int(arrays["length"])
-    return np.unpackbits(counts, axis=-1, count=length).view(bool) if counts.dtype == np.uint8 else counts

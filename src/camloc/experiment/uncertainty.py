@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from camloc.callbacks.image_counts import read_image_counts
 from camloc.metrics.functional.bootstrap import (
     Outcome,
     Select,
@@ -17,10 +16,9 @@ from camloc.metrics.functional.bootstrap import (
     resampled_sums,
 )
 from camloc.metrics.functional.devkit import TOP_K
-from camloc.metrics.functional.max_box_acc import IOU_THRESHOLDS
-from camloc.metrics.functional.per_image import Condition, PerImage, hits
+from camloc.metrics.functional.max_box_acc import IOU_THRESHOLDS, VERSIONS
+from camloc.metrics.functional.per_image import Condition, PerImage, hits, read_image_counts
 from camloc.metrics.functional.pxap import pixel_average_precision
-from camloc.metrics.max_box_acc import VERSIONS
 
 ERRORS: tuple[Condition, ...] = ("gt_known", "top1", "top5")
 

@@ -7,10 +7,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from camloc.localization.contour_boxes import checked_score_maps
-from camloc.metrics.functional.max_box_acc import IOU_THRESHOLDS, max_box_hits, wsolevaluation_thresholds
-
-VERSIONS = ("max_box_acc", "max_box_acc_v2")
-"""One contour per map, all of its contours."""
+from camloc.metrics.functional.max_box_acc import IOU_THRESHOLDS, VERSIONS, max_box_hits, wsolevaluation_thresholds
 
 
 class MaxBoxAcc(Metric):

@@ -30,6 +30,7 @@ from camloc.experiment.sweep.summary import (
 CAM_THRESHOLD = "localization.cam_threshold"
 FEWEST_TO_SHARE = 2
 SUMMARY_FILE = "sweep_summary.csv"
+JOB_NUMBER = "${hydra.job.num}"
 DEFAULT_METRICS = ("val/localization/gt_known_error", "val/classification/top1_error")
 """What jobs are compared by where neither ``sweep.metric`` nor ``monitor`` is given: test is not chosen on."""
 
@@ -142,11 +143,7 @@ class ProcessLauncher(Launcher):
             self._shared.add(job.number)
 
     def _job(self, number: int, overrides: Sequence[str]) -> Job:
-        config = self._loader.load_sweep_config(self._config, list(overrides))
-        with open_dict(config):
-            config.hydra.job.num = config.hydra.job.id = number
-        HydraConfig.instance().set_config(config)  # ${hydra:...} in the directory's name
-        name = str(config.hydra.sweep.subdir)
+        name = self._directory_name(number, overrides)
         # How the sweep itself is run is no part of a job, whose configuration must not change with it.
         own = [override for override in overrides if not override.lstrip("+~").startswith("sweep.")]
         fixed = self._fixed_keys()
@@ -160,6 +157,15 @@ class ProcessLauncher(Launcher):
             )
         self._jobs.append(job)
         return job
+
+    def _directory_name(self, number: int, overrides: Sequence[str]) -> str:
+        if OmegaConf.to_container(self._config.hydra.sweep, resolve=False)["subdir"] == JOB_NUMBER:  # type: ignore[call-overload,index] # a dict
+            return str(number)  # composing a job takes a quarter of a second
+        config = self._loader.load_sweep_config(self._config, list(overrides))
+        with open_dict(config):
+            config.hydra.job.num = config.hydra.job.id = number
+        HydraConfig.instance().set_config(config)  # ${hydra:...} in the directory's name
+        return str(config.hydra.sweep.subdir)
 
     def _fixed_keys(self) -> set[str]:
         parser = OverridesParser.create(config_loader=self._loader)
@@ -201,7 +207,7 @@ class ProcessLauncher(Launcher):
         returned = JobReturn(overrides=job.overrides, working_dir=str(job.directory), status=JobStatus.COMPLETED)
         metric = self._metric()
         value = result.metrics.get(metric) if metric else None
-        if self._config.hydra.sweeper._target_.endswith(".BasicSweeper"):
+        if self._config.hydra.sweeper._target_.endswith((".BasicSweeper", ".GridSweeper")):
             return returned  # looks at results only to stop at the first failure, and here the others go on
         if value is None:
             returned.status = JobStatus.FAILED

@@ -9,6 +9,8 @@ from torch import Tensor
 from camloc.localization.contour_boxes import best_iou_per_threshold
 
 IOU_THRESHOLDS = (0.3, 0.5, 0.7)
+VERSIONS = ("max_box_acc", "max_box_acc_v2")
+"""One contour per map, all of its contours."""
 
 
 def wsolevaluation_thresholds(interval: float) -> Tensor:

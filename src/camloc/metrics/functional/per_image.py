@@ -5,7 +5,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,3 +147,10 @@ def error(per_image: PerImage, condition: Condition, threshold_index: int, iou_t
         raise ValueError("an error needs a picture to be measured on, got none")
     hit = hits(per_image, condition, iou_threshold)[:, threshold_index]
     return 1 - int(hit.sum()) / len(hit)
+
+
+def read_image_counts(path: Path) -> NDArray[Any]:
+    """Return the counts (N,...) that a run keeps of a protocol, packed where they are hits."""
+    with np.load(path) as arrays:
+        counts, length = arrays["counts"], int(arrays["length"])
+    return np.unpackbits(counts, axis=-1, count=length).view(bool) if counts.dtype == np.uint8 else counts
