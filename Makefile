@@ -29,7 +29,7 @@ lint: install  ## style and types
 	$(BIN)/mypy
 
 test: lint  ## style, types and tests, doctests included
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 slow: install  ## the tests that take over half a minute each
 	$(BIN)/python -m pytest -m slow
