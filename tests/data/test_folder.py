@@ -367,6 +367,17 @@ def test_masks_beside_the_pictures_are_no_pictures(ending: str, tmp_path: Path) 
     )
 
 
+def test_masks_beside_the_pictures_are_found_where_a_folder_holds_other_annotation(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        for name in ("cat", "dog"):
+            pictures(tmp_path, f"{split}/{name}/{split}{name}.jpg")
+            cv2.imwrite(str(tmp_path / split / name / f"{split}{name}.png"), np.ones((20, 30), np.uint8))
+    voc(tmp_path, "annotations/test/testcat.xml", ("cat", 1, 1, 4, 4))
+    datamodule = Folder(str(tmp_path), "masks")
+    assert len(datamodule.split("train")) == 2
+    assert datamodule.split("test").gt_boxes(0).tolist() == [[0, 0, 30, 20]]
+
+
 def test_boxes_are_cut_at_the_edge_and_another_size_is_told(two: Path) -> None:
     for name in ("cat", "dog"):
         voc(two, f"test/{name}/test{name}.xml", (name, 1, 1, 33, 4), size=(200, 300))

@@ -29,6 +29,7 @@ from camloc.data.mask_files import mask_split
 from camloc.data.split import Split, SplitName
 
 Format = Literal["voc", "coco", "csv", "masks"]
+MASK_SUFFIXES = (".png",)
 MASK_ENDINGS = (".png", "_mask.png")
 Value = TypeVar("Value")
 
@@ -72,7 +73,7 @@ class Folder(LocalizationDataModule):
             raise ValueError(
                 f"datamodule.val_share={val_share} and test_share={test_share} must leave pictures to train"
             )
-        beside = annotations == "masks" and not (self.root / ANNOTATIONS).is_dir()
+        beside = annotations == "masks" and not files_below(self.root / ANNOTATIONS, MASK_SUFFIXES)
         seed = options.get("seed", 0)
         self._layout = FolderLayout(self.root, shares, seed, masks_beside=beside)
         super().__init__(self._layout.class_names, **options)
@@ -85,7 +86,7 @@ class Folder(LocalizationDataModule):
             return FileSplit(self.root, part.image_ids, part.targets)
         chosen = [os.fsdecode(image_id) for image_id in part.image_ids]
         if self.format == "masks":
-            masks = self._files(part.source, (".png",), MASK_ENDINGS)
+            masks = self._files(part.source, MASK_SUFFIXES, MASK_ENDINGS)
             found = PictureMaskFiles([masks[picture] for picture in chosen])
             split = mask_split(self.root, part.image_ids, part.targets, found)
         else:
@@ -116,7 +117,7 @@ class Folder(LocalizationDataModule):
             return [None if (file := files[picture]) is None else self._voc(file) for picture in chosen]
         file, is_shared = self._table(source)
         read = read_coco if self.format == "coco" else read_csv
-        table = below("", read(file), str(file)) if is_shared else below(source, read(file), str(file))
+        table = below("" if is_shared else source, read(file), str(file))
         objects = self._matched(source, is_shared, table, file_names, file)
         return [objects[picture] for picture in chosen]
 
@@ -127,11 +128,12 @@ class Folder(LocalizationDataModule):
     def _files(self, source: str, suffixes: Sequence[str], endings: Sequence[str]) -> dict[str, Path | None]:
         """Find the annotation file of each picture of a folder."""
         own, flat, beside = self.root / ANNOTATIONS / source, self.root / ANNOTATIONS, self.root / source
-        folder = next((folder for folder in (own, flat) if files_below(folder, suffixes)), beside)
-        pictures = {os.fsdecode(image_id) for image_id in self._layout.index(source).image_ids}
-        files = files_below(folder, suffixes)
+        candidates = ((folder, files_below(folder, suffixes)) for folder in (own, flat))
+        folder, files = next(((folder, files) for folder, files in candidates if files), (beside, {}))
         if folder == beside:
-            files = {name: file for name, file in files.items() if str(Path(source, name)) not in pictures}
+            pictures = {os.fsdecode(image_id) for image_id in self._layout.index(source).image_ids}
+            lie_there = files_below(beside, suffixes)
+            files = {name: file for name, file in lie_there.items() if str(Path(source, name)) not in pictures}
 
         def names(picture: str, source: str) -> list[str]:
             return stems(picture, endings, source)

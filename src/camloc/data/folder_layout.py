@@ -66,10 +66,11 @@ class FolderLayout:
                     "look like one; call the folder of the training pictures' class folders train"
                 )
         self._indices: dict[str, FolderIndex] = {}
-        self._index = self.index(self.sources.get("train", ""))
-        self.class_names = tuple(map(readable, self._index.classes))
-        where = root / self.sources.get("train", "")
-        if not len(self._index.image_ids):
+        train = self.sources.get("train", "")
+        index, where = self.index(train), root / train
+        self._train = Part(train, index.image_ids, index.targets)
+        self.class_names = tuple(map(readable, index.classes))
+        if not len(index.image_ids):
             raise ValueError(f"{where} has no class folder with pictures; put them in {where}/<class>/")
         if len(self.class_names) == 1:
             raise ValueError(
@@ -84,11 +85,10 @@ class FolderLayout:
             ValueError: If it holds a class that is not trained on, or no picture.
         """
         given = [split for split in ("val", "test") if split in self.sources]
-        train = Part(self.sources.get("train", ""), self._index.image_ids, self._index.targets)
         if not given:
-            part = self._drawn(train, [*self._shares, 1.0], ("val", "test", "train").index(name))
+            part = self._drawn(self._train, [*self._shares, 1.0], ("val", "test", "train").index(name))
         elif name == "train":
-            part = train
+            part = self._train
         else:
             part = self._measured(self.sources[name] if name in given else self.sources[given[0]])
             if len(given) == 1:
@@ -116,7 +116,7 @@ class FolderLayout:
         if unknown:
             raise ValueError(
                 f"{self.root / source}: no training picture is of class {_some(unknown)}; found "
-                f"{_some(self.class_names)} in {self.root / self.sources['train']}"
+                f"{_some(self.class_names)} in {self.root / self._train.source}"
             )
         known = {name: target for target, name in enumerate(self.class_names)}
         renumbered = np.array([known.get(name, -1) for name in names], dtype=np.int64)[index.targets]

@@ -71,12 +71,11 @@ class TrainTransform:
             >>> TrainTransform(image_size=224, crop_area=(1.0, 1.0)).shrink(seed=0)((3000, 3600))
             8
         """
-        _, *uniform = _uniform(seed)
 
         def times(size: tuple[int, int]) -> int:
             crop, wanted = size, self._side
             if self.kind == "random_resized_crop":
-                crop, wanted = _crop(*size, self.crop_area, uniform)[2:], self.image_size
+                crop, wanted = _crop(*size, self.crop_area, _uniform(seed)[1:])[2:], self.image_size
             return next(factor for factor in (8, 4, 2, 1) if min(crop) >= factor * wanted or factor == 1)
 
         return times
