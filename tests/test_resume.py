@@ -103,7 +103,8 @@ def test_sigterm_saves_in_the_middle_of_an_epoch(
 ) -> None:
     run = tmp_path / "run"
     # Loader workers draw ahead, which must not change what is drawn after resuming.
-    died = train_and_die("term:5", run, *overrides(small), "datamodule.num_workers=2")
+    logged = ("logger=wandb", "logger.wandb.mode=offline")
+    died = train_and_die("term:5", run, *overrides(small), *logged, "datamodule.num_workers=2")
     assert died.returncode == 143, died.stderr
     assert f"python train.py resume={run} goes on" in died.stderr
     assert json.loads((run / "status.json").read_text())["status"] == "failed"
@@ -113,6 +114,9 @@ def test_sigterm_saves_in_the_middle_of_an_epoch(
     assert finished.returncode == 0, finished.stderr
     assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 3 * EPOCHS
     assert_same_end(run, uninterrupted)
+    # Offline each part has a file of its own, and both are of one run.
+    files = [file.name for file in (run / "wandb").glob("offline-run-*/*.wandb")]
+    assert files == [f"run-{(run / 'wandb_run_id.txt').read_text().strip()}.wandb"] * 2
 
 
 @pytest.fixture(scope="module")
