@@ -1,9 +1,9 @@
-"""Claim: ILSVRC's 1.28 million training pictures are known within a second, and a loader worker adds under 50 MB.
+"""Claim: ILSVRC's 1.28 million training images are known within a second, and a loader worker adds under 50 MB.
 
-A cache of the size and the names of ILSVRC's training set over 1,000 empty class folders: no picture is needed. Printed
+A cache of the size and the names of ILSVRC's training set over 1,000 empty class folders: no image is needed. Printed
 are the median seconds that ``index_class_folders`` takes to check and read it, and what each of four loader workers
 adds to the proportional set sizes of all processes, after every name and label has gone through a ``DataLoader``.
-The same with a list of one string per picture shows what arrays save. Linux only. Run ``python benchmarks/index.py``.
+The same with a list of one string per image shows what arrays save. Linux only. Run ``python benchmarks/index.py``.
 """
 
 import gc
@@ -19,16 +19,16 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from camloc.data import index as index_module
-from camloc.data.files import FileSplit
-from camloc.data.index import FolderIndex, index_class_folders
+from camloc.data.loading import index as index_module
+from camloc.data.loading.files import FileSplit
+from camloc.data.loading.index import FolderIndex, index_class_folders
 
 CLASSES, PER_CLASS, WORKERS, LOADS = 1000, 1281, 4, 5
 BATCH = 4096
 
 
 class Names(Dataset[int]):
-    """All that a loader touches of a split but the pictures themselves."""
+    """All that a loader touches of a split but the images themselves."""
 
     def __init__(self, split: FileSplit) -> None:
         self.split = split
@@ -43,7 +43,7 @@ class Names(Dataset[int]):
 
 
 class ListedNames(Dataset[int]):
-    """The same from one Python object per picture."""
+    """The same from one Python object per image."""
 
     def __init__(self, samples: Sequence[tuple[str, int]]) -> None:
         self.samples = samples
@@ -59,7 +59,7 @@ class ListedNames(Dataset[int]):
 
 
 def write_cache(root: Path) -> None:
-    """Write class folders without pictures, and the cache that pictures in them would have left."""
+    """Write class folders without images, and the cache that images in them would have left."""
     wnids = [f"n{1_000_000 + 7919 * number:08d}" for number in range(CLASSES)]
     for wnid in wnids:
         (root / wnid).mkdir()
@@ -111,7 +111,7 @@ def main() -> None:
         split = FileSplit(root, index.image_ids, index.targets)
         seconds_of_split = time.perf_counter() - start
     size = (index.image_ids.nbytes + index.targets.nbytes) / 2**20
-    print(f"{len(index.targets):,} pictures in {CLASSES:,} classes, {size:.0f} MB of arrays")
+    print(f"{len(index.targets):,} images in {CLASSES:,} classes, {size:.0f} MB of arrays")
     print(f"{'index from its cache':34}{median(seconds):8.2f} s")
     print(f"{'split from the index':34}{seconds_of_split:8.2f} s")
     print(f"{'each of 4 workers, arrays':34}{per_worker(Names(split)):8.1f} MB")

@@ -1,9 +1,9 @@
-"""Claim: training pictures come off one core over twice as fast as from torchvision's ImageFolder, large ones 7 times.
+"""Claim: training images come off one core over twice as fast as from torchvision's ImageFolder, large ones 7 times.
 
 Photographs through ``TrainDataset`` to a batch of uint8, which the device normalizes, against
 ``torchvision.datasets.ImageFolder`` with the transforms of nearly every training script, RandomResizedCrop(224), flip,
 ToTensor and Normalize, to a batch of float. Both in one process with one thread and with crops of 8% to 100% of a
-picture; the files are in memory after a warm-up, the two take turns, and medians are printed. Measured twice: the
+image; the files are in memory after a warm-up, the two take turns, and medians are printed. Measured twice: the
 photographs as they are, and enlarged to what a telephone takes. Give a folder of photographs:
 ``python benchmarks/loader.py FOLDER``; without one, it is ``photos`` in the folder that ``CAMLOC_SHARED_DATA`` names.
 """
@@ -24,12 +24,12 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from camloc.data.dataset import TrainDataset
-from camloc.data.files import FileSplit
-from camloc.data.index import index_class_folders
-from camloc.data.sample import collate_train
-from camloc.data.samplers import TrainSampler
-from camloc.data.transforms import TrainTransform
+from camloc.data.images.transforms import TrainTransform
+from camloc.data.loading.dataset import TrainDataset
+from camloc.data.loading.files import FileSplit
+from camloc.data.loading.index import index_class_folders
+from camloc.data.loading.sample import collate_train
+from camloc.data.loading.samplers import TrainSampler
 
 BATCH, ROUNDS, WARM_UP = 32, 33, 3
 SIZE, CROP_AREA = 224, (0.08, 1.0)
@@ -37,8 +37,8 @@ LARGE, FEW = (4000, 3000), 7
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def pictures_per_second(loader: Iterable[object], count: int) -> float:
-    """Rate of one pass over all pictures, by the time that a core worked for it."""
+def images_per_second(loader: Iterable[object], count: int) -> float:
+    """Rate of one pass over all images, by the time that a core worked for it."""
     start = time.process_time()
     for _ in loader:
         pass
@@ -46,7 +46,7 @@ def pictures_per_second(loader: Iterable[object], count: int) -> float:
 
 
 def measure(root: Path, rounds: int) -> None:
-    """Print pictures per second and core of both, and the ratio, for the pictures of a folder of class folders."""
+    """Print images per second and core of both, and the ratio, for the images of a folder of class folders."""
     index = index_class_folders(root, relative_to=root)
     split = FileSplit(root, index.image_ids, index.targets)
     sampler = TrainSampler(len(split), seed=0)
@@ -66,11 +66,11 @@ def measure(root: Path, rounds: int) -> None:
     turns = []
     for epoch in range(rounds):
         sampler.set_epoch(epoch)
-        turns.append((pictures_per_second(ours, len(split)), pictures_per_second(theirs, len(split))))
+        turns.append((images_per_second(ours, len(split)), images_per_second(theirs, len(split))))
     counted = turns[WARM_UP:]
     our_rate, their_rate = (median(column) for column in zip(*counted, strict=True))
     ratio = median(one / other for one, other in counted)
-    print(f"{len(split)} photographs, {split.picture(0).shape[1:].numel() / 1e6:.2g} megapixels, {len(counted)} rounds")
+    print(f"{len(split)} photographs, {split.image(0).shape[1:].numel() / 1e6:.2g} megapixels, {len(counted)} rounds")
     print(f"{'camloc':14}{our_rate:8.0f}\n{'ImageFolder':14}{their_rate:8.0f}\n{'ratio':14}{ratio:8.2f}x")
 
 
@@ -80,7 +80,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     given = sys.argv[1] if len(sys.argv) > 1 else os.path.expandvars("$CAMLOC_SHARED_DATA/photos")
     photos = sorted(path for path in Path(given).iterdir() if path.suffix.lower() in (".jpg", ".jpeg"))
-    print("one process, torch and OpenCV threads=1; median pictures per second and core")
+    print("one process, torch and OpenCV threads=1; median images per second and core")
     with tempfile.TemporaryDirectory() as temporary:
         as_they_are, large = Path(temporary, "as_they_are"), Path(temporary, "large")
         for root in (as_they_are, large):

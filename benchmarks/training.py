@@ -15,21 +15,21 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 from torch.nn.functional import cross_entropy
 
+from camloc.attribution.cam import class_activation_map
+from camloc.attribution.score_map import score_map
 from camloc.backbones.alexnet import alexnet_gap
-from camloc.cam.cam import class_activation_map
-from camloc.cam.score_map import score_map
 from camloc.classifier import Classifier
-from camloc.data.textures import Textures
+from camloc.data.datasets.textures import Textures
 from camloc.metrics.localization_error import LocalizationError
 
 ROUNDS = 5
-PICTURES = 640
+IMAGES = 640
 
 
 def data() -> Textures:
     """Return the data both train on."""
     return Textures(
-        num_train=PICTURES, num_val=1, num_test=1, picture_size=128, image_size=128, batch_size=32, num_workers=0
+        num_train=IMAGES, num_val=1, num_test=1, image_size=128, input_size=128, batch_size=32, num_workers=0
     )
 
 
@@ -91,8 +91,8 @@ def main() -> None:
     """Measure and print."""
     datamodule = data()
     datamodule.split("train")
-    for index in range(PICTURES):
-        datamodule.split("train").picture(index)  # made once, kept in memory
+    for index in range(IMAGES):
+        datamodule.split("train").image(index)  # made once, kept in memory
     bare(model(), datamodule)
     times: tuple[list[float], list[float]] = ([], [])
     with TemporaryDirectory() as folder:
@@ -100,15 +100,15 @@ def main() -> None:
             times[0].append(bare(model(), datamodule))
             times[1].append(framework(model(), data_with(datamodule), str(Path(folder))))
     plain, ours = map(statistics.median, times)
-    print(f"AlexNet-GAP, 128x128, {PICTURES} pictures, torch threads={torch.get_num_threads()}")
-    print(f"bare loop  {1000 * plain / PICTURES:6.2f} ms per picture")
-    print(f"Trainer    {1000 * ours / PICTURES:6.2f} ms per picture   {ours / plain:.3f}x")
+    print(f"AlexNet-GAP, 128x128, {IMAGES} images, torch threads={torch.get_num_threads()}")
+    print(f"bare loop  {1000 * plain / IMAGES:6.2f} ms per image")
+    print(f"Trainer    {1000 * ours / IMAGES:6.2f} ms per image   {ours / plain:.3f}x")
 
 
 def data_with(datamodule: Textures) -> Textures:
-    """Return fresh loaders over the same pictures; a data module stays with the trainer it met."""
+    """Return fresh loaders over the same images; a data module stays with the trainer it met."""
     fresh = data()
-    fresh._splits = datamodule._splits  # noqa: SLF001 - so that no picture is drawn twice
+    fresh._splits = datamodule._splits  # noqa: SLF001 - so that no image is drawn twice
     return fresh
 
 

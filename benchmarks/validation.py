@@ -1,6 +1,6 @@
 """What localization costs a validation epoch: against one that only classifies, and 100 thresholds against 1.
 
-AlexNet-GAP at 224x224 on the CPU, untrained, on pictures made in memory; the network is the same in all three, and the
+AlexNet-GAP at 224x224 on the CPU, untrained, on images made in memory; the network is the same in all three, and the
 epochs take turns so that a busy machine slows them alike.
 
     python benchmarks/validation.py
@@ -13,13 +13,13 @@ from functools import partial
 
 import torch
 
+from camloc.attribution.cam import class_activation_map
+from camloc.attribution.score_map import score_map
 from camloc.backbones.alexnet import alexnet_gap
-from camloc.cam.cam import class_activation_map
-from camloc.cam.score_map import score_map
 from camloc.classifier import Classifier
-from camloc.data.datamodule import LocalizationDataModule
-from camloc.data.sample import EvalBatch
-from camloc.data.textures import Textures
+from camloc.data.datasets.textures import Textures
+from camloc.data.loading.datamodule import LocalizationDataModule
+from camloc.data.loading.sample import EvalBatch
 from camloc.metrics.localization_error import LocalizationError
 
 ROUNDS = 7
@@ -27,9 +27,9 @@ BATCHES = 4
 
 
 def batches() -> list[EvalBatch]:
-    """Return pictures as the loader gives them."""
+    """Return images as the loader gives them."""
     datamodule: LocalizationDataModule = Textures(
-        num_train=1, num_val=32 * BATCHES, num_test=1, picture_size=224, image_size=224, batch_size=32, num_workers=0
+        num_train=1, num_val=32 * BATCHES, num_test=1, image_size=224, input_size=224, batch_size=32, num_workers=0
     )
     return list(datamodule.val_dataloader())
 
@@ -64,10 +64,10 @@ def main() -> None:
         epoch()  # compiles, and warms the caches
     taken = {name: statistics.median(times) for name, times in zip(epochs, _rounds(epochs), strict=True)}
     classification, single, sweep = taken.values()
-    pictures = 32 * BATCHES
-    print(f"AlexNet-GAP, 224x224, {pictures} pictures, torch threads={torch.get_num_threads()}")
+    images = 32 * BATCHES
+    print(f"AlexNet-GAP, 224x224, {images} images, torch threads={torch.get_num_threads()}")
     for name, value in taken.items():
-        print(f"{name:30} {1000 * value / pictures:7.2f} ms per picture")
+        print(f"{name:30} {1000 * value / images:7.2f} ms per image")
     print(f"100 thresholds against 1: {sweep / single:.3f}x")
     print(f"localization against classification: {sweep / classification:.3f}x")
 

@@ -43,7 +43,7 @@ def save_maps(folder: Path, count: int, noise: float) -> list[Path]:
 
 
 def true_boxes(count: int) -> list[Tensor]:
-    """One or two boxes per picture."""
+    """One or two boxes per image."""
     generator = torch.Generator().manual_seed(1)
     corners = torch.randint(0, SIDE, (count, 2, 2, 2), generator=generator).sort(dim=2).values.flatten(2)
     return [boxes[: 1 + index % 2] for index, boxes in enumerate(corners)]

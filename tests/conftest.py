@@ -14,8 +14,8 @@ _SMALL = (
     "datamodule.num_train=36",
     "datamodule.num_val=18",
     "datamodule.num_test=20",
-    "datamodule.picture_size=64",
     "datamodule.image_size=64",
+    "datamodule.input_size=64",
     "datamodule.batch_size=12",
     "trainer.max_epochs=2",
     "trainer.accelerator=cpu",
@@ -33,7 +33,7 @@ def _one_thread() -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    # Lists of pictures in temporary folders are nothing to keep in a user's home.
+    # Lists of images in temporary folders are nothing to keep in a user's home.
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield

@@ -56,7 +56,7 @@ def test_rescale_keeps_height_and_width_apart() -> None:
     assert rescale(whole, from_size=(200, 50), to_size=(100, 100)).tolist() == [[0, 0, 100, 100]]
 
 
-def test_centred_boxes_of_a_wide_picture() -> None:
+def test_centred_boxes_of_a_wide_image() -> None:
     (box,) = centred(torch.tensor([0.5]), (40, 100))
     assert box.tolist() == [25, 10, 75, 30]
     assert area(box).item() == 0.25 * 40 * 100

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from camloc.backbones.base import GapBackbone
-from camloc.cam.cam import class_activation_map
-from camloc.cam.score_map import score_map
+from camloc.attribution.cam import class_activation_map
+from camloc.attribution.score_map import score_map
+from camloc.backbones.gap import GapBackbone
 from camloc.classifier import PIXEL_MEAN, PIXEL_STD, Classifier
-from camloc.data.sample import EvalBatch, TrainBatch, Truth
+from camloc.data.loading.sample import EvalBatch, TrainBatch, Truth
 from camloc.metrics.localization_error import LocalizationError
 
 
@@ -32,7 +32,7 @@ def classifier(cam_threshold: float | None = None, *, channels_last: bool = Fals
 
 
 def batch() -> EvalBatch:
-    """A red square left, a green one right, on black 8x12; the second picture repeats as padding."""
+    """A red square left, a green one right, on black 8x12; the second image repeats as padding."""
     images = torch.zeros(3, 3, 8, 12, dtype=torch.uint8)
     images[0, 0, 2:6, 1:5] = 255
     images[1:, 1, 3:7, 6:11] = 255
@@ -40,7 +40,7 @@ def batch() -> EvalBatch:
     truth = Truth(
         target=torch.tensor([0, 1, 1]),
         gt_boxes=boxes,
-        picture_boxes=boxes,
+        image_boxes=boxes,
         masks=None,
         map_size=(8, 12),
         image_sizes=[(8, 12)] * 3,

@@ -8,7 +8,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torchmetrics import Metric
 
-from camloc.data.datamodule import LoaderOptions
+from camloc.data.loading.datamodule import LoaderOptions
 from camloc.experiment.build import build_classifier, build_localization, build_trainer, instantiate_all
 from camloc.experiment.entry import prepare
 from camloc.experiment.run_directory import RunDirectory

@@ -1,4 +1,4 @@
-"""``evaluate.py score_maps=DIR``: maps of any method, no network, no pictures."""
+"""``evaluate.py score_maps=DIR``: maps of any method, no network, no images."""
 
 import json
 import runpy

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from camloc.data.sample import Prediction, Truth
+from camloc.data.loading.sample import Prediction, Truth
 from camloc.evaluation import SplitMetrics
 from camloc.localization.threshold_sweep import largest_component_boxes
 from camloc.metrics.localization_error import LocalizationError
@@ -32,7 +32,7 @@ def truth(*, boxes: bool = True, masks: bool = False, window: tuple[int, int, in
     return Truth(
         target=torch.tensor([0, 1]),
         gt_boxes=gt_boxes,
-        picture_boxes=[b * torch.tensor([4.0, 2.0, 4.0, 2.0]) for b in gt_boxes],
+        image_boxes=[b * torch.tensor([4.0, 2.0, 4.0, 2.0]) for b in gt_boxes],
         masks=torch.ones(2, 2, 8, 8, dtype=torch.bool) if masks else None,
         map_size=(8, 8),
         image_sizes=[(16, 32)] * 2,
@@ -60,7 +60,7 @@ def test_every_protocol_is_measured_from_one_pass() -> None:
     assert 0 < found["localization/pxap"].item() <= 1
     assert metrics.counted == ["max_box_acc", "pxap", "recorder"]
     ((reported, positions),) = metrics.also["recorder"].handed  # type: ignore[misc] # a Recorder
-    assert reported.tolist() == [[8, 4, 24, 12]] * 2  # pixels of the 16x32 picture
+    assert reported.tolist() == [[8, 4, 24, 12]] * 2  # pixels of the 16x32 image
     assert positions == [0, 1]
     assert metrics.image_counts().keys() == {"max_box_acc", "pxap"}
 

@@ -10,15 +10,15 @@ from subprocess import CompletedProcess
 import numpy as np
 import pytest
 
-from camloc.data.split import Split, Subset
-from camloc.data.textures import Textures
-from camloc.data.tiny_imagenet import TinyImageNet
+from camloc.data.datasets.textures import Textures
+from camloc.data.datasets.tiny_imagenet import TinyImageNet
+from camloc.data.loading.split import Split, Subset
 
 Entry = Callable[..., CompletedProcess[str]]
 TREES = run_path(str(Path(__file__).parent / "data" / "folder_trees.py"))
 SHARED = Path(os.environ.get("CAMLOC_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 TINY = SHARED / "tiny-imagenet-200"
-OPTIONS = ("datamodule.image_size=64", "datamodule.num_workers=0", "trainer.accelerator=cpu", "callbacks.gallery=null")
+OPTIONS = ("datamodule.input_size=64", "datamodule.num_workers=0", "trainer.accelerator=cpu", "callbacks.gallery=null")
 
 
 def every(split: Split, step: int) -> Subset:
@@ -26,7 +26,7 @@ def every(split: Split, step: int) -> Subset:
 
 
 def textures() -> tuple[list[str], dict[str, Split]]:
-    datamodule = Textures(num_train=36, num_val=18, num_test=27, picture_size=64, image_size=64)
+    datamodule = Textures(num_train=36, num_val=18, num_test=27, image_size=64, input_size=64)
     return list(datamodule.class_names), {name: datamodule.split(name) for name in ("train", "val", "test")}
 
 
@@ -54,7 +54,7 @@ def test_voc_coco_csv_and_masks_give_identical_counts(
 ) -> None:
     classes, splits = source()
     for name, split in splits.items():
-        TREES["write_pictures"](split, classes, tmp_path / "mine" / name)
+        TREES["write_images"](split, classes, tmp_path / "mine" / name)
         if name != "train":
             for kind in TREES["FORMATS"]:
                 TREES["write_annotations"](kind, split, classes, tmp_path / "mine" / "annotations", name)

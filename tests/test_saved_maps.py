@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from camloc.data.saved_maps import SavedMaps, write_saved_maps
+from camloc.predictors.saved_maps import SavedMaps, write_saved_maps
 
 Entry = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -91,10 +91,10 @@ def test_the_file_says_what_it_holds(saved: Path) -> None:
     assert sample.truth.position == 23
     assert sample.truth.image_id == test[3].truth.image_id
     assert sample.logits.shape == (len(maps.class_names),)
-    assert sample.guesses.tolist() == sample.logits.argsort(descending=True)[:5].tolist()
-    rank = sample.guesses.tolist().index(sample.truth.target) if sample.truth.target in sample.guesses else None
+    assert sample.predictions.tolist() == sample.logits.argsort(descending=True)[:5].tolist()
+    rank = sample.predictions.tolist().index(sample.truth.target) if sample.truth.target in sample.predictions else None
     if rank is not None:
-        np.testing.assert_array_equal(sample.guess_cams[rank], sample.cam)
+        np.testing.assert_array_equal(sample.prediction_cams[rank], sample.cam)
     assert sample.truth.masks is not None
     assert sample.truth.masks.shape == (2, *maps.map_size)
 

@@ -21,9 +21,9 @@ from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined] 
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from camloc.boxes import iou
-from camloc.data.dataset import EvalDataset
-from camloc.data.sample import EvalSample
-from camloc.data.textures import Textures
+from camloc.data.datasets.textures import Textures
+from camloc.data.loading.dataset import EvalDataset
+from camloc.data.loading.sample import EvalSample
 from camloc.experiment.entry import prepare
 from camloc.metrics.functional.per_image import PerImage
 
@@ -31,7 +31,7 @@ Entry = Callable[..., CompletedProcess[str]]
 
 ROOT = Path(__file__).parent.parent
 COUNT = 5
-PICTURES, HEATMAPS, CURVE = "val_pictures/boxes", "val_pictures/heatmaps", "val_curve/gt_known_error_table"
+IMAGES, HEATMAPS, CURVE = "val_images/boxes", "val_images/heatmaps", "val_curve/gt_known_error_table"
 OFFLINE = ("logger=wandb", "logger.wandb.mode=offline", f"callbacks.wandb_panels.count={COUNT}")
 
 
@@ -59,7 +59,7 @@ class OfflineRun:
         assert len({row["trainer/global_step"] for row in rows}) == 1
         return {key: value for row in rows for key, value in row.items() if not key.startswith("_")}
 
-    def picture(self, name: str) -> np.ndarray:
+    def image(self, name: str) -> np.ndarray:
         return np.array(Image.open(self.folder / "files" / name))
 
     def json(self, name: str) -> Any:  # noqa: ANN401 - whatever is in it
@@ -133,7 +133,7 @@ def run(logged: Path) -> OfflineRun:
 
 @pytest.fixture(scope="module")
 def chosen(logged: Path) -> list[EvalSample]:
-    """The pictures that must be shown, as the network sees them."""
+    """The images that must be shown, as the network sees them."""
     options = OmegaConf.to_container(OmegaConf.load(logged / "config.yaml").datamodule)
     assert isinstance(options, dict)
     datamodule = Textures(**{str(name): value for name, value in options.items() if name != "_target_"})
@@ -151,7 +151,7 @@ def test_every_epoch_holds_the_numbers_of_metrics_csv(logged: Path, run: Offline
         assert found.pop("trainer/global_step") == row.pop("step") - 1
         numbers = {name: value for name, value in found.items() if not isinstance(value, dict)}
         assert numbers == pytest.approx(row, rel=1e-6)
-        assert found.keys() - numbers.keys() == {PICTURES, HEATMAPS, CURVE}
+        assert found.keys() - numbers.keys() == {IMAGES, HEATMAPS, CURVE}
 
 
 def test_the_curve_of_every_epoch_is_logged_and_lies_on_disk(logged: Path, run: OfflineRun) -> None:
@@ -170,27 +170,27 @@ def test_the_curve_of_every_epoch_is_logged_and_lies_on_disk(logged: Path, run: 
     assert "val_curve/gt_known_error" in run.config["_wandb"]["visualize"]
 
 
-def test_the_same_pictures_are_shown_in_every_epoch_as_the_network_sees_them(
+def test_the_same_images_are_shown_in_every_epoch_as_the_network_sees_them(
     run: OfflineRun, chosen: list[EvalSample]
 ) -> None:
     for epoch in (0, 1):
-        pictures, heatmaps = run.epoch(epoch)[PICTURES], run.epoch(epoch)[HEATMAPS]
-        assert pictures["count"] == heatmaps["count"] == COUNT
+        images, heatmaps = run.epoch(epoch)[IMAGES], run.epoch(epoch)[HEATMAPS]
+        assert images["count"] == heatmaps["count"] == COUNT
         for index, sample in enumerate(chosen):
-            shown = run.picture(pictures["filenames"][index])
+            shown = run.image(images["filenames"][index])
             assert (shown == sample.image.permute(1, 2, 0).numpy()).all()
-            assert pictures["captions"][index].startswith(f"{sample.image_id}: true: ")
-            assert pictures["captions"][index] == heatmaps["captions"][index]
-            heatmap = run.picture(heatmaps["filenames"][index])
+            assert images["captions"][index].startswith(f"{sample.image_id}: true: ")
+            assert images["captions"][index] == heatmaps["captions"][index]
+            heatmap = run.image(heatmaps["filenames"][index])
             assert heatmap.shape == shown.shape
             assert (heatmap != shown).any()
     first, second = (run.epoch(epoch)[HEATMAPS]["filenames"] for epoch in (0, 1))
-    assert any((run.picture(a) != run.picture(b)).any() for a, b in zip(first, second, strict=True))
+    assert any((run.image(a) != run.image(b)).any() for a, b in zip(first, second, strict=True))
 
 
-def test_true_boxes_are_those_of_the_pictures_with_their_class(run: OfflineRun, chosen: list[EvalSample]) -> None:
+def test_true_boxes_are_those_of_the_images_with_their_class(run: OfflineRun, chosen: list[EvalSample]) -> None:
     names = {sample.target: Textures(36, 18, 20).class_names[sample.target] for sample in chosen}
-    for key in (PICTURES, HEATMAPS):
+    for key in (IMAGES, HEATMAPS):
         found = run.epoch(1)[key]
         for index, sample in enumerate(chosen):
             boxes = run.layers(found, index)["ground_truth"]
@@ -210,12 +210,12 @@ def test_predicted_boxes_have_the_iou_that_the_evaluation_found(
     outcome = PerImage.load(logged / "per_image" / "val.npz")
     at = int(np.abs(outcome.cam_thresholds - epochs(logged)[best]["val/localization/cam_threshold"]).argmin())
     for index, sample in enumerate(chosen):
-        (box,) = run.layers(run.epoch(best)[PICTURES], index)["prediction"]
+        (box,) = run.layers(run.epoch(best)[IMAGES], index)["prediction"]
         expected = outcome.iou[outcome.image_ids == sample.image_id, at].item()
         found = iou(torch.tensor([corners(box)]), sample.gt_boxes).max().item()
         assert found == pytest.approx(expected, abs=0.02)  # convolutions differ in the last digits by batch size
         assert box["scores"]["IoU"] == pytest.approx(found, abs=1e-6)
-        assert f"IoU {math.floor(100 * found) / 100:.2f}" in run.epoch(best)[PICTURES]["captions"][index]
+        assert f"IoU {math.floor(100 * found) / 100:.2f}" in run.epoch(best)[IMAGES]["captions"][index]
 
 
 def test_the_configuration_is_the_resolved_one(logged: Path, run: OfflineRun) -> None:
@@ -238,7 +238,7 @@ def test_the_run_has_its_project_and_tags_and_has_ended_well(run: OfflineRun) ->
     assert run.exit_codes == [0]
 
 
-def test_showing_pictures_does_not_change_the_training(logged: Path, trained: tuple[Path, str]) -> None:
+def test_showing_images_does_not_change_the_training(logged: Path, trained: tuple[Path, str]) -> None:
     with_panels, without = (
         torch.load(directory / "checkpoints" / "last.ckpt", weights_only=True) for directory in (logged, trained[0])
     )
@@ -271,14 +271,14 @@ def test_two_processes_started_by_a_sweeps_agent_are_one_run_with_the_agents_id(
     assert shared.summary[SWEEP["metric"]["name"]] == pytest.approx(
         json.loads((directory / "metrics.json").read_text())[SWEEP["metric"]["name"]]
     )
-    for epoch in (0, 1):  # pictures of both processes' shares
-        one, two = (shown.epoch(epoch)[PICTURES]["filenames"] for shown in (run, shared))
+    for epoch in (0, 1):  # images of both processes' shares
+        one, two = (shown.epoch(epoch)[IMAGES]["filenames"] for shown in (run, shared))
         assert len(two) == COUNT
         for a, b in zip(one, two, strict=True):
-            assert (run.picture(a) == shared.picture(b)).all()
+            assert (run.image(a) == shared.image(b)).all()
 
 
-def test_pictures_without_true_boxes_are_shown_with_the_predicted_ones(
+def test_images_without_true_boxes_are_shown_with_the_predicted_ones(
     entry: Entry, small: tuple[str, ...], tmp_path: Path
 ) -> None:
     generator = np.random.default_rng(0)
@@ -289,16 +289,16 @@ def test_pictures_without_true_boxes_are_shown_with_the_predicted_ones(
                 pixels = generator.integers(0, 100, (70, 90, 3), dtype=np.uint8) + (100 if name == "bright" else 0)
                 Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "data" / split / name / f"{index}.png")
     mine = ("datamodule=folder", f"datamodule.root={tmp_path / 'data'}", "datamodule.num_workers=0")
-    general = [o for o in small if not o.startswith(("datamodule.num_", "datamodule.picture_size"))]
+    general = [o for o in small if not o.startswith(("datamodule.num_", "datamodule.image_size"))]
     finished = entry("train.py", *general, *mine, *OFFLINE, "trainer.max_epochs=1", f"hydra.run.dir={tmp_path / 'run'}")
     assert finished.returncode == 0, finished.stderr
     run = OfflineRun(tmp_path / "run")
     found = run.epoch(0)
     assert CURVE not in found
-    assert found[PICTURES]["count"] == COUNT
-    for index, caption in enumerate(found[PICTURES]["captions"]):
+    assert found[IMAGES]["count"] == COUNT
+    for index, caption in enumerate(found[IMAGES]["captions"]):
         assert "no true box is known" in caption
-        layers = run.layers(found[PICTURES], index)
+        layers = run.layers(found[IMAGES], index)
         assert layers["ground_truth"] == []
         assert [box["scores"] for box in layers["prediction"]] == [{}]
     assert run.summary["best/val/classification/top1_error"] == found["val/classification/top1_error"]

@@ -15,7 +15,7 @@ from runpy import run_path
 from torch import Tensor
 
 from camloc.classifier import Classifier
-from camloc.data.sample import EvalBatch, Prediction, TrainBatch
+from camloc.data.loading.sample import EvalBatch, Prediction, TrainBatch
 
 ROOT = Path(__file__).parent.parent
 moment = number = ""

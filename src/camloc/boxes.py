@@ -41,7 +41,7 @@ def half_open_to_inclusive(boxes: Tensor) -> Tensor:
 
 
 def rescale(boxes: Tensor, from_size: tuple[int, int], to_size: tuple[int, int]) -> Tensor:
-    """Carry boxes from a picture of one size to the same picture at another size.
+    """Carry boxes from an image of one size to the same image at another size.
 
     Args:
         boxes: (..., 4) float half-open xyxy pixels at ``from_size``.
@@ -104,11 +104,11 @@ def area(boxes: Tensor) -> Tensor:
 
 
 def centred(scales: Tensor, size: tuple[int, int]) -> Tensor:
-    """Boxes in the middle of a picture, the guess that needs no network.
+    """Boxes in the middle of an image, the prediction that needs no network.
 
     Args:
-        scales: (S,) side lengths as fractions of the picture's sides, in [0, 1].
-        size: ``(height, width)`` of the picture.
+        scales: (S,) side lengths as fractions of the image's sides, in [0, 1].
+        size: ``(height, width)`` of the image.
 
     Returns:
         (S, 4) float half-open xyxy pixels.
@@ -124,11 +124,11 @@ def centred(scales: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def to_window(boxes: Tensor, window: tuple[int, int, int, int], size: tuple[int, int]) -> Tensor:
-    """Carry boxes of a picture into a map that covers a window of it.
+    """Carry boxes of an image into a map that covers a window of it.
 
     Args:
-        boxes: (..., 4) float half-open xyxy pixels of the picture.
-        window: Half-open xyxy pixels of the picture.
+        boxes: (..., 4) float half-open xyxy pixels of the image.
+        window: Half-open xyxy pixels of the image.
         size: ``(height, width)`` of the map.
 
     Returns:
@@ -144,17 +144,17 @@ def to_window(boxes: Tensor, window: tuple[int, int, int, int], size: tuple[int,
 
 
 def from_window(boxes: Tensor, window: tuple[int, int, int, int], size: tuple[int, int]) -> Tensor:
-    """Carry boxes of a map back to the picture, the reverse of :func:`to_window`.
+    """Carry boxes of a map back to the image, the reverse of :func:`to_window`.
 
     A box without area stays ``(0, 0, 0, 0)``, which means that there is none.
 
     Args:
         boxes: (..., 4) float half-open xyxy pixels of the map.
-        window: What the map covers, half-open xyxy pixels of the picture.
+        window: What the map covers, half-open xyxy pixels of the image.
         size: ``(height, width)`` of the map.
 
     Returns:
-        (..., 4) pixels of the picture, unrounded.
+        (..., 4) pixels of the image, unrounded.
 
     Example:
         >>> from_window(torch.tensor([0.0, 0.0, 5.0, 10.0]), window=(20, 0, 40, 20), size=(10, 10))

@@ -11,18 +11,18 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import Metric
 
-from camloc.backbones.base import GapBackbone
-from camloc.data.sample import EvalBatch, Guesses, Prediction, TrainBatch
+from camloc.backbones.gap import GapBackbone
+from camloc.data.loading.sample import EvalBatch, Prediction, TopPredictions, TrainBatch
 from camloc.evaluation import EvaluationModule, ScoreMapFunction, SplitMetrics
 from camloc.metrics.localization_error import LocalizationError
 from camloc.optimization import parameter_groups, scale_learning_rates
 
 PIXEL_MEAN = (0.485, 0.456, 0.406)
-"""Mean of ImageNet's pictures, RGB in [0,1]: what torchvision's weights were trained with."""
+"""Mean of ImageNet's images, RGB in [0,1]: what torchvision's weights were trained with."""
 PIXEL_STD = (0.229, 0.224, 0.225)
 """Their standard deviation."""
 
-NUM_GUESSES = 5
+NUM_PREDICTIONS = 5
 """Classes that a prediction may name, as ILSVRC allows."""
 
 
@@ -38,7 +38,7 @@ class Classifier(EvaluationModule):
 
     Args:
         backbone: A CAM network.
-        cam: ``(feature_maps, class_weights, target)`` to (B,h,w), see ``camloc.cam.cam``.
+        cam: ``(feature_maps, class_weights, target)`` to (B,h,w), see ``camloc.attribution.cam``.
         score_map: Raw CAMs to score maps.
         localization: Metric of the largest component's box.
         also: Further metrics by name, see :class:`camloc.evaluation.SplitMetrics`.
@@ -108,14 +108,16 @@ class Classifier(EvaluationModule):
         logits = self.backbone.forward_head(feature_maps)
         return logits, self.cam(feature_maps, self.backbone.class_weights, target), feature_maps
 
-    def guess(self, batch: EvalBatch, prediction: Prediction) -> Guesses:  # noqa: ARG002 - other modules need the batch
+    def prediction(self, batch: EvalBatch, prediction: Prediction) -> TopPredictions:  # noqa: ARG002 - other modules need the batch
         """Return the classes with the largest logits, five at most, with the map of each."""
-        classes = prediction.logits.topk(min(NUM_GUESSES, prediction.logits.shape[1])).indices
+        classes = prediction.logits.topk(min(NUM_PREDICTIONS, prediction.logits.shape[1])).indices
         feature_maps = prediction.feature_maps
         if feature_maps is None:
             raise ValueError("a prediction without feature maps is not this network's")
         weights = self.backbone.class_weights
-        return Guesses(classes, torch.stack([self.cam(feature_maps, weights, guess) for guess in classes.T], dim=1))
+        return TopPredictions(
+            classes, torch.stack([self.cam(feature_maps, weights, prediction) for prediction in classes.T], dim=1)
+        )
 
     def validation_step(self, batch: EvalBatch) -> Prediction:  # type: ignore[override] # what callbacks are handed
         """Count a batch of the split that thresholds are chosen on."""

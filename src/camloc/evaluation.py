@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from torchmetrics import MeanMetric, Metric
 
 from camloc.boxes import from_window, half_open_to_inclusive
-from camloc.data.sample import Guesses, Prediction, Truth
+from camloc.data.loading.sample import Prediction, TopPredictions, Truth
 from camloc.localization.threshold_sweep import largest_component_boxes
 from camloc.metrics.centred_box import CentredBoxError
 from camloc.metrics.classification_error import ClassificationError
@@ -27,7 +27,7 @@ WITHOUT_VAL = 0.2
 
 
 class ScoreMapFunction(Protocol):
-    """Raw CAMs to score maps, see ``camloc.cam.score_map``."""
+    """Raw CAMs to score maps, see ``camloc.attribution.score_map``."""
 
     def __call__(self, cam: Tensor, size: tuple[int, int]) -> Tensor:
         """Return (B,H,W) in [0,1] for a (B,h,w) cam."""
@@ -54,7 +54,7 @@ class EvaluationModule(LightningModule):
         """Everything the metrics of a split gave when it was last evaluated, by split, then by flat key."""
 
     @abstractmethod
-    def guess(self, batch: Any, prediction: Prediction) -> Guesses:  # noqa: ANN401 - each module has its own batch
+    def prediction(self, batch: Any, prediction: Prediction) -> TopPredictions:  # noqa: ANN401 - each module has its own batch
         """Return the classes with the largest logits, five at most, with the map of each."""
 
     @property
@@ -78,7 +78,7 @@ class EvaluationModule(LightningModule):
         return largest_component_boxes(score_maps, self.cam_thresholds)
 
     def image_counts(self) -> dict[str, Tensor]:
-        """Return what each picture of the last test batch added to the protocols beside, see ``SplitMetrics``."""
+        """Return what each image of the last test batch added to the protocols beside, see ``SplitMetrics``."""
         return self.test_metrics.image_counts()
 
     @property
@@ -119,7 +119,7 @@ class SplitMetrics(nn.Module):
         also: Metrics by name. ``update`` is called with those of these that it names, and not at all where the split
             or the moment cannot give one that it requires: ``logits`` (B,C), ``target`` (B,), ``score_maps`` (B,H,W),
             ``boxes`` (B,T,4) at every threshold, ``gt_boxes`` B times (M_i,4) in pixels of the map, ``reported_boxes``
-            (B,4) at the reported threshold and ``picture_boxes`` B times (M_i,4) in pixels of the picture,
+            (B,4) at the reported threshold and ``image_boxes`` B times (M_i,4) in pixels of the image,
             ``resized_boxes`` as ``wsolevaluation_boxes`` gives them, ``masks`` and ``ignore`` (B,H,W), ``positions``
             and ``is_padding``.
     """
@@ -184,7 +184,7 @@ class SplitMetrics(nn.Module):
             "is_padding": truth.is_padding,
         }
         if truth.has_boxes:
-            evidence |= {"gt_boxes": truth.gt_boxes, "picture_boxes": truth.picture_boxes}
+            evidence |= {"gt_boxes": truth.gt_boxes, "image_boxes": truth.image_boxes}
             if any("resized_boxes" in arguments for arguments in self._arguments.values()):
                 evidence["resized_boxes"] = _resized_boxes(truth)
             if self.localization.cam_threshold is not None:
@@ -197,7 +197,7 @@ class SplitMetrics(nn.Module):
         return evidence
 
     def image_counts(self) -> dict[str, Tensor]:
-        """Return the ``image_counts`` of the metrics that keep them: (B,...) for the pictures last counted."""
+        """Return the ``image_counts`` of the metrics that keep them: (B,...) for the images last counted."""
         return {name: metric.image_counts for name, metric in self.also.items() if hasattr(metric, "image_counts")}  # type: ignore[misc] # a Tensor
 
     def reset(self) -> None:
@@ -210,12 +210,12 @@ def _resized_boxes(truth: Truth) -> list[Tensor]:
     """True boxes in pixels of the maps as wsolevaluation carries them there, from inclusive whole pixels.
 
     Raises:
-        ValueError: If a map covers only a part of its picture, which that evaluator does not know.
+        ValueError: If a map covers only a part of its image, which that evaluator does not know.
     """
     resized = []
-    for boxes, (height, width), window in zip(truth.picture_boxes, truth.image_sizes, truth.windows, strict=True):
+    for boxes, (height, width), window in zip(truth.image_boxes, truth.image_sizes, truth.windows, strict=True):
         if window != (0, 0, width, height):
-            raise ValueError("MaxBoxAcc is defined on whole pictures; set datamodule.eval_transform=warp")
+            raise ValueError("MaxBoxAcc is defined on whole images; set datamodule.eval_transform=warp")
         whole = boxes.cpu().round().to(torch.int64)
         resized.append(wsolevaluation_boxes(half_open_to_inclusive(whole), (height, width), truth.map_size))
     return resized

@@ -35,7 +35,7 @@ def test_a_chart_has_at_most_100_points_a_line(num_thresholds: int, points: int)
     assert all(error == pytest.approx(t if name == "IoU 0.3" else 1 - t, abs=1e-6) for t, name, error in data)
 
 
-def test_no_picture_is_refused() -> None:
+def test_no_image_is_refused() -> None:
     with pytest.raises(ValueError, match=r"callbacks\.wandb_panels\.count must be at least 1, got 0"):
         WandbPanels(count=0)
 

@@ -23,9 +23,9 @@ def test_hydras_wrapping_is_taken_off() -> None:
 def test_a_loader_workers_traceback_is_taken_off() -> None:
     error = ValueError(
         "Caught ValueError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
-        '  File "x.py", line 1, in f\nValueError: cannot read the picture a.jpg: it is empty\n'
+        '  File "x.py", line 1, in f\nValueError: cannot read the image a.jpg: it is empty\n'
     )
-    assert message(error) == "cannot read the picture a.jpg: it is empty"
+    assert message(error) == "cannot read the image a.jpg: it is empty"
 
 
 def test_several_lines_become_one_and_none_becomes_the_type() -> None:

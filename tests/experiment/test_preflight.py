@@ -1,4 +1,4 @@
-"""The summary before a run, and pictures left out of it."""
+"""The summary before a run, and images left out of it."""
 
 import json
 from pathlib import Path
@@ -8,17 +8,17 @@ import cv2
 import numpy as np
 import pytest
 
-from camloc.data.datamodule import LoaderOptions, LocalizationDataModule
-from camloc.data.files import FileSplit
-from camloc.data.split import Split, SplitName
+from camloc.data.loading.datamodule import LoaderOptions, LocalizationDataModule
+from camloc.data.loading.files import FileSplit
+from camloc.data.loading.split import Split, SplitName
 from camloc.experiment.preflight import preflight
 from camloc.experiment.run_directory import RunDirectory
 
 NAMES: tuple[SplitName, ...] = ("train", "val", "test")
 
 
-class Pictures(LocalizationDataModule):
-    """Four pictures a split, the third of train and the first of test unreadable."""
+class Images(LocalizationDataModule):
+    """Four images a split, the third of train and the first of test unreadable."""
 
     def __init__(self, root: Path, **options: Unpack[LoaderOptions]) -> None:
         super().__init__(("cat", "dog"), **options)
@@ -34,19 +34,19 @@ class Pictures(LocalizationDataModule):
         return FileSplit(self.root, [f"{name}{index}.png" for index in range(4)], [0, 1, 0, 1], boxes)
 
 
-def test_unreadable_pictures_are_listed_when_all_are_opened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    datamodule = Pictures(tmp_path)
-    with pytest.raises(ValueError, match=r"train: 1 pictures cannot be read: .*train2.*test: 1 pictures .*test0"):
+def test_unreadable_images_are_listed_when_all_are_opened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    datamodule = Images(tmp_path)
+    with pytest.raises(ValueError, match=r"train: 1 images cannot be read: .*train2.*test: 1 images .*test0"):
         preflight(datamodule, NAMES, RunDirectory(tmp_path), open_all=True)
     assert "train" in capsys.readouterr().out
     preflight(datamodule, NAMES, RunDirectory(tmp_path))  # not opened, not known
 
 
-def test_unreadable_pictures_are_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    datamodule = Pictures(tmp_path)
+def test_unreadable_images_are_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    datamodule = Images(tmp_path)
     preflight(datamodule, NAMES, RunDirectory(tmp_path), "skip")
     printed = capsys.readouterr().out
-    assert "note: train: 1 pictures cannot be read: " in printed
+    assert "note: train: 1 images cannot be read: " in printed
     assert "train2.png" in printed
     assert [len(datamodule.split(name)) for name in NAMES] == [3, 4, 3]
     assert [datamodule.split("test").image_id(i) for i in range(3)] == ["test1.png", "test2.png", "test3.png"]
@@ -55,24 +55,24 @@ def test_unreadable_pictures_are_left_out_and_counted(tmp_path: Path, capsys: py
 
 
 def test_other_processes_leave_out_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    preflight(Pictures(tmp_path), NAMES, RunDirectory(tmp_path), "skip")
+    preflight(Images(tmp_path), NAMES, RunDirectory(tmp_path), "skip")
     monkeypatch.setenv("LOCAL_RANK", "1")
-    second = Pictures(tmp_path)
+    second = Images(tmp_path)
     preflight(second, NAMES, RunDirectory(tmp_path), "skip")
     assert [len(second.split(name)) for name in NAMES] == [3, 4, 3]
 
 
-def test_a_class_that_loses_its_last_picture_is_an_error(tmp_path: Path) -> None:
-    datamodule = Pictures(tmp_path)
+def test_a_class_that_loses_its_last_image_is_an_error(tmp_path: Path) -> None:
+    datamodule = Images(tmp_path)
     (tmp_path / "train0.png").write_bytes(b"")
-    with pytest.raises(ValueError, match="train has no picture of 1 of 2 classes, first cat"):
+    with pytest.raises(ValueError, match="train has no image of 1 of 2 classes, first cat"):
         preflight(datamodule, NAMES, RunDirectory(tmp_path), "skip")
 
 
 def test_processes_that_were_started_together_look_for_themselves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    datamodule = Pictures(tmp_path)
+    datamodule = Images(tmp_path)
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("LOCAL_RANK", "1")
     (tmp_path / "unreadable.json").write_text('{"train": [], "val": [], "test": []}')  # another run's
@@ -80,14 +80,14 @@ def test_processes_that_were_started_together_look_for_themselves(
     assert [len(datamodule.split(name)) for name in NAMES] == [3, 4, 3]
 
 
-def test_the_classes_are_named_and_a_long_list_of_pictures_is_in_a_file(
+def test_the_classes_are_named_and_a_long_list_of_images_is_in_a_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    datamodule = Pictures(tmp_path)
+    datamodule = Images(tmp_path)
     for index in range(4):
         (tmp_path / f"val{index}.png").write_bytes(b"[/red]")
     with pytest.raises(
-        ValueError, match=r"val: 4 pictures cannot be read: .*; all are listed in .*unreadable\.json; on_un"
+        ValueError, match=r"val: 4 images cannot be read: .*; all are listed in .*unreadable\.json; on_un"
     ):
         preflight(datamodule, NAMES, RunDirectory(tmp_path), open_all=True)
     assert "classes: cat, dog\n" in capsys.readouterr().out
@@ -96,4 +96,4 @@ def test_the_classes_are_named_and_a_long_list_of_pictures_is_in_a_file(
 
 def test_an_unknown_choice_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="on_unreadable must be error or skip, found 'ignore'"):
-        preflight(Pictures(tmp_path), NAMES, RunDirectory(tmp_path), "ignore")  # type: ignore[arg-type] # on purpose
+        preflight(Images(tmp_path), NAMES, RunDirectory(tmp_path), "ignore")  # type: ignore[arg-type] # on purpose

@@ -37,7 +37,7 @@ def test_every_error_lies_in_its_interval(source: str, tmp_path: Path) -> None:
         assert found[f"{key}_low"] <= top1 <= found[f"{key}_high"]
 
 
-def test_the_same_pictures_give_the_same_intervals(tmp_path: Path) -> None:
+def test_the_same_images_give_the_same_intervals(tmp_path: Path) -> None:
     for seed, name in enumerate(("val", "test")):
         write(tmp_path / f"{name}.npz", 30, seed)
     assert error_intervals(tmp_path, 0.2, 0.5, "fixed") == error_intervals(tmp_path, 0.2, 0.5, "fixed")

@@ -123,7 +123,7 @@ def test_opencv_lists_the_largest_outer_border_that_starts_last_before_all_of_it
     assert max(starts, key=lambda i: starts[i]) == areas.index(max(areas))
 
 
-def test_box_ends_one_pixel_after_the_contour_but_inside_the_picture() -> None:
+def test_box_ends_one_pixel_after_the_contour_but_inside_the_image() -> None:
     blob = grid(
         "00000",
         "09900",
@@ -151,7 +151,7 @@ def test_hole_has_a_box_one_pixel_wider_than_itself() -> None:
     assert multi == [[0, 0, 5, 5], [1, 1, 5, 4]]
 
 
-def test_a_background_that_reaches_the_border_of_the_picture_is_no_hole() -> None:
+def test_a_background_that_reaches_the_border_of_the_image_is_no_hole() -> None:
     wide = grid(
         "9999999",
         "9900999",
@@ -246,7 +246,7 @@ def test_without_a_contour_the_box_is_the_first_pixel() -> None:
             assert ious.tolist() == [[1.0], [0.25]]
 
 
-def test_a_flat_map_above_zero_is_the_whole_picture() -> None:
+def test_a_flat_map_above_zero_is_the_whole_image() -> None:
     score_maps = torch.stack([torch.ones(4, 5), torch.full((4, 5), 0.3)])
     for ious in best_iou_per_threshold(score_maps, [torch.tensor([[0, 0, 4, 3]])] * 2, [0.0, 0.5, 0.999]):
         assert ious.tolist() == [[1.0] * 3] * 2
@@ -346,7 +346,7 @@ def test_maps_are_checked(score_maps: Tensor, complaint: str) -> None:
 @pytest.mark.parametrize(
     ("gt_boxes", "complaint"),
     [
-        ([], "score_maps holds 1 maps, gt_boxes those of 0 pictures"),
+        ([], "score_maps holds 1 maps, gt_boxes those of 0 images"),
         ([torch.zeros(0, 4, dtype=torch.int64)], r"gt_boxes\[0\] has shape \(0, 4\); give \(M,4\) with at least one"),
         ([torch.tensor([0, 0, 1, 1])], r"gt_boxes\[0\] has shape \(4,\)"),
         ([torch.tensor([[0.0, 0.0, 1.0, 1.0]])], r"gt_boxes\[0\] is torch.float32; give inclusive whole pixels"),

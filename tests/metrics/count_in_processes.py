@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from camloc.data.dataset import EvalDataset
-from camloc.data.sample import EvalSample, collate_eval
-from camloc.data.samplers import EvalSampler
-from camloc.data.split import Shrink
-from camloc.data.transforms import EvalTransform
+from camloc.data.images.transforms import EvalTransform
+from camloc.data.loading.dataset import EvalDataset
+from camloc.data.loading.sample import EvalSample, collate_eval
+from camloc.data.loading.samplers import EvalSampler
+from camloc.data.loading.split import Shrink
 from camloc.metrics.centred_box import CentredBoxError
 from camloc.metrics.classification_error import ClassificationError
 from camloc.metrics.localization_error import LocalizationError
@@ -23,18 +23,18 @@ NUM_CLASSES = 7
 
 
 class NoisySplit:
-    """Pictures whose red channel is their score map and whose first row holds their logits."""
+    """Images whose red channel is their score map and whose first row holds their logits."""
 
     def __init__(self, count: int) -> None:
         generator = torch.Generator().manual_seed(count)
         coarse = torch.rand(count, 1, 4, 5, generator=generator)
         maps = torch.nn.functional.interpolate(coarse, (24, 36), mode="bilinear")[:, 0]
-        self.pictures = (maps * 255).byte()[:, None].expand(-1, 3, -1, -1).contiguous()
+        self.images = (maps * 255).byte()[:, None].expand(-1, 3, -1, -1).contiguous()
         self.targets = torch.randint(NUM_CLASSES, (count,), generator=generator)
         self.corners = torch.randint(0, 12, (count, 2, 2), generator=generator)
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def image_id(self, index: int) -> str:
         return str(index)
@@ -42,8 +42,8 @@ class NoisySplit:
     def target(self, index: int) -> int:
         return int(self.targets[index])
 
-    def picture(self, index: int, shrink: Shrink | None = None) -> torch.Tensor:  # noqa: ARG002 - drawn in memory
-        return self.pictures[index]
+    def image(self, index: int, shrink: Shrink | None = None) -> torch.Tensor:  # noqa: ARG002 - drawn in memory
+        return self.images[index]
 
     def file(self, index: int) -> None:
         """There is none."""
@@ -53,7 +53,7 @@ class NoisySplit:
         return torch.cat([corners, corners + 12], dim=1)[: 1 + index % 2]
 
     def masks(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        mask = self.pictures[index, 0] > 100
+        mask = self.images[index, 0] > 100
         return mask, torch.zeros_like(mask)
 
 

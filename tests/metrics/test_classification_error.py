@@ -14,7 +14,7 @@ def test_errors_by_hand_over_two_batches_with_padding() -> None:
     assert metric.num_images.dtype == torch.int64
 
 
-def test_with_few_classes_every_guess_is_among_the_top_five() -> None:
+def test_with_few_classes_every_prediction_is_among_the_top_five() -> None:
     metric = ClassificationError()
     metric.update(torch.tensor([[1.0, 0.0]]), torch.tensor([1]))
     assert metric.compute()["top5_error"].item() == 0

@@ -28,7 +28,7 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return only
 
 
-def test_a_single_process_counts_every_picture(single: dict[str, Any]) -> None:
+def test_a_single_process_counts_every_image(single: dict[str, Any]) -> None:
     for size in SIZES:
         for name, (num_images, hits, _) in single[size].items():
             assert num_images == int(size)

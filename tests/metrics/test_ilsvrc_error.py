@@ -7,7 +7,7 @@ from camloc.metrics.functional.devkit import devkit_errors, devkit_hits, devkit_
 from camloc.metrics.ilsvrc_error import IlsvrcError, read_blacklist
 
 
-def test_the_true_classs_box_and_rank_give_the_error_of_five_guesses(tmp_path: Path) -> None:
+def test_the_true_classs_box_and_rank_give_the_error_of_five_predictions(tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(1)
     count, classes = 200, 9
     logits = torch.rand(count, classes, generator=generator)
@@ -18,11 +18,11 @@ def test_the_true_classs_box_and_rank_give_the_error_of_five_guesses(tmp_path: P
     blacklist = tmp_path / "blacklist.txt"
     blacklist.write_text("3\n150\n\n200\n")
 
-    guesses = logits.topk(5).indices
-    guess_boxes = devkit_pixels(boxes.gather(1, guesses[..., None].expand(-1, -1, 4)))
+    predictions = logits.topk(5).indices
+    prediction_boxes = devkit_pixels(boxes.gather(1, predictions[..., None].expand(-1, -1, 4)))
     blacklisted = torch.zeros(count, dtype=torch.bool)
     blacklisted[[2, 149, 199]] = True
-    expected = devkit_errors(devkit_hits(guesses, guess_boxes, target, true), blacklisted)
+    expected = devkit_errors(devkit_hits(predictions, prediction_boxes, target, true), blacklisted)
 
     metric = IlsvrcError(str(blacklist))
     own = boxes[torch.arange(count), target]
@@ -40,7 +40,7 @@ def test_the_true_classs_box_and_rank_give_the_error_of_five_guesses(tmp_path: P
 def test_a_blacklist_that_is_none_is_named_with_its_line(line: str, tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
     path.write_text(f"5\n{line}\n")
-    with pytest.raises(ValueError, match=r"list.txt, line 2: expected the number of a picture"):
+    with pytest.raises(ValueError, match=r"list.txt, line 2: expected the number of an image"):
         read_blacklist(str(path))
     with pytest.raises(FileNotFoundError, match=r"blacklist=nowhere is no file"):
         read_blacklist("nowhere")
@@ -65,14 +65,14 @@ def test_a_number_beyond_the_split_is_named_with_its_line(tmp_path: Path) -> Non
     path = tmp_path / "list.txt"
     path.write_text("5\n\n12\n")
     assert read_blacklist(str(path), num_images=12) == {4, 11}
-    with pytest.raises(ValueError, match=r"list.txt, line 3: picture 12 is beyond the split, which has 11"):
+    with pytest.raises(ValueError, match=r"list.txt, line 3: image 12 is beyond the split, which has 11"):
         read_blacklist(str(path), num_images=11)
 
 
 def test_a_blacklist_that_is_no_text_is_named(tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
     path.write_text("5\n", encoding="utf-16")
-    with pytest.raises(ValueError, match=r"list.txt, line 1: expected the number of a picture"):
+    with pytest.raises(ValueError, match=r"list.txt, line 1: expected the number of an image"):
         read_blacklist(str(path))
 
 

@@ -13,7 +13,7 @@ from camloc.metrics.localization_error import LocalizationError
 def plain_hits(
     logits: Tensor, target: Tensor, maps: Tensor, gt_boxes: list[Tensor], thresholds: list[float], ious: list[float]
 ) -> np.ndarray:
-    """Count hits as the definition says it: one labelling per picture and threshold, one IoU per box."""
+    """Count hits as the definition says it: one labelling per image and threshold, one IoU per box."""
     hits = np.zeros((3, len(ious), len(thresholds)), dtype=np.int64)
     for row, true, score_map, boxes in zip(logits.numpy(), target.tolist(), maps.numpy(), gt_boxes, strict=True):
         rank = int((row > row[true]).sum())
@@ -161,7 +161,7 @@ def test_a_threshold_that_was_not_measured_is_refused() -> None:
 def test_flat_and_non_finite_maps_are_misses_that_are_counted() -> None:
     score_maps = torch.zeros(5, 6, 6)
     score_maps[0, 1:3, 1:3] = 1  # fine
-    score_maps[1] = 1  # flat, not empty: a box of the whole picture
+    score_maps[1] = 1  # flat, not empty: a box of the whole image
     score_maps[3, 0, 0] = torch.nan
     score_maps[4, 0, 0] = torch.inf
     metric = LocalizationError(cam_threshold=0.5)

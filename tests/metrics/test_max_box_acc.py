@@ -21,7 +21,7 @@ needs_metadata = pytest.mark.skipif(
 
 
 def true_boxes(split: str) -> list[Tensor]:
-    """The boxes of every picture of a split, on 224x224 maps."""
+    """The boxes of every image of a split, on 224x224 maps."""
     annotated = defaultdict(list)
     for line in (METADATA / split / "localization.txt").read_text(encoding="utf-8").split():
         image_id, *corners = line.split(",")
@@ -41,7 +41,7 @@ def true_boxes(split: str) -> list[Tensor]:
         pytest.param("ILSVRC/test", 50000, [63.06, 41.11, 22.59, 42.25], marks=pytest.mark.slow),
     ],
 )
-def test_whole_pictures_score_what_the_evaluator_prints(split: str, num_images: int, expected: list[float]) -> None:
+def test_whole_images_score_what_the_evaluator_prints(split: str, num_images: int, expected: list[float]) -> None:
     metric = MaxBoxAcc()
     gt_boxes = true_boxes(split)
     for start in range(0, len(gt_boxes), 256):
@@ -198,7 +198,7 @@ def test_interval_is_checked(interval: float) -> None:
         MaxBoxAcc(interval)
 
 
-def test_one_version_is_reported_alone_and_each_picture_is_kept() -> None:
+def test_one_version_is_reported_alone_and_each_image_is_kept() -> None:
     score_maps = torch.zeros(2, 8, 8)
     score_maps[0, 2:6, 2:6] = 1
     score_maps[1, 0, 0] = 1

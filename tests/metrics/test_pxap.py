@@ -76,8 +76,8 @@ def test_scores_of_ignored_pixels_do_not_matter_but_foreground_is_never_ignored(
     assert pxap(torch.where(ignore & masks, 0.0, maps), masks, ignore) < expected
 
 
-def test_pixels_are_pooled_over_pictures() -> None:
-    # Each picture alone is perfect; together the second's background comes before the first's foreground.
+def test_pixels_are_pooled_over_images() -> None:
+    # Each image alone is perfect; together the second's background comes before the first's foreground.
     maps = torch.tensor([[[0.4, 0.1]], [[0.9, 0.6]]])
     masks = torch.tensor([[[True, False]], [[True, False]]])
     assert pxap(maps[:1], masks[:1]) == pxap(maps[1:], masks[1:]) == 1

@@ -54,7 +54,7 @@ def correct(best: Sequence[float]) -> NDArray[np.int64]:
 
 
 def resized_box(box: Sequence[int], image_size: tuple[int, int], map_size: tuple[int, int]) -> list[int]:
-    """An inclusive box of a picture in pixels of its map; sizes are (height, width)."""
+    """An inclusive box of an image in pixels of its map; sizes are (height, width)."""
     (height, width), (map_height, map_width) = image_size, map_size
     x0, y0, x1, y1 = (float(corner) for corner in box)
     return [
@@ -71,7 +71,7 @@ def pxap(
     ignores: Sequence[NDArray[np.bool_]],
     interval: float,
 ) -> float:
-    """Pixel average precision of all pictures together, in percent."""
+    """Pixel average precision of all images together, in percent."""
     edges = [*np.arange(0, 1, interval), 1.0, 2.0, 3.0]
     foreground = np.zeros(len(edges) - 1)
     background = np.zeros(len(edges) - 1)

@@ -18,7 +18,7 @@ METRICS = {"test/localization/cam_threshold": 0.2, "test/localization/threshold_
 
 
 def per_image(num_images: int, num_found: int, num_right: int) -> PerImage:
-    """The first pictures are found, at 0.2 only; the last have the right class, the others rank 2."""
+    """The first images are found, at 0.2 only; the last have the right class, the others rank 2."""
     places = np.arange(num_images)
     iou = np.full((num_images, 3), 0.3)
     iou[:num_found, 1] = 0.5
@@ -55,7 +55,7 @@ def test_every_error_is_compared(runs: tuple[Path, Path]) -> None:
     ]
     assert [row.difference.value for row in rows] == [0.01, -0.19, -0.2, -0.2]
     assert [row.difference.excludes_zero for row in rows] == [False, True, True, True]
-    # 40 of 200 pictures differ, a binomial count: 0.2 and 1.96 standard errors of 0.0283 to either side.
+    # 40 of 200 images differ, a binomial count: 0.2 and 1.96 standard errors of 0.0283 to either side.
     assert (rows[3].difference.low, rows[3].difference.high) == pytest.approx((-0.255, -0.145), abs=0.006)
 
 
@@ -106,7 +106,7 @@ class TestThresholdSources:
         assert len(outcome.choice_ids) == NUM_VAL
 
     @pytest.mark.parametrize("source", ["fixed", "oracle"])
-    def test_val_pictures_are_needed_for_nothing_else(self, source: str, runs: tuple[Path, Path]) -> None:
+    def test_val_images_are_needed_for_nothing_else(self, source: str, runs: tuple[Path, Path]) -> None:
         run = write(runs[0], 150, 120, {"test/localization/threshold_source": source})
         (run / "per_image" / "val.npz").unlink()
         measured = read_run(run, 0.5)
@@ -160,7 +160,7 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("change", "found"),
         [
-            ({"test/localization/threshold_source": "guess"}, "got 'guess'"),
+            ({"test/localization/threshold_source": "prediction"}, "got 'prediction'"),
             ({"test/localization/cam_threshold": 0.3}, "0.3 is not among the 3 measured"),
             ({"test/localization/cam_threshold": None}, "no number under test/localization/cam_threshold, got None"),
             ({"test/localization/top5_error": "low"}, "no number under test/localization/top5_error, got 'low'"),
@@ -178,18 +178,18 @@ class TestMistakes:
     def test_another_iou_threshold(self, runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
         assert "at IoU 0.3; " in self.message(capsys, *runs, "--iou-threshold", 0.3)
 
-    def test_other_pictures(self, runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    def test_other_images(self, runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
         path = runs[1] / "per_image" / "test.npz"
         old = PerImage.load(path)
         ids = np.where(np.arange(NUM_TEST) == 5, "other.jpg", old.image_ids)
         PerImage(ids, old.target, old.rank, old.iou, old.cam_thresholds).save(path)
         message = self.message(capsys, *runs)
-        assert "different test pictures: 1 only in the first ['5.jpg'], 1 only in the second ['other.jpg']" in message
+        assert "different test images: 1 only in the first ['5.jpg'], 1 only in the second ['other.jpg']" in message
 
     def test_a_file_cut_off(self, runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
         path = runs[1] / "per_image" / "test.npz"
         path.write_bytes(path.read_bytes()[:100])
-        assert f"{path} holds no outcomes per picture" in self.message(capsys, *runs)
+        assert f"{path} holds no outcomes per image" in self.message(capsys, *runs)
 
 
 def test_runs_measured_at_another_iou_threshold(tmp_path: Path) -> None:

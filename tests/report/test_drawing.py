@@ -20,7 +20,7 @@ STRIP_HEIGHT = 3 * 27 + 10
 GRAY = 90
 
 
-def gray_picture(height: int, width: int) -> Tensor:
+def gray_image(height: int, width: int) -> Tensor:
     return torch.full((3, height, width), GRAY, dtype=torch.uint8)
 
 
@@ -80,43 +80,43 @@ class TestOverlayHeatmap:
     def test_rows_and_columns_keep_their_places(self) -> None:
         score_map = torch.zeros(4, 6)
         score_map[1, 5] = 1
-        heatmap = drawing.overlay_heatmap(gray_picture(4, 6), score_map)
+        heatmap = drawing.overlay_heatmap(gray_image(4, 6), score_map)
         assert heatmap.shape == (4, 6, 3)
         assert heatmap[..., 0].argmax() == 1 * 6 + 5
 
     def test_nan_draws_and_a_map_with_gradient_draws(self) -> None:
         score_map = torch.tensor([[math.nan, 1.0]], requires_grad=True)
-        assert drawing.overlay_heatmap(gray_picture(1, 2), score_map)[0, 0].tolist() == [45, 45, 45]
+        assert drawing.overlay_heatmap(gray_image(1, 2), score_map)[0, 0].tolist() == [45, 45, 45]
 
     @pytest.mark.parametrize(
         "image",
         [torch.zeros(3, 4, 6), torch.zeros(1, 4, 6, dtype=torch.uint8), torch.zeros(4, 6, 3, dtype=torch.uint8)],
         ids=["float", "one channel", "channels last"],
     )
-    def test_a_picture_of_another_kind_is_refused(self, image: Tensor) -> None:
+    def test_an_image_of_another_kind_is_refused(self, image: Tensor) -> None:
         with pytest.raises(ValueError, match=r"\(3,H,W\) uint8"):
             drawing.overlay_heatmap(image, torch.zeros(4, 6))
 
     def test_a_map_of_another_size_is_refused(self) -> None:
         with pytest.raises(ValueError, match=r"\(2, 3\).*\(4, 6\)"):
-            drawing.overlay_heatmap(gray_picture(4, 6), torch.zeros(2, 3))
+            drawing.overlay_heatmap(gray_image(4, 6), torch.zeros(2, 3))
 
 
 class TestGalleryTile:
     def test_true_box_covers_exactly_its_half_open_pixels(self) -> None:
         # 64 px are drawn as 256: x 8..40 becomes columns 32..159, y 16..48 rows 64..191.
-        tile = tile_of(gray_picture(64, 64), torch.tensor([[8.0, 16.0, 40.0, 48.0]]))
+        tile = tile_of(gray_image(64, 64), torch.tensor([[8.0, 16.0, 40.0, 48.0]]))
         coloured = (tile[:256, :256] == drawing.GREEN).all(axis=-1)
         rows, columns = np.nonzero(coloured)
         assert (rows.min(), rows.max(), columns.min(), columns.max()) == (64, 191, 32, 159)
-        # three pixels of colour, one of black, then the picture
+        # three pixels of colour, one of black, then the image
         assert coloured[64:67, 32:160].all()
         assert coloured[189:192, 32:160].all()
         assert tile[67, 100].tolist() == [0, 0, 0]
         assert tile[68, 100].tolist() == [GRAY] * 3
 
-    def test_the_last_pixel_of_a_picture_belongs_to_a_box_that_ends_there(self) -> None:
-        tile = tile_of(gray_picture(64, 64), torch.tensor([[0.0, 0.0, 64.0, 64.0]]))
+    def test_the_last_pixel_of_an_image_belongs_to_a_box_that_ends_there(self) -> None:
+        tile = tile_of(gray_image(64, 64), torch.tensor([[0.0, 0.0, 64.0, 64.0]]))
         for row, column in ((0, 0), (0, 255), (255, 0), (255, 255)):
             assert tuple(tile[row, column]) == drawing.GREEN
         assert not has_colour(tile[256:264], drawing.GREEN)
@@ -124,14 +124,14 @@ class TestGalleryTile:
 
     def test_the_heatmap_beside_carries_the_same_boxes(self) -> None:
         boxes = torch.tensor([[8.0, 16.0, 40.0, 48.0]])
-        tile = tile_of(gray_picture(64, 64), boxes, torch.tensor([4.0, 4.0, 60.0, 60.0]))
+        tile = tile_of(gray_image(64, 64), boxes, torch.tensor([4.0, 4.0, 60.0, 60.0]))
         for colour in (drawing.GREEN, drawing.VERMILLION):
-            picture, heatmap = ((tile[:256, left : left + 256] == colour).all(axis=-1) for left in (0, 264))
-            np.testing.assert_array_equal(picture, heatmap)
-            assert picture.any()
+            image, heatmap = ((tile[:256, left : left + 256] == colour).all(axis=-1) for left in (0, 264))
+            np.testing.assert_array_equal(image, heatmap)
+            assert image.any()
 
     def test_predicted_box_is_dashed_twelve_on_six_off(self) -> None:
-        tile = tile_of(gray_picture(64, 64), predicted_box=torch.tensor([8.0, 16.0, 40.0, 48.0]))
+        tile = tile_of(gray_image(64, 64), predicted_box=torch.tensor([8.0, 16.0, 40.0, 48.0]))
         assert (tile[64, 32:44] == drawing.VERMILLION).all()
         assert (tile[64, 44:50] == GRAY).all()
         assert (tile[64, 50:62] == drawing.VERMILLION).all()
@@ -141,29 +141,29 @@ class TestGalleryTile:
 
     def test_both_boxes_show_where_they_coincide(self) -> None:
         box = torch.tensor([8.0, 16.0, 40.0, 48.0])
-        edge = tile_of(gray_picture(64, 64), box[None], box)[64:65, 32:160]
+        edge = tile_of(gray_image(64, 64), box[None], box)[64:65, 32:160]
         assert has_colour(edge, drawing.GREEN)
         assert has_colour(edge, drawing.VERMILLION)
 
     def test_an_empty_box_draws_nothing(self) -> None:
-        tile = tile_of(gray_picture(64, 64), iou=0.0)
+        tile = tile_of(gray_image(64, 64), iou=0.0)
         assert (tile[:256, :256] == GRAY).all()
 
     def test_wider_than_high_keeps_x_and_y_apart(self) -> None:
         # 128 x 256 is drawn at its own size.
-        tile = tile_of(gray_picture(128, 256), torch.tensor([[200.0, 10.0, 240.0, 100.0]]))
+        tile = tile_of(gray_image(128, 256), torch.tensor([[200.0, 10.0, 240.0, 100.0]]))
         rows, columns = np.nonzero((tile[:128, :256] == drawing.GREEN).all(axis=-1))
         assert (rows.min(), rows.max(), columns.min(), columns.max()) == (10, 99, 200, 239)
         assert tile.shape == (128 + 8 + STRIP_HEIGHT, 520, 3)
 
-    def test_a_high_picture_stands_in_the_middle_of_its_half(self) -> None:
-        tile = tile_of(gray_picture(256, 128))
+    def test_a_high_image_stands_in_the_middle_of_its_half(self) -> None:
+        tile = tile_of(gray_image(256, 128))
         expected = [drawing.BACKGROUND] * 64 + [(GRAY,) * 3] * 128 + [drawing.BACKGROUND] * 64
         assert [tuple(pixel) for pixel in tile[100, :256].tolist()] == expected
 
-    def test_the_heatmap_goes_under_a_wide_picture(self) -> None:
+    def test_the_heatmap_goes_under_a_wide_image(self) -> None:
         # 300 x 1000 is drawn 156 x 520
-        tile = tile_of(gray_picture(300, 1000), torch.tensor([[0.0, 0.0, 1000.0, 300.0]]))
+        tile = tile_of(gray_image(300, 1000), torch.tensor([[0.0, 0.0, 1000.0, 300.0]]))
         assert tile.shape == (156 + 8 + 156 + 8 + STRIP_HEIGHT, 520, 3)
         for row in (0, 155, 164, 164 + 155):
             assert (tile[row] == drawing.GREEN).all()
@@ -171,17 +171,17 @@ class TestGalleryTile:
     @pytest.mark.parametrize("size", [(1, 1), (64, 64), (20, 5000), (5000, 20), (2, 3)])
     def test_any_size_makes_a_tile_of_one_width(self, size: tuple[int, int]) -> None:
         whole = torch.tensor([[0, 0, size[1], size[0]]])
-        tile = tile_of(gray_picture(*size), whole, whole[0])
+        tile = tile_of(gray_image(*size), whole, whole[0])
         assert tile.dtype == np.uint8
         assert tile.shape[1] == 520
         panels = tile[: -STRIP_HEIGHT - 8]
         assert has_colour(panels, drawing.GREEN)
         assert has_colour(panels, drawing.VERMILLION)
 
-    def test_a_thin_picture_is_stretched_until_it_shows(self) -> None:
+    def test_a_thin_image_is_stretched_until_it_shows(self) -> None:
         # 20 x 5000 would be 2 x 520
-        assert tile_of(gray_picture(20, 5000)).shape == (24 + 8 + 24 + 8 + STRIP_HEIGHT, 520, 3)
-        assert (tile_of(gray_picture(5000, 20))[100, 116:140] == GRAY).all()
+        assert tile_of(gray_image(20, 5000)).shape == (24 + 8 + 24 + 8 + STRIP_HEIGHT, 520, 3)
+        assert (tile_of(gray_image(5000, 20))[100, 116:140] == GRAY).all()
 
     def test_inputs_are_left_alone(self) -> None:
         image, score_map = torch.randint(0, 256, (3, 256, 256), dtype=torch.uint8), torch.rand(256, 256)
@@ -201,25 +201,25 @@ class TestGalleryTile:
         ],
     )
     def test_verdicts_are_coloured(self, predicted_class: str, iou: float, good: bool, bad: bool) -> None:
-        strip = tile_of(gray_picture(64, 64), predicted_class=predicted_class, iou=iou)[-STRIP_HEIGHT:]
+        strip = tile_of(gray_image(64, 64), predicted_class=predicted_class, iou=iou)[-STRIP_HEIGHT:]
         assert has_colour(strip, drawing.GOOD_TEXT) is good
         assert has_colour(strip, drawing.BAD_TEXT) is bad
 
     def test_long_names_are_shortened_and_leave_the_verdict_room(self) -> None:
-        short = tile_of(gray_picture(64, 64), predicted_class="carp")
-        long = tile_of(gray_picture(64, 64), predicted_class="w" * 500)
-        longer = tile_of(gray_picture(64, 64), predicted_class="w" * 600)
+        short = tile_of(gray_image(64, 64), predicted_class="carp")
+        long = tile_of(gray_image(64, 64), predicted_class="w" * 500)
+        longer = tile_of(gray_image(64, 64), predicted_class="w" * 600)
         np.testing.assert_array_equal(long, longer)
         assert (short != long).any()
         np.testing.assert_array_equal(short[:, -150:], long[:, -150:])
 
     def test_letters_beyond_ascii_are_drawn_as_themselves(self) -> None:
-        tiles = [tile_of(gray_picture(64, 64), true_class=name) for name in ("ß", "λ", "ж", "é")]
+        tiles = [tile_of(gray_image(64, 64), true_class=name) for name in ("ß", "λ", "ж", "é")]
         assert len({tile.tobytes() for tile in tiles}) == 4
 
     @pytest.mark.parametrize("name", ["", "two\nlines", "\udcff", "\x00", "鳥"])
     def test_odd_names_cost_no_tile(self, name: str) -> None:
-        assert tile_of(gray_picture(64, 64), true_class=name).shape == (256 + 8 + STRIP_HEIGHT, 520, 3)
+        assert tile_of(gray_image(64, 64), true_class=name).shape == (256 + 8 + STRIP_HEIGHT, 520, 3)
 
 
 class TestGalleryCaption:
@@ -287,7 +287,7 @@ class TestThresholdCurve:
         assert "fraction of the score map's maximum" in axes.get_xlabel()
         assert [text.get_text() for text in saved[0].legends[0].get_texts()] == list(curves)
 
-    def test_a_picture_is_written_where_no_folder_was(self, tmp_path: Path) -> None:
+    def test_an_image_is_written_where_no_folder_was(self, tmp_path: Path) -> None:
         path = tmp_path / "report" / "curve.png"
         drawing.threshold_curve([0.0, 0.5], {"a": [1.0, 0.5]}, 0.95, "oracle", path)
         assert read_png(path).shape == (800, 1280, 3)
@@ -324,17 +324,17 @@ class TestTrainingCurve:
 class TestSavePng:
     def test_another_reader_sees_the_same_pixels(self, tmp_path: Path) -> None:
         rgb = np.random.default_rng(0).integers(0, 256, (3, 5, 3), dtype=np.uint8)
-        drawing.save_png(tmp_path / "new" / "picture.png", rgb)
-        np.testing.assert_array_equal(read_png(tmp_path / "new" / "picture.png"), rgb)
+        drawing.save_png(tmp_path / "new" / "image.png", rgb)
+        np.testing.assert_array_equal(read_png(tmp_path / "new" / "image.png"), rgb)
 
     @pytest.mark.parametrize("shape", [(3, 5), (3, 5, 4)])
     def test_another_shape_is_refused(self, shape: tuple[int, ...], tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match=r"picture\.png.*\(H,W,3\) uint8"):
-            drawing.save_png(tmp_path / "picture.png", np.zeros(shape, np.uint8))
+        with pytest.raises(ValueError, match=r"image\.png.*\(H,W,3\) uint8"):
+            drawing.save_png(tmp_path / "image.png", np.zeros(shape, np.uint8))
 
     def test_another_type_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="float64"):
-            drawing.save_png(tmp_path / "picture.png", np.zeros((3, 5, 3)))  # type: ignore[arg-type] # the mistake
+            drawing.save_png(tmp_path / "image.png", np.zeros((3, 5, 3)))  # type: ignore[arg-type] # the mistake
 
 
 class TestMissesChart:
@@ -353,9 +353,9 @@ class TestMissesChart:
         # Too narrow a segment has no number in it.
         assert [text.get_text() for text in axes.texts if text.get_text()] == ["25", "97", "50", "25"]
         assert [label.get_text() for label in axes.get_yticklabels()] == [
-            "under 10%\n4 pictures",
-            "10 to 25%\n0 pictures",
-            "25 to 50%\n2,000 pictures",
+            "under 10%\n4 images",
+            "10 to 25%\n0 images",
+            "25 to 50%\n2,000 images",
         ]
         assert axes.yaxis_inverted()
         assert [text.get_text() for text in saved[0].legends[0].get_texts()] == list(self.CAUSES)
@@ -364,13 +364,13 @@ class TestMissesChart:
         path = tmp_path / "report" / "misses.png"
         causes = [f"cause {index}" for index in range(7)]
         drawing.misses_chart(["all"], causes, [[10] * 7], path)
-        picture = read_png(path)
-        assert picture.shape == (800, 1280, 3)
+        image = read_png(path)
+        assert image.shape == (800, 1280, 3)
         hexes = [colour.removeprefix("#") for colour, _ in drawing.CAUSE_COLOURS]
         assert len(set(hexes)) == 7
         for digits in hexes:
             red, green, blue = bytes.fromhex(digits)
-            assert (picture == (red, green, blue)).all(axis=-1).sum() > 2000
+            assert (image == (red, green, blue)).all(axis=-1).sum() > 2000
 
     @pytest.mark.parametrize("letters", drawing.CAUSE_COLOURS, ids=lambda pair: pair[0])
     def test_letters_stand_out_from_their_segment(self, letters: tuple[str, str]) -> None:

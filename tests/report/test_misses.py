@@ -26,9 +26,9 @@ def test_shares_are_of_the_group() -> None:
 
 def test_the_terminal_shows_the_rows_in_order() -> None:
     assert rendered("class", ROWS) == [
-        ["misses", "by", "class,", "%", "of", "its", "pictures"],
+        ["misses", "by", "class,", "%", "of", "its", "images"],
         ["wrong", "no"],
-        ["pictures", "hit", "class", "box", "elsewhere"],
+        ["images", "hit", "class", "box", "elsewhere"],
         ["cat", "8", "37.5", "12.5", "50.0"],
         ["[dog]", "1,500", "66.7", "13.3", "20.0"],
         ["cow", "0"],

@@ -13,7 +13,7 @@ from camloc.report.page import Figure, GalleryItem, write_page
 from camloc.report.table import ResultRow
 
 ATTACK = "<script>alert('x')</script>\"' onerror=alert(1) & co"
-ROW = ResultRow("test, 8 pictures", "GT-known localization error", 56.4, 0.2, "val")
+ROW = ResultRow("test, 8 images", "GT-known localization error", 56.4, 0.2, "val")
 
 
 class Elements(HTMLParser):
@@ -35,7 +35,7 @@ class Elements(HTMLParser):
         return [attributes.get(name) for found, attributes in self.tags if found == tag]
 
 
-def picture(path: Path) -> Path:
+def image(path: Path) -> Path:
     save_png(path, np.zeros((2, 2, 3), np.uint8))
     return path
 
@@ -64,7 +64,7 @@ def page_of(
 
 
 def test_markup_in_any_field_stays_text(tmp_path: Path) -> None:
-    path = picture(tmp_path / "a.png")
+    path = image(tmp_path / "a.png")
     harmless = Elements(
         page_of(tmp_path, rows=[ROW], figures=[Figure(path, "a")], gallery=[GalleryItem(path, "a", "a")], notes=["a"])
     )
@@ -82,13 +82,13 @@ def test_markup_in_any_field_stays_text(tmp_path: Path) -> None:
         (tag, set(attributes)) for tag, attributes in harmless.tags
     ]
     assert "".join(attacked.texts).count(ATTACK) == 10
-    assert attacked.attributes("img", "alt") == [f"Picture and heatmap, {ATTACK}", f"Plot, {ATTACK}"]
+    assert attacked.attributes("img", "alt") == [f"Image and heatmap, {ATTACK}", f"Plot, {ATTACK}"]
 
 
-def test_links_are_relative_and_lead_to_the_pictures(tmp_path: Path) -> None:
+def test_links_are_relative_and_lead_to_the_images(tmp_path: Path) -> None:
     directory = tmp_path / "report"
     names = ["plain.png", "gallery/0 #1?.png", "gallery/100%.png", "gallery/ü:x.png"]
-    paths = [picture(directory / name) for name in names]
+    paths = [image(directory / name) for name in names]
     page = page_of(
         directory,
         figures=[Figure(paths[0], "absolute"), Figure(Path(names[0]), "relative")],
@@ -108,7 +108,7 @@ def test_links_are_relative_and_lead_to_the_pictures(tmp_path: Path) -> None:
 
 
 def test_nothing_is_fetched_and_nothing_runs(tmp_path: Path) -> None:
-    path = picture(tmp_path / "a.png")
+    path = image(tmp_path / "a.png")
     page = page_of(tmp_path, figures=[Figure(path, "a")], gallery=[GalleryItem(path, "a", "a")])
     text = page.read_text(encoding="utf-8")
     for outside in ("http:", "https:", "//", "@import", "url("):
@@ -118,7 +118,7 @@ def test_nothing_is_fetched_and_nothing_runs(tmp_path: Path) -> None:
 
 
 def test_results_come_before_gallery_before_curves_before_configuration(tmp_path: Path) -> None:
-    path = picture(tmp_path / "a.png")
+    path = image(tmp_path / "a.png")
     page = page_of(tmp_path, figures=[Figure(path, "a")], gallery=[GalleryItem(path, "a", "a")])
     texts = Elements(page).texts
     positions = [texts.index(heading) for heading in ("Results", "Gallery", "Curves", "Configuration")]
@@ -137,7 +137,7 @@ def test_rows_show_what_the_table_shows_split_by_split(tmp_path: Path) -> None:
     header = ["metric", "%", "95% interval", "CAM threshold", "source"]
     assert shown[: shown.index("0.00") + 1] == [
         *["test", *header, "top-1 classification error", "33.33"],
-        *["test, 8 pictures", *header, "GT-known localization error", "56.40", "0.2", "val"],
+        *["test, 8 images", *header, "GT-known localization error", "56.40", "0.2", "val"],
         *["val", *header, "PxAP (accuracy)", "0.00"],
     ]
 
@@ -155,21 +155,21 @@ def test_the_configuration_keeps_its_lines(tmp_path: Path) -> None:
     assert ("details", {"class": "card"}) in elements.tags  # folded: no "open"
 
 
-def test_a_missing_picture_is_named(tmp_path: Path) -> None:
+def test_a_missing_image_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"gone\.png"):
         page_of(tmp_path, figures=[Figure(Path("gone.png"), "a")])
     assert not (tmp_path / "index.html").exists()
 
 
-def test_a_picture_outside_is_refused(tmp_path: Path) -> None:
-    path = picture(tmp_path / "outside.png")
+def test_an_image_outside_is_refused(tmp_path: Path) -> None:
+    path = image(tmp_path / "outside.png")
     (tmp_path / "report").mkdir()
     with pytest.raises(ValueError, match=r"outside\.png outside it"):
         page_of(tmp_path / "report", gallery=[GalleryItem(path, "a", "a")])
 
 
 def test_names_that_are_no_text_cost_no_page(tmp_path: Path) -> None:
-    path = picture(tmp_path / os.fsdecode(b"\xff.png"))
+    path = image(tmp_path / os.fsdecode(b"\xff.png"))
     elements = Elements(page_of(tmp_path, gallery=[GalleryItem(path, "a", "\udcff.jpg")]))
     assert "\\udcff.jpg" in elements.texts
     assert elements.attributes("img", "src") == ["%FF.png"]
@@ -180,5 +180,5 @@ def test_misses_are_a_table_per_grouping_and_stay_text(tmp_path: Path) -> None:
     page = page_of(tmp_path, misses={"object size": [], "class": [row]})
     texts = [text.strip() for text in Elements(page).texts if text.strip()]
     start = texts.index("by class")
-    assert texts[start + 1 : start + 9] == ["class", "pictures", "hit", "no box", "<i>cow</i>", "4", "75.0", "25.0"]
+    assert texts[start + 1 : start + 9] == ["class", "images", "hit", "no box", "<i>cow</i>", "4", "75.0", "25.0"]
     assert "by object size" not in texts

@@ -34,7 +34,7 @@ def rendered(metrics: dict[str, float | str | None], splits: list[str]) -> str:
 
 def test_every_number_says_where_its_threshold_came_from() -> None:
     rows = result_rows(METRICS, ["test"])
-    assert {row.split for row in rows} == {"test, 50,000 pictures"}
+    assert {row.split for row in rows} == {"test, 50,000 images"}
     assert [(row.name, row.percent_text, row.threshold_text, row.threshold_source) for row in rows] == [
         ("top-1 classification error", "33.40", "", ""),
         ("top-5 classification error", "12.20", "", ""),
@@ -94,7 +94,7 @@ def test_the_terminal_shows_every_row_under_its_split() -> None:
     lines = rendered(METRICS | {"val/classification/top1_error": 0.25}, ["test", "val"]).splitlines()
     cells = [line.split() for line in lines]
     shown = [line for line in cells if line]
-    expected = [["metric", "%", "95%", "interval", "CAM", "threshold", "source"], ["test,", "50,000", "pictures"]]
+    expected = [["metric", "%", "95%", "interval", "CAM", "threshold", "source"], ["test,", "50,000", "images"]]
     for row in result_rows(METRICS, ["test"]):
         texts = (row.name, row.percent_text, row.threshold_text, row.threshold_source)
         expected.append(" ".join(texts).split())

@@ -3,7 +3,7 @@
 from torch import nn
 from torchvision.models import AlexNet_Weights
 
-from camloc.backbones.base import GapBackbone, conv_relu
+from camloc.backbones.gap import GapBackbone, conv_relu
 from camloc.backbones.weights import load_trunk
 
 NUM_MAPS = 512

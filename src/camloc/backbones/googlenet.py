@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import GoogLeNet, GoogLeNet_Weights
 
-from camloc.backbones.base import GapBackbone, conv_relu
+from camloc.backbones.gap import GapBackbone, conv_relu
 from camloc.backbones.weights import load_trunk
 
 NUM_MAPS = 1024

@@ -4,7 +4,7 @@ from torch import nn
 from torchvision.models import VGG16_BN_Weights, VGG16_Weights
 from torchvision.models.vgg import cfgs, make_layers
 
-from camloc.backbones.base import GapBackbone, conv_relu
+from camloc.backbones.gap import GapBackbone, conv_relu
 from camloc.backbones.weights import load_trunk
 
 NUM_MAPS = 1024

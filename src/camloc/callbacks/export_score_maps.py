@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from camloc.data.sample import EvalBatch, Prediction, SavedBatch
+from camloc.data.loading.sample import EvalBatch, Prediction, SavedBatch
 
 
 class ExportScoreMaps(Callback):
-    """Write every test picture's score map to ``<folder>/<image_id>.npy``, float32, the layout of wsolevaluation.
+    """Write every test image's score map to ``<folder>/<image_id>.npy``, float32, the layout of wsolevaluation.
 
     Args:
         folder: Where to; ids keep their folders.

@@ -1,4 +1,4 @@
-"""A gallery of test pictures: heatmap, true boxes, predicted box, classes, IoU."""
+"""A gallery of test images: heatmap, true boxes, predicted box, classes, IoU."""
 
 import json
 from pathlib import Path
@@ -10,18 +10,18 @@ from torch.nn.functional import interpolate
 
 from camloc.boxes import iou, rescale
 from camloc.callbacks.localizer import Localizer
-from camloc.data.sample import EvalBatch, Prediction
+from camloc.data.loading.sample import EvalBatch, Prediction
 from camloc.report.drawing import gallery_caption, gallery_tile, save_png
 
 
 class Gallery(Callback):
-    """Draw some test pictures into ``report/gallery``, each a PNG with a JSON file of what it shows.
+    """Draw some test images into ``report/gallery``, each a PNG with a JSON file of what it shows.
 
     The heatmap and the predicted box are those of the true class, as GT-known localization sees them, at the reported
-    threshold. Every process draws the pictures it was dealt.
+    threshold. Every process draws the images it was dealt.
 
     Args:
-        count: How many pictures.
+        count: How many images.
         iou_threshold: From which IoU on a box is shown as a hit, a fraction.
     """
 
@@ -35,7 +35,7 @@ class Gallery(Callback):
         self._wanted: set[int] = set()
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Choose the pictures: the same ones for any number of processes."""
+        """Choose the images: the same ones for any number of processes."""
         num_images = len(trainer.datamodule.split("test"))  # type: ignore[attr-defined] # set while testing
         # Drawn with a seed of their own: evenly spaced ones would meet the same few classes where classes take turns.
         order = torch.randperm(num_images, generator=torch.Generator().manual_seed(0))
@@ -50,7 +50,7 @@ class Gallery(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Draw the chosen pictures of a batch."""
+        """Draw the chosen images of a batch."""
         folder = Path(trainer.default_root_dir) / "report" / "gallery"
         for index, position in enumerate(batch.truth.positions):
             if position in self._wanted:
@@ -76,7 +76,7 @@ class Gallery(Callback):
             "predicted_class": names[int(outputs.logits[index].argmax())],
             "iou": float(iou(box[None], gt_boxes).max()) if len(gt_boxes) else None,
         }
-        # Pictures are shown in their own aspect, not in the square that the network sees.
+        # Images are shown in their own aspect, not in the square that the network sees.
         seen, (x0, y0, x1, y1) = batch.images.shape[-2:], truth.windows[index]
         height, width = y1 - y0, x1 - x0
         zoom = max(seen) / max(height, width)

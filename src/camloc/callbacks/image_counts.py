@@ -1,4 +1,4 @@
-"""What each test picture added to MaxBoxAcc and PxAP, from which their intervals are made."""
+"""What each test image added to MaxBoxAcc and PxAP, from which their intervals are made."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from camloc.callbacks.localizer import Localizer
-from camloc.data.sample import EvalBatch, SavedBatch
-from camloc.data.score_map_files import MapBatch
+from camloc.data.loading.sample import EvalBatch, SavedBatch
+from camloc.predictors.map_files import MapBatch
 
 
 class ImageCounts(Callback):
@@ -56,10 +56,10 @@ class ImageCounts(Callback):
 
 
 class _Rows:
-    """Counts by picture in one array that doubles when it is full.
+    """Counts by image in one array that doubles when it is full.
 
     Kept batch by batch instead, these long-lived little arrays lie between the short-lived large ones and keep the
-    allocator from giving memory back: gigabytes over 50,000 pictures.
+    allocator from giving memory back: gigabytes over 50,000 images.
     """
 
     def __init__(self) -> None:

@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from camloc.data.sample import Guesses, Prediction
+from camloc.data.loading.sample import Prediction, TopPredictions
 
 
 class Localizer(Protocol):
@@ -20,11 +20,11 @@ class Localizer(Protocol):
     def test_threshold(self) -> float:
         """Return the threshold that test errors are reported at."""
 
-    def guess(self, batch: Any, prediction: Prediction) -> Guesses:  # noqa: ANN401 - each module has its own batch
+    def prediction(self, batch: Any, prediction: Prediction) -> TopPredictions:  # noqa: ANN401 - each module has its own batch
         """Return the classes with the largest logits, five at most, with the map of each."""
 
     def score_map(self, cam: Tensor, size: tuple[int, int]) -> Tensor:
         """Return (B,H,W) score maps of (B,h,w) raw ones."""
 
     def image_counts(self) -> dict[str, Tensor]:
-        """Return what each picture of the last test batch added to the protocols beside."""
+        """Return what each image of the last test batch added to the protocols beside."""

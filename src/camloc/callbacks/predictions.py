@@ -1,4 +1,4 @@
-"""What a run says of every picture: ``predictions.csv`` for people, ``per_image/*.npz`` for statistics."""
+"""What a run says of every image: ``predictions.csv`` for people, ``per_image/*.npz`` for statistics."""
 
 import csv
 from pathlib import Path
@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from camloc.boxes import from_window, iou
 from camloc.callbacks.localizer import Localizer
-from camloc.data.sample import EvalBatch, Prediction, SavedBatch, Truth
+from camloc.data.loading.sample import EvalBatch, Prediction, SavedBatch, Truth
 from camloc.metrics.functional.breakdown import CAUSES, miss_causes, object_share
 from camloc.metrics.functional.classification import class_rank
 from camloc.metrics.functional.per_image import PerImage
@@ -25,18 +25,18 @@ COLUMNS = (
     "x0",
     "y0",
     "x1",
-    "y1",  # half-open pixels of the original picture; all 0 when the map gave no box
+    "y1",  # half-open pixels of the original image; all 0 when the map gave no box
     # What follows is empty for a split without true boxes.
     "iou",  # at the reported CAM threshold, with the best true box
     "best_iou",  # over all CAM thresholds: a diagnostic, not a result
     "best_cam_threshold",
     "cause",  # hit, or why it is no top-1 hit, see camloc.metrics.functional.breakdown
-    "object_share",  # of the picture's area, the largest true box
+    "object_share",  # of the image's area, the largest true box
 )
 
 
 class Predictions(Callback):
-    """Write every test picture's prediction, and its IoU at every threshold, once however many processes there are.
+    """Write every test image's prediction, and its IoU at every threshold, once however many processes there are.
 
     Args:
         iou_threshold: From which IoU on a box is a hit, a fraction.
@@ -87,7 +87,7 @@ class Predictions(Callback):
                 fields = [
                     row["image_id"],
                     names[row["target"]],
-                    "|".join(names[guess] for guess in row["guesses"]),
+                    "|".join(names[prediction] for prediction in row["predictions"]),
                     row["rank"],
                     *(f"{value:g}" for value in row["box"]),
                 ]
@@ -107,10 +107,10 @@ class Predictions(Callback):
         gt_boxes = [true_boxes.cpu() for true_boxes in truth.gt_boxes]
         overlap = iou(boxes, pad_sequence(gt_boxes, batch_first=True)).amax(dim=-1).numpy() if truth.has_boxes else None
         rank = class_rank(outputs.logits, truth.target).tolist()
-        guesses = outputs.logits.topk(min(5, outputs.logits.shape[1])).indices.tolist()
+        predictions = outputs.logits.topk(min(5, outputs.logits.shape[1])).indices.tolist()
         if truth.has_boxes:
             causes = miss_causes(boxes[:, reported], gt_boxes, torch.tensor(rank) == 0, self.iou_threshold).tolist()
-            shares = object_share(truth.picture_boxes, truth.image_sizes).tolist()
+            shares = object_share(truth.image_boxes, truth.image_sizes).tolist()
         for index, is_padding in enumerate(truth.is_padding.tolist()):
             if not is_padding:
                 row = {
@@ -118,7 +118,7 @@ class Predictions(Callback):
                     "image_id": truth.image_ids[index],
                     "target": int(truth.target[index]),
                     "rank": rank[index],
-                    "guesses": guesses[index],
+                    "predictions": predictions[index],
                     "box": from_window(boxes[index, reported].float(), truth.windows[index], size).tolist(),
                 }
                 if overlap is not None:

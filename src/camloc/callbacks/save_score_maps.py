@@ -11,16 +11,16 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.trainer.states import TrainerFn
 
 from camloc.callbacks.localizer import Localizer
-from camloc.data.sample import EvalBatch, Prediction, Truth
-from camloc.data.saved_maps import write_saved_maps
+from camloc.data.loading.sample import EvalBatch, Prediction, Truth
+from camloc.predictors.saved_maps import write_saved_maps
 
 FILE_NAME = "score_maps.npz"
 
 
 class SaveScoreMaps(Callback):
-    """Write ``score_maps.npz``: both splits, see :mod:`camloc.data.saved_maps`.
+    """Write ``score_maps.npz``: both splits, see :mod:`camloc.predictors.saved_maps`.
 
-    While the evaluation runs, every process writes its pictures at their place in arrays on disk, so that a data set's
+    While the evaluation runs, every process writes its images at their place in arrays on disk, so that a data set's
     maps never sit in memory; the first process then joins them.
 
     Args:
@@ -69,12 +69,12 @@ class SaveScoreMaps(Callback):
     def _keep(self, trainer: Trainer, module: Localizer, outputs: Prediction, batch: EvalBatch, split: str) -> None:
         truth = batch.truth
         self._map_size = truth.map_size
-        guesses = module.guess(batch, outputs)
+        predictions = module.prediction(batch, outputs)
         rows = {
             "logits": outputs.logits,
             "cam": outputs.cam,
-            "guesses": guesses.classes,
-            "guess_cams": guesses.cams.float(),
+            "predictions": predictions.classes,
+            "prediction_cams": predictions.cams.float(),
             **_plain(truth),
         }
         arrays = {name: np.asarray(value.cpu()) for name, value in rows.items()}
@@ -83,7 +83,7 @@ class SaveScoreMaps(Callback):
         for index, is_padding in enumerate(truth.is_padding.tolist()):
             if not is_padding:
                 position = truth.positions[index]
-                self._boxes[position] = truth.picture_boxes[index].cpu().numpy()
+                self._boxes[position] = truth.image_boxes[index].cpu().numpy()
                 self._arrays["image_ids"][position] = truth.image_ids[index].encode()
                 for name, array in arrays.items():
                     self._arrays[name][position] = array[index]
@@ -114,7 +114,7 @@ class SaveScoreMaps(Callback):
         in_order = [boxes[position] for position in range(len(boxes))]
         if trainer.is_global_zero:
             self._finished |= {f"{split}/{name}": array for name, array in self._arrays.items()}
-            self._finished[f"{split}/picture_boxes"] = np.concatenate([np.zeros((0, 4), np.float32), *in_order])
+            self._finished[f"{split}/image_boxes"] = np.concatenate([np.zeros((0, 4), np.float32), *in_order])
             self._finished[f"{split}/box_ends"] = np.cumsum([len(found) for found in in_order])
         self._arrays, self._boxes = {}, {}
 

@@ -1,4 +1,4 @@
-"""What Weights & Biases shows of a training beside its numbers: threshold curves, pictures, the best epoch."""
+"""What Weights & Biases shows of a training beside its numbers: threshold curves, images, the best epoch."""
 
 import math
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from torch import Tensor
 
 from camloc.boxes import area, iou
 from camloc.callbacks.localizer import Localizer
-from camloc.data.sample import EvalBatch, collate_eval
+from camloc.data.loading.sample import EvalBatch, collate_eval
 from camloc.report.drawing import gallery_caption, overlay_heatmap
 
-CURVE, PICTURES, HEATMAPS = "val_curve/gt_known_error", "val_pictures/boxes", "val_pictures/heatmaps"
+CURVE, IMAGES, HEATMAPS = "val_curve/gt_known_error", "val_images/boxes", "val_images/heatmaps"
 """Keys of the panels; W&B makes a section of what stands before the slash."""
 
 MAX_CURVE_POINTS = 100
@@ -40,15 +40,15 @@ class Watched(Localizer, Protocol):
 class WandbPanels(Callback):
     """Send W&B, after every epoch, what numbers do not show; nothing without a ``WandbLogger``.
 
-    ``val_curve/gt_known_error`` is the GT-known error against the CAM threshold. ``val_pictures/boxes`` and
-    ``val_pictures/heatmaps`` are some pictures of ``val`` as the network sees them, the same ones in every epoch and
+    ``val_curve/gt_known_error`` is the GT-known error against the CAM threshold. ``val_images/boxes`` and
+    ``val_images/heatmaps`` are some images of ``val`` as the network sees them, the same ones in every epoch and
     run, bare and under the true class's heatmap, both with the true boxes and the box of that map to switch on and
     off. The summary holds ``best/epoch`` and the least value of the monitored error.
 
-    The first process alone evaluates these pictures, whichever processes they were dealt to.
+    The first process alone evaluates these images, whichever processes they were dealt to.
 
     Args:
-        count: How many pictures.
+        count: How many images.
         iou_threshold: From which IoU on a caption calls a box a hit, a fraction.
     """
 
@@ -77,7 +77,7 @@ class WandbPanels(Callback):
         is_epoch = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
         if logger is None or not is_epoch or not trainer.is_global_zero:
             return
-        panels: dict[str, Any] = {"epoch": trainer.current_epoch, **self._pictures(trainer, pl_module)}
+        panels: dict[str, Any] = {"epoch": trainer.current_epoch, **self._images(trainer, pl_module)}
         by_iou = pl_module.results["val"].get("localization/gt_known_curve")
         if by_iou is not None:
             iou_thresholds = pl_module.val_metrics.localization.iou_thresholds
@@ -95,7 +95,7 @@ class WandbPanels(Callback):
         # Also when it was an earlier epoch: resumed offline, a run goes on in another file.
         logger.experiment.summary.update(self._best)
 
-    def _pictures(self, trainer: Trainer, module: Watched) -> dict[str, list[Any]]:
+    def _images(self, trainer: Trainer, module: Watched) -> dict[str, list[Any]]:
         import wandb  # noqa: PLC0415 - only where it is logged to
 
         images, truth = self._fixed_batch(trainer)
@@ -104,14 +104,14 @@ class WandbPanels(Callback):
         score_maps = module.score_map(cam, truth.map_size).float().cpu()
         boxes = module.sweep(score_maps)[:, _shown_threshold(module)].float()
         names = trainer.datamodule.class_names  # type: ignore[attr-defined] # set while fitting
-        # Every picture brings all labels: W&B keeps one list per key, the last one it is given.
+        # Every image brings all labels: W&B keeps one list per key, the last one it is given.
         class_labels = {target: names[target] for target in truth.target.tolist()}
-        panels: dict[str, list[Any]] = {PICTURES: [], HEATMAPS: []}
+        panels: dict[str, list[Any]] = {IMAGES: [], HEATMAPS: []}
         for index, target in enumerate(truth.target.tolist()):
             gt_boxes, box = truth.gt_boxes[index], boxes[index]
             overlap = float(iou(box[None], gt_boxes).max()) if len(gt_boxes) else None
-            guess = names[int(logits[index].argmax())]
-            caption = gallery_caption(names[target], guess, box, overlap, self.iou_threshold)
+            prediction = names[int(logits[index].argmax())]
+            caption = gallery_caption(names[target], prediction, box, overlap, self.iou_threshold)
             scores = {} if overlap is None else {"IoU": overlap}
             found = {
                 "ground_truth": box_data(gt_boxes, truth.map_size, target, names[target], {}),
@@ -160,11 +160,11 @@ def threshold_chart(cam_thresholds: Sequence[float], iou_thresholds: Sequence[fl
 def box_data(
     boxes: Tensor, size: tuple[int, int], class_id: int, caption: str, scores: dict[str, float]
 ) -> list[dict[str, Any]]:
-    """Write boxes of one picture as W&B reads them.
+    """Write boxes of one image as W&B reads them.
 
     Args:
-        boxes: (N,4) half-open xyxy pixels; parts beyond the picture are cut off, boxes without area left out.
-        size: ``(height, width)`` of the picture.
+        boxes: (N,4) half-open xyxy pixels; parts beyond the image are cut off, boxes without area left out.
+        size: ``(height, width)`` of the image.
         class_id: Of all of them.
         caption: The same.
         scores: By name, to filter boxes by.

@@ -1,1 +1,1 @@
-"""Pictures, labels and boxes, as typed samples and batches."""
+"""Images, labels and boxes, as typed samples and batches."""

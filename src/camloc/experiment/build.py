@@ -11,8 +11,8 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from camloc.classifier import Classifier
-from camloc.data.datamodule import LocalizationDataModule
-from camloc.data.split import Split, SplitName
+from camloc.data.loading.datamodule import LocalizationDataModule
+from camloc.data.loading.split import Split, SplitName
 from camloc.experiment.checkpoint import WholeCheckpoints
 from camloc.experiment.device import check_clipping, check_devices
 from camloc.experiment.run_directory import RunDirectory

@@ -68,7 +68,7 @@ def refuse_other_classes(class_names: Sequence[str], file: Path) -> None:
     """Refuse data whose classes are not those that a checkpoint was trained on, in their order.
 
     Raises:
-        ValueError: If one differs; else its pictures would be measured against another class's output.
+        ValueError: If one differs; else its images would be measured against another class's output.
     """
     trained = load_checkpoint(file).get(CLASS_NAMES_KEY, class_names)
     if list(trained) != list(class_names):

@@ -99,7 +99,7 @@ def _intervals(
 def _threshold_note(metrics: Mapping[str, float | int | str]) -> str:
     threshold = metrics.get("test/localization/cam_threshold")
     if threshold is None:
-        return "The test pictures have no true boxes: localization was not measured."
+        return "The test images have no true boxes: localization was not measured."
     if metrics["test/localization/threshold_source"] == "fixed":
         return f"The CAM threshold {threshold} was fixed beforehand."
     return f"The CAM threshold {threshold} has the least GT-known error on val; test did not take part in the choice."
@@ -110,7 +110,7 @@ def _counts_notes(metrics: Mapping[str, float | int | str]) -> list[str]:
         return []
     hits = {name: metrics[f"test/localization/{name}_hits"] for name in ("gt_known", "top1", "top5")}
     localized = f"{hits['gt_known']} GT-known, {hits['top1']} top-1, {hits['top5']} top-5"
-    notes = [f"Localized on test: {localized} of {metrics['test/localization/num_images']} pictures."]
+    notes = [f"Localized on test: {localized} of {metrics['test/localization/num_images']} images."]
     if degenerate := metrics["test/localization/num_degenerate"]:
         notes.append(f"{degenerate} score maps are flat or not finite; a flat map of zeros gives no box.")
     return notes
@@ -158,7 +158,7 @@ def _figures(
         chart = run.report / "misses.png"
         groups, counts = [row.group for row in by_size], [row.counts for row in by_size]
         misses_chart(groups, by_size[0].causes, counts, chart)
-        figures.append(Figure(chart, "What became of the test pictures, by the object's share of its picture."))
+        figures.append(Figure(chart, "What became of the test images, by the object's share of its image."))
     history = run.path / "metrics.csv"
     if history.exists():
         with history.open(newline="", encoding="utf-8") as file:
@@ -183,7 +183,7 @@ def _misses(run: RunDirectory, trainer: Trainer, results: Mapping[str, Tensor]) 
 
 def _gallery(report: Path) -> list[GalleryItem]:
     items = []
-    for picture in sorted((report / "gallery").glob("*.png")):
-        record = json.loads(picture.with_suffix(".json").read_text(encoding="utf-8"))
-        items.append(GalleryItem(picture, record["caption"], record["image_id"]))
+    for image in sorted((report / "gallery").glob("*.png")):
+        record = json.loads(image.with_suffix(".json").read_text(encoding="utf-8"))
+        items.append(GalleryItem(image, record["caption"], record["image_id"]))
     return items

@@ -9,7 +9,6 @@ from pytorch_lightning import Callback, seed_everything
 from camloc.callbacks.export_score_maps import ExportScoreMaps
 from camloc.callbacks.save_score_maps import SaveScoreMaps
 from camloc.callbacks.submission import Submission
-from camloc.data.saved_maps import SavedMaps
 from camloc.experiment.build import build_classifier, build_datamodule, build_localization, build_trainer
 from camloc.experiment.checkpoint import load_weights, refuse_other_classes
 from camloc.experiment.conclusion import conclude
@@ -20,6 +19,7 @@ from camloc.experiment.preflight import preflight
 from camloc.experiment.run_directory import RunDirectory
 from camloc.experiment.saved_config import checkpoint_file
 from camloc.experiment.saved_maps import SavedMapsData, SavedMapsModule
+from camloc.predictors.saved_maps import SavedMaps
 
 
 def evaluate(config: DictConfig, run: RunDirectory) -> None:
@@ -58,7 +58,7 @@ def _evaluate_checkpoint(config: DictConfig, run: RunDirectory) -> None:
 
 
 def _evaluate_saved_maps(config: DictConfig, run: RunDirectory) -> None:
-    config.callbacks.gallery = None  # there are no pictures to draw on
+    config.callbacks.gallery = None  # there are no images to draw on
     run.write_config(config)
     saved = SavedMaps(Path(config.score_maps))
     module = SavedMapsModule(instantiate(config.score_map), **build_localization(config))

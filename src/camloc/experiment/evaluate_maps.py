@@ -1,4 +1,4 @@
-"""Evaluate ready-made score maps of any method: no network, no pictures."""
+"""Evaluate ready-made score maps of any method: no network, no images."""
 
 from typing import Any
 
@@ -10,15 +10,15 @@ from rich.console import Console
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from camloc.data.samplers import EvalSampler
-from camloc.data.score_map_files import MapBatch, MapSample, ReadyMadeMaps, ScoreMapFiles, collate_maps
-from camloc.data.wsol_metadata import WsolMetadata
+from camloc.data.datasets.wsol_metadata import WsolMetadata
+from camloc.data.loading.samplers import EvalSampler
 from camloc.experiment.build import build_trainer
 from camloc.experiment.run_directory import RunDirectory
 from camloc.experiment.uncertainty import protocol_intervals
 from camloc.metrics.functional.max_box_acc import wsolevaluation_boxes
 from camloc.metrics.max_box_acc import MaxBoxAcc
 from camloc.metrics.pxap import PxAP
+from camloc.predictors.map_files import MapBatch, MapSample, ReadyMadeMaps, ScoreMapFiles, collate_maps
 from camloc.report.table import results_table
 
 MAP_SIZE = (224, 224)
@@ -69,7 +69,7 @@ class MapEvaluator(LightningModule):
             self.metric.update(score_maps, boxes, batch.is_padding)
 
     def image_counts(self) -> dict[str, Tensor]:
-        """Return what each picture of the last batch added."""
+        """Return what each image of the last batch added."""
         return {"pxap" if isinstance(self.metric, PxAP) else "max_box_acc": self.metric.image_counts}
 
     def on_test_epoch_end(self) -> None:
@@ -90,7 +90,7 @@ def evaluate_maps(config: DictConfig, run: RunDirectory) -> None:
     protocol = config.localization.also.get("pxap" if metadata.has_masks else "max_box_acc")
     if protocol is None:
         raise ValueError("ready-made maps are measured by localization=wsolevaluation")
-    # The other callbacks look at pictures and at a network's guesses, and here are none.
+    # The other callbacks look at images and at a network's predictions, and here are none.
     config.callbacks = {name: config.callbacks.get(name) for name in ("progress", "image_counts")}
     run.write_config(config)
     maps = ReadyMadeMaps(ScoreMapFiles(config.score_maps), metadata)

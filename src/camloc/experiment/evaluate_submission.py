@@ -1,4 +1,4 @@
-"""Evaluate a file of guesses as the ILSVRC devkit does: no network, no pictures."""
+"""Evaluate a file of predictions as the ILSVRC devkit does: no network, no images."""
 
 from pathlib import Path
 
@@ -6,12 +6,12 @@ import torch
 from omegaconf import DictConfig
 from rich.console import Console
 
-from camloc.data.submission import read_submission
 from camloc.experiment.build import build_datamodule
 from camloc.experiment.run_directory import RunDirectory
 from camloc.metrics.functional.bootstrap import percentiles, resampled_sums
 from camloc.metrics.functional.devkit import TOP_K, devkit_errors, devkit_hits
 from camloc.metrics.ilsvrc_error import read_blacklist
+from camloc.predictors.submission import read_submission
 from camloc.report.table import results_table
 
 

@@ -1,4 +1,4 @@
-"""Why test pictures were missed, counted from a run's ``predictions.csv``."""
+"""Why test images were missed, counted from a run's ``predictions.csv``."""
 
 import csv
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from camloc.report.misses import MissRow, miss_rows
 
 
 def misses_by_size(predictions: Path) -> list[MissRow]:
-    """Count causes per bin of the object's share of its picture."""
+    """Count causes per bin of the object's share of its image."""
     rows = _rows(predictions)
     shares = torch.tensor([float(row["object_share"]) for row in rows], dtype=torch.float64)
     return miss_rows(OBJECT_SIZES, CAUSES, by_object_size(_causes(rows), shares).tolist())

@@ -1,4 +1,4 @@
-"""The summary of a data set before a run starts, and pictures that cannot be read."""
+"""The summary of a data set before a run starts, and images that cannot be read."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,9 +11,9 @@ from rich.progress import track as rich_track
 from rich.table import Table
 from rich.text import Text
 
-from camloc.data.datamodule import LocalizationDataModule
-from camloc.data.preflight import NUM_SHOWN, Preflight, check_splits, check_windows, open_pictures
-from camloc.data.split import Split, SplitName
+from camloc.data.loading.datamodule import LocalizationDataModule
+from camloc.data.loading.preflight import NUM_SHOWN, Preflight, check_splits, check_windows, open_images
+from camloc.data.loading.split import Split, SplitName
 from camloc.experiment.run_directory import RunDirectory, is_first_process, is_started_by_first_process
 
 OnUnreadable = Literal["error", "skip"]
@@ -21,7 +21,7 @@ Unreadable = Mapping[SplitName, Sequence[tuple[int, str]]]
 RECORD = "unreadable.json"
 CLASSES_SHOWN = 10
 SHOW_PROGRESS_FROM = 20_000
-"""Pictures from which a look at all labels takes longer than two seconds."""
+"""Images from which a look at all labels takes longer than two seconds."""
 
 
 def preflight(
@@ -39,9 +39,9 @@ def preflight(
     Args:
         datamodule: Its splits.
         names: Which of them.
-        run: Keeps ``unreadable.json`` where pictures were opened.
-        on_unreadable: ``skip`` opens every picture and leaves out those that cannot be read.
-        open_all: Whether to open every picture and list those that cannot be read.
+        run: Keeps ``unreadable.json`` where images were opened.
+        on_unreadable: ``skip`` opens every image and leaves out those that cannot be read.
+        open_all: Whether to open every image and list those that cannot be read.
 
     Raises:
         ValueError: If anything is wrong; the message says what, and how to mend it.
@@ -73,12 +73,12 @@ def preflight(
 def _open_all(splits: Mapping[SplitName, Split], found: Preflight, record: Path, *, skip: bool) -> Unreadable:
     unreadable = {}
     for name, summary in found.splits.items():
-        pictures, summary.num_beyond = open_pictures(splits[name], name, _track)
-        unreadable[name] = pictures
-        if pictures:
-            shown = "; ".join(reason for _, reason in pictures[:NUM_SHOWN])
-            more = f"; all are listed in {record}" if len(pictures) > NUM_SHOWN else ""
-            told = f"{name}: {len(pictures)} pictures cannot be read: {shown}{more}"
+        images, summary.num_beyond = open_images(splits[name], name, _track)
+        unreadable[name] = images
+        if images:
+            shown = "; ".join(reason for _, reason in images[:NUM_SHOWN])
+            more = f"; all are listed in {record}" if len(images) > NUM_SHOWN else ""
+            told = f"{name}: {len(images)} images cannot be read: {shown}{more}"
             if skip:
                 found.warnings.append(f"{told}; left out")
             else:
@@ -88,7 +88,7 @@ def _open_all(splits: Mapping[SplitName, Split], found: Preflight, record: Path,
 
 
 def _looked_at_again(before: Preflight, splits: Mapping[SplitName, Split], class_names: Sequence[str]) -> Preflight:
-    """Check what is left of the splits: a class may have lost its last picture."""
+    """Check what is left of the splits: a class may have lost its last image."""
     found = check_splits(splits, class_names, _track)
     for name, summary in found.splits.items():
         summary.num_beyond = before.splits[name].num_beyond
@@ -103,16 +103,14 @@ def _leave_out_as_the_first_process_does(
         record = json.loads((run.path / RECORD).read_text(encoding="utf-8"))
         _leave_out(datamodule, {name: record[name] for name in names})
     else:  # torchrun and SLURM start all at once: the record may be another run's, and is not waited for
-        found = {
-            name: open_pictures(datamodule.split(name), name, lambda items, _what, _total: items) for name in names
-        }
+        found = {name: open_images(datamodule.split(name), name, lambda items, _what, _total: items) for name in names}
         _leave_out(datamodule, {name: opened.unreadable for name, opened in found.items()})
 
 
 def _leave_out(datamodule: LocalizationDataModule, unreadable: Unreadable) -> None:
-    for name, pictures in unreadable.items():
-        if pictures:
-            datamodule.leave_out(name, [index for index, _ in pictures])
+    for name, images in unreadable.items():
+        if images:
+            datamodule.leave_out(name, [index for index, _ in images])
 
 
 def _track(items: Iterable[Any], what: str, total: int) -> Iterable[Any]:
@@ -123,7 +121,7 @@ def _track(items: Iterable[Any], what: str, total: int) -> Iterable[Any]:
 def _show(found: Preflight, class_names: Sequence[str], notes: Iterable[str]) -> None:
     console = Console()
     table = Table(box=SIMPLE_HEAD)
-    for heading in ("split", "pictures", "classes", "per class", "true boxes", "without box"):
+    for heading in ("split", "images", "classes", "per class", "true boxes", "without box"):
         table.add_column(heading, justify="left" if heading == "split" else "right")
     for name, summary in found.splits.items():
         present = summary.per_class[summary.per_class > 0]
@@ -131,7 +129,7 @@ def _show(found: Preflight, class_names: Sequence[str], notes: Iterable[str]) ->
         measured = name != "train"
         table.add_row(
             Text(name),
-            f"{summary.num_pictures:,}",
+            f"{summary.num_images:,}",
             f"{len(present):,} of {len(class_names):,}",
             spread,
             f"{summary.num_boxes:,}" if measured else "not read",
@@ -146,7 +144,7 @@ def _show(found: Preflight, class_names: Sequence[str], notes: Iterable[str]) ->
 def _boxes_notes(found: Preflight) -> Iterator[str]:
     for name, summary in found.splits.items():
         if summary.num_beyond:
-            yield f"{name}: {summary.num_beyond:,} true boxes reach beyond their pictures; measured as they stand."
+            yield f"{name}: {summary.num_beyond:,} true boxes reach beyond their images; measured as they stand."
         if summary.num_cut or summary.num_unseen:
             yield (
                 f"{name}: the centre crop cuts {summary.num_cut:,} of {summary.num_boxes:,} true boxes and shows "

@@ -32,7 +32,7 @@ def saved_config(checkpoint: Path) -> DictConfig:
     file = checkpoint_file(checkpoint)
     beside = file.parent.parent / "config.yaml"
     if file.suffix == ".npz":
-        from camloc.data.saved_maps import SavedMaps  # noqa: PLC0415 - imports torch
+        from camloc.predictors.saved_maps import SavedMaps  # noqa: PLC0415 - imports torch
 
         config = OmegaConf.create(SavedMaps(file).config_yaml)
     elif file.parent.name == "checkpoints" and beside.is_file():

@@ -1,4 +1,4 @@
-"""Evaluate the predictions that an earlier evaluation saved: no network, no pictures."""
+"""Evaluate the predictions that an earlier evaluation saved: no network, no images."""
 
 from functools import partial
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from camloc.data.sample import Guesses, Prediction, SavedBatch, SavedSample, collate_saved
-from camloc.data.samplers import EvalSampler
-from camloc.data.saved_maps import SavedMaps, SavedSplit
-from camloc.data.split import SplitName
+from camloc.data.loading.sample import Prediction, SavedBatch, SavedSample, TopPredictions, collate_saved
+from camloc.data.loading.samplers import EvalSampler
+from camloc.data.loading.split import SplitName
 from camloc.evaluation import EvaluationModule
+from camloc.predictors.saved_maps import SavedMaps, SavedSplit
 
 
 class SavedMapsModule(EvaluationModule):
@@ -24,9 +24,9 @@ class SavedMapsModule(EvaluationModule):
         """Count a batch of the split that results are reported on."""
         return self.count(batch.logits, batch.cam, batch.truth, self.test_metrics)
 
-    def guess(self, batch: SavedBatch, prediction: Prediction) -> Guesses:  # noqa: ARG002 - other modules need it
-        """Return the guesses that were saved."""
-        return Guesses(batch.guesses, batch.guess_cams)
+    def prediction(self, batch: SavedBatch, prediction: Prediction) -> TopPredictions:  # noqa: ARG002 - other modules need it
+        """Return the predictions that were saved."""
+        return TopPredictions(batch.predictions, batch.prediction_cams)
 
 
 class SavedMapsData(LightningDataModule):
@@ -34,7 +34,7 @@ class SavedMapsData(LightningDataModule):
 
     Args:
         saved: The file.
-        batch_size: Pictures per process and step.
+        batch_size: Images per process and step.
     """
 
     def __init__(self, saved: SavedMaps, batch_size: int) -> None:

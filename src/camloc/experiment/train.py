@@ -7,7 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import seed_everything
 
 from camloc.callbacks.repeatable import Repeatable
-from camloc.data.split import SplitName
+from camloc.data.loading.split import SplitName
 from camloc.experiment.build import best_and_last_checkpoint, build_classifier, build_datamodule, build_trainer
 from camloc.experiment.checkpoint import (
     RunInCheckpoint,

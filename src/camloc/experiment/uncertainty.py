@@ -26,7 +26,7 @@ ERRORS: tuple[Condition, ...] = ("gt_known", "top1", "top5")
 def error_intervals(
     per_image: Path, cam_threshold: float, iou_threshold: float, threshold_source: str
 ) -> dict[str, float]:
-    """Bootstrap the errors of both splits over their pictures.
+    """Bootstrap the errors of both splits over their images.
 
     Args:
         per_image: Folder with ``val.npz`` and ``test.npz``.
@@ -62,7 +62,7 @@ def fixed_intervals(kept: PerImage, iou_threshold: float) -> dict[Condition, lis
     The same intervals as :func:`error_intervals` gives one threshold at a time, from one draw.
 
     Args:
-        kept: N pictures, T thresholds.
+        kept: N images, T thresholds.
         iou_threshold: Fraction.
 
     Returns:
@@ -76,7 +76,7 @@ def fixed_intervals(kept: PerImage, iou_threshold: float) -> dict[Condition, lis
 
 
 def protocol_intervals(per_image: Path, measured: Container[str]) -> dict[str, float]:
-    """Bootstrap MaxBoxAcc, MaxBoxAccV2, PxAP and the devkit's errors on test over its pictures.
+    """Bootstrap MaxBoxAcc, MaxBoxAccV2, PxAP and the devkit's errors on test over its images.
 
     Each resample has its own best thresholds where they are an oracle's.
 
@@ -94,8 +94,8 @@ def protocol_intervals(per_image: Path, measured: Container[str]) -> dict[str, f
         counts = read_image_counts(pixels)
         sums = resampled_sums(counts.reshape(len(counts), -1)).reshape(-1, *counts.shape[1:])
         resampled["pxap"] = np.array([pixel_average_precision(torch.from_numpy(one)).item() for one in sums])
-    if (guesses := per_image / "test_ilsvrc.npz").is_file():
-        resampled |= _ilsvrc(read_image_counts(guesses))
+    if (predictions := per_image / "test_ilsvrc.npz").is_file():
+        resampled |= _ilsvrc(read_image_counts(predictions))
     found: dict[str, float] = {}
     for name, values in resampled.items():
         if (key := f"test/localization/{name}") in measured:

@@ -28,7 +28,7 @@ def best_iou_per_threshold(
 
     Its contours are the outer and hole borders of OpenCV's ``findContours(RETR_TREE)``: outer borders of 8-connected
     components, and around each 4-connected hole a border one pixel wider. A contour's box ends one pixel after it,
-    inside the picture, and IoU counts inclusive pixels, (x1 - x0 + 1)(y1 - y0 + 1). A mask without a contour has the
+    inside the image, and IoU counts inclusive pixels, (x1 - x0 + 1)(y1 - y0 + 1). A mask without a contour has the
     box (0, 0, 0, 0), one pixel. The single contour is the one with the largest polygon through its pixels' centres:
     never a hole border, as the outer border around it comes first and has no less area; of equal ones the one whose
     first pixel in raster order comes last, which is the first that OpenCV lists.
@@ -37,7 +37,7 @@ def best_iou_per_threshold(
 
     Args:
         score_maps: (B,H,W) in [0,1], any real type and device. A map with a NaN or infinite pixel is read as zeros;
-            a flat map is cut as it is, so ones have the whole picture's box and zeros no contour.
+            a flat map is cut as it is, so ones have the whole image's box and zeros no contour.
         gt_boxes: B integer tensors (M_i,4), inclusive xyxy pixels of the map, at least one true box each.
         thresholds: (T,) fractions of the largest level, in [0,1] and in any order; read as float64.
 
@@ -45,7 +45,7 @@ def best_iou_per_threshold(
         ``(single, multi)``, each (B,T) float64 on the CPU: the best IoU of the single contour's box, and of all boxes.
 
     Raises:
-        ValueError: If a shape does not fit, a score or threshold lies outside [0,1], or a picture has no true box or
+        ValueError: If a shape does not fit, a score or threshold lies outside [0,1], or an image has no true box or
             one that is negative, inverted or not of an integer type.
 
     Example:
@@ -123,9 +123,9 @@ def _checked_thresholds(thresholds: Sequence[float] | Tensor) -> NDArray[np.floa
 
 
 def _checked_boxes(gt_boxes: Sequence[Tensor], num_maps: int) -> list[NDArray[np.int64]]:
-    """Each picture's true boxes as (M,4) int64, or one clear error."""
+    """Each image's true boxes as (M,4) int64, or one clear error."""
     if len(gt_boxes) != num_maps:
-        raise ValueError(f"score_maps holds {num_maps} maps, gt_boxes those of {len(gt_boxes)} pictures.")
+        raise ValueError(f"score_maps holds {num_maps} maps, gt_boxes those of {len(gt_boxes)} images.")
     for index, boxes in enumerate(gt_boxes):
         if boxes.ndim != len("M4") or boxes.shape[1] != len("xyxy") or len(boxes) == 0:
             raise ValueError(f"gt_boxes[{index}] has shape {tuple(boxes.shape)}; give (M,4) with at least one box.")

@@ -79,7 +79,7 @@ def _flood(
 ) -> None:
     """Join the pixels above a falling cut (outer borders), or those not above a rising one (holes), cut by cut.
 
-    The picture lies in a frame, so that every pixel has a whole 3x3 window; a pixel's number is that of its window's
+    The image lies in a frame, so that every pixel has a whole 3x3 window; a pixel's number is that of its window's
     upper left corner.
     """
     height, width = levels.shape
@@ -135,7 +135,7 @@ def _flood(
 def _join_frame(
     joined: NDArray[np.uint8], region_of: NDArray[np.uint32], height: int, width: int, stride_bits: int
 ) -> None:
-    """Make the pixels around the picture region 0, with the bits of the columns that a window may be centred on."""
+    """Make the pixels around the image region 0, with the bits of the columns that a window may be centred on."""
     for y in range(height + 2):
         row = y << stride_bits
         region_of[row] = region_of[row + width + 1] = 0

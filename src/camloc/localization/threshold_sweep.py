@@ -181,7 +181,7 @@ def _flood(
 ) -> None:
     """Activate the pixels level by level, and write the largest component's box (T,4) after each.
 
-    The picture lies in a frame of never active pixels, so that every pixel has a whole 3x3 window; a pixel's number
+    The image lies in a frame of never active pixels, so that every pixel has a whole 3x3 window; a pixel's number
     is that of its window's upper left corner.
     """
     stride = 1 << stride_bits

@@ -1,4 +1,4 @@
-"""The baseline without a network: one box in the middle of every picture."""
+"""The baseline without a network: one box in the middle of every image."""
 
 from collections.abc import Sequence
 
@@ -13,10 +13,10 @@ from camloc.metrics.functional.localization import localization_hits
 class CentredBoxError(Metric):
     """GT-known error of the best centred box, the number that a localization error must be read beside.
 
-    The box has the picture's aspect; its scale is the one that suits the whole data set best (an oracle).
+    The box has the image's aspect; its scale is the one that suits the whole data set best (an oracle).
 
     Args:
-        num_scales: Size of the grid ``1/n, 2/n, ..., 1`` of side lengths, fractions of the picture's sides.
+        num_scales: Size of the grid ``1/n, 2/n, ..., 1`` of side lengths, fractions of the image's sides.
         iou_threshold: Fraction.
 
     Example:
@@ -39,17 +39,17 @@ class CentredBoxError(Metric):
         self.add_state("num_images", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, gt_boxes: Sequence[Tensor], size: tuple[int, int], is_padding: Tensor | None = None) -> None:
-        """Count a batch of pictures of one size.
+        """Count a batch of images of one size.
 
         Args:
             gt_boxes: B tensors (M_i,4), half-open xyxy pixels.
-            size: ``(height, width)`` of the pictures the boxes are drawn in.
-            is_padding: (B,) bool, pictures that must not count; null when all count.
+            size: ``(height, width)`` of the images the boxes are drawn in.
+            is_padding: (B,) bool, images that must not count; null when all count.
         """
         counted = [True] * len(gt_boxes) if is_padding is None else (~is_padding).tolist()
         kept = [boxes.cpu() for boxes, keep in zip(gt_boxes, counted, strict=True) if keep]
-        guesses = centred(self.scales, size).expand(len(kept), -1, -1)
-        hits = localization_hits(guesses, kept, torch.tensor([self.iou_threshold], dtype=torch.float64))
+        predictions = centred(self.scales, size).expand(len(kept), -1, -1)
+        hits = localization_hits(predictions, kept, torch.tensor([self.iou_threshold], dtype=torch.float64))
         self.hits += hits[:, 0].sum(dim=0).to(self.hits.device)
         self.num_images += len(kept)
 

@@ -40,7 +40,7 @@ class ClassificationError(Metric):
         Args:
             logits: (B,C).
             target: (B,) true classes, 0-based.
-            is_padding: (B,) bool, pictures that must not count; null when all count.
+            is_padding: (B,) bool, images that must not count; null when all count.
         """
         rank = class_rank(logits, target)
         if is_padding is not None:

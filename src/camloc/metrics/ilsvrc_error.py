@@ -12,10 +12,10 @@ from camloc.metrics.functional.devkit import TOP_K, devkit_hits, devkit_pixels
 
 
 def read_blacklist(path: str | None, num_images: int | None = None) -> frozenset[int]:
-    """Read the devkit's list of pictures that localization leaves out.
+    """Read the devkit's list of images that localization leaves out.
 
     Args:
-        path: A file with one 1-based picture number per line, such as
+        path: A file with one 1-based image number per line, such as
             ``ILSVRC2014_clsloc_validation_blacklist.txt``; null for none.
         num_images: Length of the split that the numbers are places in, where it is known.
 
@@ -38,10 +38,10 @@ def read_blacklist(path: str | None, num_images: int | None = None) -> frozenset
     for line, text in enumerate(Path(path).read_text(encoding="utf-8", errors="replace").split("\n"), start=1):
         if text.strip():
             if not text.strip().isdecimal() or int(text) < 1:
-                raise ValueError(f"{path}, line {line}: expected the number of a picture, from 1 on, found {text!r}")
+                raise ValueError(f"{path}, line {line}: expected the number of an image, from 1 on, found {text!r}")
             if num_images is not None and int(text) > num_images:
                 raise ValueError(
-                    f"{path}, line {line}: picture {int(text)} is beyond the split, which has {num_images}; "
+                    f"{path}, line {line}: image {int(text)} is beyond the split, which has {num_images}; "
                     "give the list of this very split"
                 )
             numbers.append(int(text) - 1)
@@ -51,8 +51,8 @@ def read_blacklist(path: str | None, num_images: int | None = None) -> frozenset
 class IlsvrcError(Metric):
     r"""Top-1 and top-5 error as the ILSVRC devkit counts it, see :mod:`camloc.metrics.functional.devkit`.
 
-    A guess counts only when its class is the true one, so the true class's rank and the box of its map settle the
-    error over five guesses of a class and a box each. States are int64 counts reduced by sum.
+    A prediction counts only when its class is the true one, so the true class's rank and the box of its map settle the
+    error over five predictions of a class and a box each. States are int64 counts reduced by sum.
 
     Args:
         blacklist: See :func:`read_blacklist`; numbers are places in the split, which must be in the devkit's order.
@@ -60,7 +60,7 @@ class IlsvrcError(Metric):
 
     Raises:
         FileNotFoundError: If there is no such blacklist.
-        ValueError: If a line of it is no picture's number, or the threshold lies outside its range.
+        ValueError: If a line of it is no image's number, or the threshold lies outside its range.
 
     Example:
         >>> metric = IlsvrcError()
@@ -78,7 +78,7 @@ class IlsvrcError(Metric):
     num_images: Tensor
     num_blacklisted: Tensor
     image_counts: Tensor
-    """(B,5) bool of the pictures last counted: localized and classified among the first and five, blacklisted."""
+    """(B,5) bool of the images last counted: localized and classified among the first and five, blacklisted."""
 
     def __init__(self, blacklist: str | None = None, iou_threshold: float = 0.5) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class IlsvrcError(Metric):
         logits: Tensor,
         target: Tensor,
         reported_boxes: Tensor,
-        picture_boxes: Sequence[Tensor],
+        image_boxes: Sequence[Tensor],
         positions: Sequence[int],
         is_padding: Tensor | None = None,
     ) -> None:
@@ -103,27 +103,27 @@ class IlsvrcError(Metric):
         Args:
             logits: (B,C).
             target: (B,) true classes, 0-based.
-            reported_boxes: (B,4) the true class's box, half-open pixels of the picture, (0,0,0,0) for none.
-            picture_boxes: B tensors (M_i,4), true boxes in the same pixels.
+            reported_boxes: (B,4) the true class's box, half-open pixels of the image, (0,0,0,0) for none.
+            image_boxes: B tensors (M_i,4), true boxes in the same pixels.
             positions: B places in the split, 0-based.
-            is_padding: (B,) bool, pictures that must not count; null when all count.
+            is_padding: (B,) bool, images that must not count; null when all count.
 
         Raises:
-            ValueError: If a picture has no true box.
+            ValueError: If an image has no true box.
         """
         rank = class_rank(logits, target).cpu()
         padding = [False] * len(rank) if is_padding is None else is_padding.tolist()
         keep = torch.tensor([not padded for padded in padding])
         boxes = devkit_pixels(reported_boxes.cpu())[keep][:, None]
-        true_boxes = [box.cpu() for box, kept in zip(picture_boxes, keep.tolist(), strict=True) if kept]
+        true_boxes = [box.cpu() for box, kept in zip(image_boxes, keep.tolist(), strict=True) if kept]
         same = torch.zeros(int(keep.sum()), 1)
         overlaps = devkit_hits(same, boxes, same[:, 0], true_boxes, self.iou_threshold).localization[:, 0]
         listed = torch.tensor([position in self.blacklist for position in positions])[keep]
-        guessed = torch.stack([rank[keep] < k for k in TOP_K], dim=1)
-        counted = (overlaps & ~listed)[:, None] & guessed
-        self.image_counts = torch.cat([counted, guessed, listed[:, None]], dim=1)
+        predicted = torch.stack([rank[keep] < k for k in TOP_K], dim=1)
+        counted = (overlaps & ~listed)[:, None] & predicted
+        self.image_counts = torch.cat([counted, predicted, listed[:, None]], dim=1)
         self.localized += counted.sum(dim=0).to(self.localized.device)
-        self.classified += guessed.sum(dim=0).to(self.classified.device)
+        self.classified += predicted.sum(dim=0).to(self.classified.device)
         self.num_images += len(listed)
         self.num_blacklisted += int(listed.sum())
 
@@ -131,7 +131,7 @@ class IlsvrcError(Metric):
         """Return errors as float64 fractions, NaN when nothing was counted, and the int64 counts behind them.
 
         Returns:
-            ``ilsvrc_top1_error``, ``ilsvrc_top5_error``, over the pictures that are not blacklisted, and
+            ``ilsvrc_top1_error``, ``ilsvrc_top5_error``, over the images that are not blacklisted, and
             ``ilsvrc_top1_classification_error``, ``ilsvrc_top5_classification_error``, over all, with
             ``ilsvrc_..._hits``, ``ilsvrc_num_images`` and ``ilsvrc_num_blacklisted``.
         """

@@ -16,13 +16,13 @@ CONDITIONS = ("gt_known", "top1", "top5")
 class LocalizationError(Metric):
     r"""Top-1, top-5 and GT-known localization error at every CAM threshold.
 
-    For each picture the box is that of the largest connected component of the true class's score map above a fraction
+    For each image the box is that of the largest connected component of the true class's score map above a fraction
     ``t`` of its maximum (Zhou et al., CVPR 2016, sec. 3.2: ``t`` = 0.2).
 
     .. math:: error_k(t) = 1 - \frac{1}{N} \sum_i [rank_i < k] \cdot [\max_m IoU(b_i(t), g_{im}) \ge \delta]
 
-    GT-known drops the rank. One map per picture is enough: a guess only counts when its class is the true one, so the
-    true class's box and the class's rank among the logits settle every number. The threshold curve comes out of one
+    GT-known drops the rank. One map per image is enough: a prediction only counts when its class is the true one, so
+    the true class's box and the class's rank among the logits settle every number. The threshold curve comes out of one
     pass over each map. States are int64 counts reduced by sum: exact for any number of processes.
 
     Args:
@@ -102,11 +102,11 @@ class LocalizationError(Metric):
             score_maps: (B,H,W) in [0,1], the true class's. A map without foreground or with a pixel that is not finite
                 gives no box, which is a miss; those maps and flat ones are counted as degenerate.
             gt_boxes: B tensors (M_i,4), half-open xyxy pixels of the score maps.
-            is_padding: (B,) bool, pictures that must not count; null when all count.
+            is_padding: (B,) bool, images that must not count; null when all count.
             boxes: (B,T,4) of the score maps at ``cam_thresholds``, where they were made already.
 
         Raises:
-            ValueError: If shapes do not fit or a picture that counts has no true box.
+            ValueError: If shapes do not fit or an image that counts has no true box.
         """
         if is_padding is not None:
             keep = ~is_padding
@@ -134,7 +134,7 @@ class LocalizationError(Metric):
             ``best_cam_threshold``, ``gt_known_error_at_best``: the lowest of the thresholds with the least GT-known
             error, and that error.
             ``top1_hits``, ``top5_hits``, ``gt_known_hits``, ``num_images``: the int64 counts behind the scalar errors.
-            ``num_degenerate``: int64, pictures whose map is flat or not finite.
+            ``num_degenerate``: int64, images whose map is flat or not finite.
             ``gt_known_curve``, ``top1_curve``, ``top5_curve``: (I,T) errors at every IoU and CAM threshold.
         """
         curves = 1 - self.hits.to(torch.float64) / self.num_images

@@ -44,7 +44,7 @@ class MaxBoxAcc(Metric):
     num_images: Tensor
     num_degenerate: Tensor
     image_counts: Tensor
-    """(B,2,3,T) bool, the hits of each picture last counted, by version and IoU threshold."""
+    """(B,2,3,T) bool, the hits of each image last counted, by version and IoU threshold."""
 
     def __init__(self, cam_curve_interval: float = 0.001, *, v1: bool = False, v2: bool = False) -> None:
         super().__init__()
@@ -63,10 +63,10 @@ class MaxBoxAcc(Metric):
                 counted as degenerate.
             resized_boxes: B integer tensors (M_i,4), inclusive xyxy pixels of the map, as
                 :func:`~camloc.metrics.functional.max_box_acc.wsolevaluation_boxes` gives them.
-            is_padding: (B,) bool, pictures that must not count; null when all count.
+            is_padding: (B,) bool, images that must not count; null when all count.
 
         Raises:
-            ValueError: If a shape does not fit, a score lies outside [0,1], or a picture that counts has no true box
+            ValueError: If a shape does not fit, a score lies outside [0,1], or an image that counts has no true box
                 or one that is negative, inverted or not of an integer type.
         """
         if is_padding is not None:
@@ -89,7 +89,7 @@ class MaxBoxAcc(Metric):
             ``max_box_acc_v2_30``, ``_50``, ``_70``: accuracy of the best contour.
             ``max_box_acc_v2``: their mean.
             ``max_box_acc_30_cam_threshold`` and so on for these six: the lowest of the thresholds with that accuracy.
-            ``num_images``, ``num_degenerate``: int64, pictures counted, and those among them whose map is flat or not
+            ``num_images``, ``num_degenerate``: int64, images counted, and those among them whose map is flat or not
             finite.
         """
         best, index = self.hits.max(dim=-1)  # of equal maxima the first

@@ -14,8 +14,8 @@ class PxAP(Metric):
 
     .. math:: PxAP = \sum_l Prec(\tau_l) \, (Rec(\tau_l) - Rec(\tau_{l-1}))
 
-    Precision and recall are those of the pixels of all pictures pooled. Only counts of pixels between thresholds are
-    kept, int64 and reduced by sum: exact for any number of pictures and processes.
+    Precision and recall are those of the pixels of all images pooled. Only counts of pixels between thresholds are
+    kept, int64 and reduced by sum: exact for any number of images and processes.
 
     Args:
         cam_curve_interval: Step between thresholds, in (0, 1].
@@ -37,7 +37,7 @@ class PxAP(Metric):
     num_images: Tensor
     num_degenerate: Tensor
     image_counts: Tensor
-    """(B,2,T+2) int64, the pixels of each picture last counted, as ``score_histograms`` gives them."""
+    """(B,2,T+2) int64, the pixels of each image last counted, as ``score_histograms`` gives them."""
 
     def __init__(self, cam_curve_interval: float = 0.001) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class PxAP(Metric):
                 counted as degenerate.
             masks: (B,H,W) bool, foreground.
             ignore: (B,H,W) bool, pixels that count neither way; foreground among them counts all the same.
-            is_padding: (B,) bool, pictures that must not count; null when all count.
+            is_padding: (B,) bool, images that must not count; null when all count.
 
         Raises:
             ValueError: If shapes or types do not fit, or a score lies outside [0,1].
@@ -74,7 +74,7 @@ class PxAP(Metric):
 
         Returns:
             ``pxap``: the pixel average precision.
-            ``num_images``, ``num_degenerate``: int64, pictures counted, and those among them whose map is flat or not
+            ``num_images``, ``num_degenerate``: int64, images counted, and those among them whose map is flat or not
             finite.
         """
         return {

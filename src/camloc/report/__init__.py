@@ -1,1 +1,1 @@
-"""What a person looks at: pictures, tables, the HTML page."""
+"""What a person looks at: images, tables, the HTML page."""

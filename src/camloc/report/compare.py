@@ -36,7 +36,7 @@ _NAMES = {
     "test/localization/gt_known_error": "GT-known localization",
 }
 _NOTE = (
-    f"A - B in percentage points; below zero A is better. 95% intervals over the pictures ({NUM_RESAMPLES:,} paired "
+    f"A - B in percentage points; below zero A is better. 95% intervals over the images ({NUM_RESAMPLES:,} paired "
     "resamples); a threshold that was chosen is chosen again in each. Each row stands for itself. What another "
     "training of the same configuration would change is not in them."
 )
@@ -76,7 +76,7 @@ class ComparedRow:
 
 @dataclass(frozen=True)
 class Measured:
-    """A run's errors on test, as counts per picture.
+    """A run's errors on test, as counts per image.
 
     Example:
         >>> Measured("runs/a", 0.2, "val", {}).label
@@ -143,13 +143,13 @@ def compare(a: Measured, b: Measured) -> list[ComparedRow]:
 
     Args:
         a: One run.
-        b: Another, measured on the same pictures.
+        b: Another, measured on the same images.
 
     Returns:
         A row per error.
 
     Raises:
-        ValueError: If the pictures differ.
+        ValueError: If the images differ.
 
     Example:
         >>> import numpy as np
@@ -191,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Whether two runs' errors on test differ by more than chance.",
     )
     parser.add_argument("run_a", type=Path, metavar="RUN_A", help="run directory")
-    parser.add_argument("run_b", type=Path, metavar="RUN_B", help="run directory, measured on the same pictures")
+    parser.add_argument("run_b", type=Path, metavar="RUN_B", help="run directory, measured on the same images")
     parser.add_argument(
         "--iou-threshold", type=float, default=0.5, help="the one the runs were measured at, a fraction (default: 0.5)"
     )

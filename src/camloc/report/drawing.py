@@ -1,7 +1,7 @@
 """Everything that draws: heatmaps, gallery tiles, contact sheets, curves.
 
-Pictures come in as (3,H,W) uint8 tensors, as data sets hold them, and leave as (H,W,3) uint8 RGB arrays, as
-picture files hold them. True boxes are solid bluish green and predicted boxes dashed vermillion: hues that
+Images come in as (3,H,W) uint8 tensors, as data sets hold them, and leave as (H,W,3) uint8 RGB arrays, as
+image files hold them. True boxes are solid bluish green and predicted boxes dashed vermillion: hues that
 colour-blind readers tell apart, with dashes for print. The heatmap's colours ("inferno") grow brighter with
 the score and hold no green, so that both lines stay visible on them.
 """
@@ -40,7 +40,7 @@ FONT_SIZE, LINE_HEIGHT, MARGIN = 19, 27, 10
 
 
 def overlay_heatmap(image: Tensor, score_map: Tensor) -> RGB:
-    """Blend a coloured score map half and half over its picture, which turns gray: all colour is score.
+    """Blend a coloured score map half and half over its image, which turns gray: all colour is score.
 
     Args:
         image: (3,H,W) uint8 RGB.
@@ -50,7 +50,7 @@ def overlay_heatmap(image: Tensor, score_map: Tensor) -> RGB:
         (H,W,3) uint8 RGB.
 
     Raises:
-        ValueError: If the picture is not (3,H,W) uint8 or the map has another size.
+        ValueError: If the image is not (3,H,W) uint8 or the map has another size.
 
     Example:
         >>> heatmap = overlay_heatmap(torch.zeros(3, 1, 2, dtype=torch.uint8), torch.tensor([[0.0, 1.0]]))
@@ -60,8 +60,8 @@ def overlay_heatmap(image: Tensor, score_map: Tensor) -> RGB:
     gray = np.array(Image.fromarray(_as_rgb(image)).convert("L"), dtype=np.uint16)
     if score_map.shape != image.shape[1:]:
         raise ValueError(
-            f"the score map is {tuple(score_map.shape)} but its picture {tuple(image.shape[1:])}; "
-            "upsample the map to the picture first"
+            f"the score map is {tuple(score_map.shape)} but its image {tuple(image.shape[1:])}; "
+            "upsample the map to the image first"
         )
     heat = mpl.colormaps["inferno"](score_map.detach().double().cpu().numpy(), bytes=True)[..., :3]
     blended: RGB = ((gray[..., None] + heat) // 2).astype(np.uint8)
@@ -103,10 +103,10 @@ def gallery_tile(
     iou: float | None,
     iou_threshold: float = 0.5,
 ) -> RGB:
-    """Draw a picture and its heatmap with their boxes over a caption strip.
+    """Draw an image and its heatmap with their boxes over a caption strip.
 
-    The tile is 520 px wide whatever the picture's size; the picture is enlarged or reduced first, so that
-    lines and text stay sharp. The heatmap stands beside the picture, or under one over twice as wide as high.
+    The tile is 520 px wide whatever the image's size; the image is enlarged or reduced first, so that
+    lines and text stay sharp. The heatmap stands beside the image, or under one over twice as wide as high.
 
     Args:
         image: (3,H,W) uint8 RGB.
@@ -122,7 +122,7 @@ def gallery_tile(
         (height,520,3) uint8 RGB.
 
     Raises:
-        ValueError: If the picture is not (3,H,W) uint8 or the map has another size.
+        ValueError: If the image is not (3,H,W) uint8 or the map has another size.
 
     Example:
         >>> image, score_map = torch.zeros(3, 64, 64, dtype=torch.uint8), torch.rand(64, 64)
@@ -135,11 +135,11 @@ def gallery_tile(
     columns = 1 if width > 2 * height else 2
     cell_width = TILE_WIDTH if columns == 1 else PANEL_SIDE
     scale = min(cell_width / width, PANEL_SIDE / height)
-    # A very thin picture is stretched, else nothing of it could be seen.
+    # A very thin image is stretched, else nothing of it could be seen.
     panel_size = (max(round(height * scale), MIN_PANEL_SIDE), max(round(width * scale), MIN_PANEL_SIDE))
     cells = []
-    for picture in (_as_rgb(image), overlay_heatmap(image, score_map)):
-        panel = np.array(Image.fromarray(picture).resize(panel_size[::-1], Image.Resampling.BICUBIC))
+    for shown in (_as_rgb(image), overlay_heatmap(image, score_map)):
+        panel = np.array(Image.fromarray(shown).resize(panel_size[::-1], Image.Resampling.BICUBIC))
         for gt_box in rescale(gt_boxes.double().cpu(), image_size, panel_size):
             _draw_box(panel, gt_box, GREEN)
         _draw_box(panel, rescale(predicted_box.double().cpu(), image_size, panel_size), VERMILLION, dashed=True)
@@ -256,7 +256,7 @@ def training_curve(rows: Sequence[Mapping[str, float]], keys: Sequence[str], pat
 
 
 def save_png(path: Path, rgb: RGB) -> None:
-    """Write a picture, and the folder it lies in where that is missing.
+    """Write an image, and the folder it lies in where that is missing.
 
     Args:
         path: PNG to write.
@@ -273,7 +273,7 @@ def save_png(path: Path, rgb: RGB) -> None:
         (3, 2)
     """
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:  # noqa: PLR2004 - (H,W,3)
-        raise ValueError(f"{path}: a picture to save is (H,W,3) uint8, got {rgb.shape} {rgb.dtype}")
+        raise ValueError(f"{path}: an image to save is (H,W,3) uint8, got {rgb.shape} {rgb.dtype}")
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(rgb).save(path, format="PNG")
 
@@ -281,7 +281,7 @@ def save_png(path: Path, rgb: RGB) -> None:
 def _as_rgb(image: Tensor) -> RGB:
     if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:  # noqa: PLR2004 - (3,H,W)
         raise ValueError(
-            f"a picture to draw on is (3,H,W) uint8, got {tuple(image.shape)} {image.dtype}; "
+            f"an image to draw on is (3,H,W) uint8, got {tuple(image.shape)} {image.dtype}; "
             "draw on it before it is normalized"
         )
     return image.permute(1, 2, 0).cpu().numpy()
@@ -391,12 +391,12 @@ CAUSE_COLOURS = (
 
 
 def misses_chart(groups: Sequence[str], causes: Sequence[str], counts: Sequence[Sequence[int]], path: Path) -> None:
-    """Plot what became of the pictures by the object's size: a bar of 100% per bin, a segment per cause.
+    """Plot what became of the images by the object's size: a bar of 100% per bin, a segment per cause.
 
     Args:
-        groups: G bins of the object's share of its picture, top to bottom.
+        groups: G bins of the object's share of its image, top to bottom.
         causes: K <= 7 names, left to right, the first that of the hit.
-        counts: (G,K) pictures; a bin without any has no bar.
+        counts: (G,K) images; a bin without any has no bar.
         path: PNG to write, as :func:`threshold_curve` does.
 
     Raises:
@@ -418,8 +418,8 @@ def misses_chart(groups: Sequence[str], causes: Sequence[str], counts: Sequence[
         )
     images = table.sum(axis=1)
     percents = 100 * table / np.maximum(images, 1)[:, None]
-    figure, axes = _plot("pictures (%)")
-    axes.set_ylabel("object's share of its picture")
+    figure, axes = _plot("images (%)")
+    axes.set_ylabel("object's share of its image")
     axes.grid(visible=False)
     lefts = np.zeros(len(groups))
     for cause, widths, (colour, text_colour) in zip(causes, percents.T, CAUSE_COLOURS, strict=False):
@@ -427,7 +427,7 @@ def misses_chart(groups: Sequence[str], causes: Sequence[str], counts: Sequence[
         texts = [f"{width:.0f}" if width >= 5 else "" for width in widths]  # noqa: PLR2004 - room for two digits
         axes.bar_label(bars, texts, label_type="center", color=text_colour, fontsize=9)
         lefts += widths
-    labels = [f"{group}\n{count:,} pictures" for group, count in zip(groups, images, strict=True)]
+    labels = [f"{group}\n{count:,} images" for group, count in zip(groups, images, strict=True)]
     axes.set_yticks(range(len(groups)), labels)
     axes.invert_yaxis()
     axes.set_xlim(0, 100)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 @dataclass(frozen=True)
 class MissRow:
-    """What became of a group of pictures; the first cause is the hit.
+    """What became of a group of images; the first cause is the hit.
 
     Example:
         >>> row = MissRow("under 10%", ("hit", "no box"), (1, 3))
@@ -22,21 +22,21 @@ class MissRow:
     """A class, or a bin of object sizes."""
     causes: tuple[str, ...]
     counts: tuple[int, ...]
-    """Pictures, by cause."""
+    """Images, by cause."""
 
     @property
     def num_images(self) -> int:
-        """Pictures in the group."""
+        """Images in the group."""
         return sum(self.counts)
 
     @property
     def percents(self) -> tuple[float, ...]:
-        """Share of each cause in the group; zeros for a group without pictures."""
+        """Share of each cause in the group; zeros for a group without images."""
         return tuple(100 * count / max(self.num_images, 1) for count in self.counts)
 
     @property
     def percent_texts(self) -> tuple[str, ...]:
-        """``percents`` with one decimal, empty where no picture has the cause."""
+        """``percents`` with one decimal, empty where no image has the cause."""
         return tuple(f"{percent:.1f}" if percent else "" for percent in self.percents)
 
 
@@ -46,7 +46,7 @@ def miss_rows(groups: Sequence[str], causes: Sequence[str], counts: Sequence[Seq
     Args:
         groups: G names, such as classes or bins of object sizes.
         causes: K names, the first that of the hit.
-        counts: (G,K) pictures.
+        counts: (G,K) images.
 
     Returns:
         G rows in the same order.
@@ -70,7 +70,7 @@ def worst_first(rows: Sequence[MissRow], limit: int = 20) -> list[MissRow]:
     """Pick the groups with the largest share of misses, for tables of hundreds of classes.
 
     Args:
-        rows: Any; those without pictures are left out.
+        rows: Any; those without images are left out.
         limit: How many to keep at most.
 
     Returns:
@@ -85,7 +85,7 @@ def worst_first(rows: Sequence[MissRow], limit: int = 20) -> list[MissRow]:
 
 
 def misses_table(title: str, rows: Sequence[MissRow]) -> Table:
-    """Lay out rows for a terminal, percent of each row's pictures.
+    """Lay out rows for a terminal, percent of each row's images.
 
     Args:
         title: What the groups are, such as ``object size``.
@@ -99,9 +99,9 @@ def misses_table(title: str, rows: Sequence[MissRow]) -> Table:
         1
     """
     # Close columns, and headings broken between words, so that seven causes fit a terminal of 80.
-    table = Table(title=Text(f"misses by {title}, % of its pictures"), box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    table = Table(title=Text(f"misses by {title}, % of its images"), box=SIMPLE_HEAD, padding=0, pad_edge=False)
     table.add_column("", no_wrap=True)
-    table.add_column("pictures", justify="right", no_wrap=True)
+    table.add_column("images", justify="right", no_wrap=True)
     for cause in rows[0].causes if rows else ():
         table.add_column(Text(cause), justify="right", width=max(map(len, ["100.0", *cause.split()])))
     for row in rows:

@@ -1,4 +1,4 @@
-"""The report as one HTML file beside its pictures: read from disk, sent as a folder, no network needed."""
+"""The report as one HTML file beside its images: read from disk, sent as a folder, no network needed."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class GalleryItem:
-    """A gallery tile, what it shows, and which picture of the data set it is."""
+    """A gallery tile, what it shows, and which image of the data set it is."""
 
     path: Path
     """PNG in the page's directory or below."""
@@ -47,7 +47,7 @@ def write_page(
     """Write ``index.html``: results, gallery, curves, configuration.
 
     Args:
-        directory: Where the page goes; its pictures are already there. Links are relative, so that the
+        directory: Where the page goes; its images are already there. Links are relative, so that the
             directory may be moved or zipped.
         title: Heading, such as the experiment's name.
         rows: The results table, see :func:`camloc.report.table.result_rows`.
@@ -61,8 +61,8 @@ def write_page(
         Path of the page.
 
     Raises:
-        FileNotFoundError: If a picture is not there.
-        ValueError: If a picture lies outside ``directory``.
+        FileNotFoundError: If an image is not there.
+        ValueError: If an image lies outside ``directory``.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -95,10 +95,10 @@ def write_page(
 
 
 def _link(directory: Path, path: Path) -> str:
-    """Return the URL of a picture relative to the page."""
+    """Return the URL of an image relative to the page."""
     file = (directory / path).resolve()
     if not file.is_file():
-        raise FileNotFoundError(f"the report links to {file}, which is not there; save the picture first")
+        raise FileNotFoundError(f"the report links to {file}, which is not there; save the image first")
     if not file.is_relative_to(directory.resolve()):
-        raise ValueError(f"the report in {directory} cannot link to {file} outside it; save the picture below it")
+        raise ValueError(f"the report in {directory} cannot link to {file} outside it; save the image below it")
     return quote(os.fsencode(file.relative_to(directory.resolve()).as_posix()))

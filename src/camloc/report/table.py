@@ -40,7 +40,7 @@ class ResultRow:
     """
 
     split: str
-    """``val`` or ``test``, with the number of pictures where it is known."""
+    """``val`` or ``test``, with the number of images where it is known."""
     name: str
     percent: float
     cam_threshold: float | None
@@ -84,12 +84,12 @@ def result_rows(metrics: Metrics, splits: Sequence[str]) -> list[ResultRow]:
         >>> metrics |= {"test/localization/threshold_source": "val", "test/localization/num_images": 5794}
         >>> row, = result_rows(metrics, ["val", "test"])
         >>> row.split, row.name, row.percent, row.cam_threshold, row.threshold_source
-        ('test, 5,794 pictures', 'GT-known localization error', 50.0, 0.2, 'val')
+        ('test, 5,794 images', 'GT-known localization error', 50.0, 0.2, 'val')
     """
     rows = []
     for split in splits:
         num_images = _number(metrics, f"{split}/localization/num_images")
-        label = split if num_images is None else f"{split}, {num_images:,.0f} pictures"
+        label = split if num_images is None else f"{split}, {num_images:,.0f} images"
         reported_source = str(metrics.get(f"{split}/localization/threshold_source") or "")
         thresholds = {
             "none": (None, ""),

@@ -40,7 +40,7 @@ def test_crowds_are_left_out_whatever_their_segmentation(tmp_path: Path) -> None
     assert len(found["cat/1.jpg"].boxes) == 1
 
 
-def test_a_box_beyond_the_picture_is_returned_as_it_stands(tmp_path: Path) -> None:
+def test_a_box_beyond_the_image_is_returned_as_it_stands(tmp_path: Path) -> None:
     images = [{"id": 3, "file_name": "1.jpg", "width": 5, "height": 5}]
     found = read_coco(write(tmp_path, content(images=images, annotations=[annotation(bbox=[-2, 0, 20, 5])])))
     assert found["1.jpg"].boxes.tolist() == [[-2, 0, 18, 5]]

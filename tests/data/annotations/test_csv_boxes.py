@@ -31,7 +31,7 @@ def test_columns_are_found_by_name_and_corners_are_half_open(header: str, line: 
     assert found["cat/1.jpg"].names == ("cat",)
 
 
-def test_lines_of_a_picture_are_joined_in_their_order(tmp_path: Path) -> None:
+def test_lines_of_an_image_are_joined_in_their_order(tmp_path: Path) -> None:
     found = read_csv(write(tmp_path, HEADER, "1.jpg,0,0,1,1,a", "2.jpg,0,0,9,9,c", "", "1.jpg,5,5,6,6,b"))
     assert found["1.jpg"].boxes.tolist() == [[0, 0, 1, 1], [5, 5, 6, 6]]
     assert found["1.jpg"].names == ("a", "b")
@@ -52,7 +52,7 @@ def test_blanks_around_a_class_and_a_file_are_not_theirs(tmp_path: Path) -> None
     assert read_csv(write(tmp_path, HEADER, "1.jpg ,0,0,1,1,cat "))["1.jpg"].names == ("cat",)
 
 
-def test_a_box_before_the_picture_is_returned_as_it_stands(tmp_path: Path) -> None:
+def test_a_box_before_the_image_is_returned_as_it_stands(tmp_path: Path) -> None:
     assert read_csv(write(tmp_path, HEADER, "1.jpg,-1,0,3,3,cat"))["1.jpg"].boxes.tolist() == [[-1, 0, 3, 3]]
 
 
@@ -84,8 +84,8 @@ def test_a_header_that_names_no_box_is_shown(header: str, message: str, tmp_path
         ("1.jpg,3,0,1,1,cat", "the box 3 0 1 1 .* is inverted"),
         ("1.jpg,1,0,1,1,cat", "the box 1 0 1 1 .* is inverted, empty"),
         ("1.jpg,0,0,1,1,cat,0.9", r"expected 6 fields, file,x0,y0,x1,y1,class; found 1\.jpg,0,0,1,1,cat,0\.9"),
-        (",0,0,1,1,cat", "the file '' is none below the pictures' folder"),
-        ("/etc/passwd,0,0,1,1,cat", "the file '/etc/passwd' is none below the pictures' folder"),
+        (",0,0,1,1,cat", "the file '' is none below the images' folder"),
+        ("/etc/passwd,0,0,1,1,cat", "the file '/etc/passwd' is none below the images' folder"),
         ("a/../../1.jpg,0,0,1,1,cat", "the file 'a/../../1.jpg' is none below"),
     ],
 )

@@ -5,8 +5,8 @@ import pytest
 from camloc.data.annotations.matching import below, file_names, files_below, match, stems
 
 
-def masks(picture: str) -> list[str]:
-    return stems(picture, [".png", "_mask.png"])
+def masks(image: str) -> list[str]:
+    return stems(image, [".png", "_mask.png"])
 
 
 def test_the_class_folder_decides_before_the_bare_name() -> None:
@@ -16,7 +16,7 @@ def test_the_class_folder_decides_before_the_bare_name() -> None:
     assert left == ["009.png"]
 
 
-def test_a_flat_name_that_two_pictures_share_names_both() -> None:
+def test_a_flat_name_that_two_images_share_names_both() -> None:
     with pytest.raises(ValueError, match=r"val: 001\.png could belong to cat/001\.jpg or to dog/001\.jpg; name the"):
         match(["cat/001.jpg", "dog/001.jpg"], {"001.png": "flat"}, masks, "val")
 
@@ -35,9 +35,9 @@ def test_files_are_found_in_folders_by_ending_and_hidden_ones_are_not(tmp_path: 
     assert list(files_below(tmp_path, [".xml"])) == ["2.xml", "cat/1.xml"]
 
 
-def test_a_stem_that_two_pictures_of_one_folder_share_asks_for_another_name() -> None:
+def test_a_stem_that_two_images_of_one_folder_share_asks_for_another_name() -> None:
     with pytest.raises(ValueError, match=r"cat/1\.xml could belong to cat/1\.jpg or to cat/1\.png; rename one of the"):
-        match(["cat/1.jpg", "cat/1.png"], {"cat/1.xml": 1}, lambda picture: stems(picture, [".xml"]), "val")
+        match(["cat/1.jpg", "cat/1.png"], {"cat/1.xml": 1}, lambda image: stems(image, [".xml"]), "val")
 
 
 def test_a_table_that_spells_one_file_in_two_ways_names_both() -> None:

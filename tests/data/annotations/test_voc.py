@@ -16,7 +16,7 @@ def write(folder: Path, body: str, prolog: str = "") -> Path:
     return path
 
 
-def test_the_first_and_last_pixel_of_a_picture_by_the_book(tmp_path: Path) -> None:
+def test_the_first_and_last_pixel_of_an_image_by_the_book(tmp_path: Path) -> None:
     size = "<size><width>500</width><height>375</height><depth>3</depth></size>"
     found = read_voc(write(tmp_path, size + OBJECT.format("cat", 1, 1, 500, 375)))
     assert found.boxes.tolist() == [[0, 0, 500, 375]]
@@ -75,7 +75,7 @@ def test_a_box_that_is_none_is_named(corners: tuple[object, ...], message: str, 
 
 
 def test_without_an_object_there_is_nothing_to_measure(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"001\.xml has no <object>; annotate the picture, or remove the file"):
+    with pytest.raises(ValueError, match=r"001\.xml has no <object>; annotate the image, or remove the file"):
         read_voc(write(tmp_path, "<filename>001.jpg</filename>"))
 
 

@@ -39,7 +39,7 @@ def random_hits(*shape: int, seed: int) -> Hits:
 
 
 def plain_hits(one: Outcome, test: NDArray[np.int64], val: NDArray[np.int64]) -> int:
-    """Count one resample picture by picture."""
+    """Count one resample image by image."""
     if one.choice_hits is None:
         return sum(bool(one.hits[index]) for index in test)
     chosen_on = test if one.select == "oracle" else val
@@ -101,12 +101,12 @@ class TestChoiceOfAThreshold:
         assert interval(never_the_lowest, num_resamples=20) == Interval(0.0, 0.0, 0.0)
 
     def test_an_oracle_chooses_again_in_every_resample(self) -> None:
-        # Each threshold hits one of the two pictures: drawing one twice makes the oracle perfect.
+        # Each threshold hits one of the two images: drawing one twice makes the oracle perfect.
         either = [[1, 0], [0, 1]]
         assert interval(outcome(either, "oracle", either), num_resamples=200) == Interval(0.5, 0.0, 0.5)
 
     def test_val_carries_the_uncertainty_of_its_choice(self) -> None:
-        # Two val pictures decide between a threshold that always hits on test and one that never does.
+        # Two val images decide between a threshold that always hits on test and one that never does.
         test = [[1, 0]] * 50
         ours = interval(outcome(test, "val", [[1, 0], [0, 1], [1, 0]]), num_resamples=200)
         assert ours == Interval(0.0, 0.0, 1.0)
@@ -135,7 +135,7 @@ def test_intervals_contain_the_truth_about_as_often_as_they_say() -> None:
     draw = np.random.default_rng(0)
     covered = dict.fromkeys(("fixed", "val", "paired"), 0)
     for _ in range(200):
-        # Runs share the difficulty of pictures; b hits 10 points more often. Threshold 1 is better by far.
+        # Runs share the difficulty of images; b hits 10 points more often. Threshold 1 is better by far.
         difficulty, own = draw.random(100), draw.random((2, 100))
         a, b = (np.where(draw.random(100) < 0.5, difficulty, own[0]) < 0.4, difficulty < 0.5)
         at_two = np.stack([own[1] < 0.1, own[1] < 0.6], axis=1)
@@ -167,7 +167,7 @@ def test_a_difference_lies_in_range_and_turns_round(pairs: list[tuple[bool, bool
     assert -1 <= there.low <= there.high <= 1
 
 
-class TestMatchingOfPictures:
+class TestMatchingOfImages:
     def test_order_does_not_matter(self) -> None:
         draw = np.random.default_rng(0)
         for one in CASES.values():
@@ -180,20 +180,20 @@ class TestMatchingOfPictures:
             shuffled = Outcome(one.image_ids[order], one.hits[order], one.select, choice_hits, choice_ids)
             assert paired_difference(one, shuffled, num_resamples=50) == Interval(0.0, 0.0, 0.0)
 
-    def test_other_test_pictures_are_refused_and_named(self) -> None:
+    def test_other_test_images_are_refused_and_named(self) -> None:
         a = Outcome(np.array(["x", "y", "z"]), np.ones(3, dtype=bool))
         b = Outcome(np.array(["z", "new", "y"]), np.ones(3, dtype=bool))
-        with pytest.raises(ValueError, match=r"different test pictures: 1 only in the first \['x'\], 1 .* \['new'\]"):
+        with pytest.raises(ValueError, match=r"different test images: 1 only in the first \['x'\], 1 .* \['new'\]"):
             paired_difference(a, b)
 
-    def test_fewer_pictures_are_refused(self) -> None:
+    def test_fewer_images_are_refused(self) -> None:
         with pytest.raises(ValueError, match=r"2 only in the first \['0003', '0004'\], 0 only in the second \[\]"):
             paired_difference(outcome([1] * 5), outcome([1] * 3))
 
-    def test_other_val_pictures_are_refused(self) -> None:
+    def test_other_val_images_are_refused(self) -> None:
         hits = np.ones((2, 1), dtype=bool)
         a, b = (Outcome(ids(2), hits, "val", hits, np.array(["v", name])) for name in ("w", "u"))
-        with pytest.raises(ValueError, match=r"different val pictures: 1 only in the first \['w'\]"):
+        with pytest.raises(ValueError, match=r"different val images: 1 only in the first \['w'\]"):
             paired_difference(a, b)
 
 
@@ -218,7 +218,7 @@ def test_outcomes_that_do_not_fit_are_refused(fields: tuple[Any, ...], message: 
 
 
 class TestLocalizationOutcome:
-    # GT-known is best at 0.2 on test and at 0.4 on val; the only top-1 guess on test is found at 0.0 and 0.4.
+    # GT-known is best at 0.2 on test and at 0.4 on val; the only top-1 prediction on test is found at 0.0 and 0.4.
     RANK = np.array([3, 3, 0])
     IOU = np.array([[0.1, 0.5, 0.1], [0.1, 0.5, 0.1], [0.5, 0.1, 0.5]])
     TEST = PerImage(ids(3), RANK, RANK, IOU, np.array([0.0, 0.2, 0.4]))

@@ -94,7 +94,7 @@ def test_the_iou_threshold_moves_the_hit() -> None:
 coordinates = st.integers(0, 12)
 any_box = st.tuples(coordinates, coordinates, coordinates, coordinates)
 some_box = any_box.map(lambda b: (min(b[0], b[2]), min(b[1], b[3]), max(b[0], b[2]) + 1, max(b[1], b[3]) + 1))
-picture = st.tuples(any_box, st.lists(some_box, min_size=1, max_size=4), st.booleans())
+image = st.tuples(any_box, st.lists(some_box, min_size=1, max_size=4), st.booleans())
 
 
 def shared(a: Tensor, b: Tensor) -> float:
@@ -123,11 +123,11 @@ def plain_cause(box: Tensor, true_boxes: Tensor, is_right: bool, threshold: floa
     return Cause.ELSEWHERE
 
 
-@given(st.lists(picture, min_size=1, max_size=5), st.sampled_from([0.3, 0.5, 0.9]))
-def test_any_batch_follows_the_rules(pictures: list[tuple[Box, list[Box], bool]], threshold: float) -> None:
-    boxes = torch.tensor([box for box, _, _ in pictures]).float()
-    gt_boxes = [torch.tensor(true_boxes).float() for _, true_boxes, _ in pictures]
-    is_right = torch.tensor([right for _, _, right in pictures])
+@given(st.lists(image, min_size=1, max_size=5), st.sampled_from([0.3, 0.5, 0.9]))
+def test_any_batch_follows_the_rules(images: list[tuple[Box, list[Box], bool]], threshold: float) -> None:
+    boxes = torch.tensor([box for box, _, _ in images]).float()
+    gt_boxes = [torch.tensor(true_boxes).float() for _, true_boxes, _ in images]
+    is_right = torch.tensor([right for _, _, right in images])
     causes = miss_causes(boxes, gt_boxes, is_right, threshold)
     expected = [plain_cause(*one, threshold) for one in zip(boxes, gt_boxes, is_right.tolist(), strict=True)]
     assert causes.tolist() == expected
@@ -148,15 +148,15 @@ def test_nothing_has_no_causes() -> None:
     assert by_class(causes, causes, 2).tolist() == [[0] * 7] * 2
 
 
-def test_pictures_that_do_not_fit_are_refused() -> None:
+def test_images_that_do_not_fit_are_refused() -> None:
     true_boxes = [torch.ones(1, 4)] * 2
-    with pytest.raises(ValueError, match="for 3 pictures, true boxes for 2, classes for 2"):
+    with pytest.raises(ValueError, match="for 3 images, true boxes for 2, classes for 2"):
         miss_causes(torch.zeros(3, 4), true_boxes, torch.ones(2, dtype=torch.bool))
-    with pytest.raises(ValueError, match=r"pictures \[2\] have no true box"):
+    with pytest.raises(ValueError, match=r"images \[2\] have no true box"):
         miss_causes(torch.zeros(3, 4), [*true_boxes, torch.zeros(0, 4)], torch.ones(3, dtype=torch.bool))
 
 
-def test_a_row_per_class_also_for_those_without_pictures() -> None:
+def test_a_row_per_class_also_for_those_without_images() -> None:
     causes = torch.tensor([Cause.HIT, Cause.MERGED, Cause.MERGED, Cause.ELSEWHERE])
     assert by_class(causes, torch.tensor([2, 0, 0, 2]), num_classes=4).tolist() == [
         [0, 0, 0, 0, 0, 2, 0],

@@ -5,7 +5,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from camloc.metrics.functional.devkit import NO_GUESS, DevkitCounts, devkit_errors, devkit_hits, devkit_pixels
+from camloc.metrics.functional.devkit import NO_PREDICTION, DevkitCounts, devkit_errors, devkit_hits, devkit_pixels
 
 
 def plain(labels: Sequence[int], boxes: Sequence[Sequence[int]], target: int, true: Sequence[Sequence[int]]) -> bool:
@@ -38,14 +38,14 @@ def test_hits_equal_a_plain_restatement_with_inclusive_pixels() -> None:
         assert torch.equal(found.classification[:, column], (labels[:, :k] == target[:, None]).any(dim=1))
 
 
-def test_a_guess_that_was_not_made_is_no_hit() -> None:
+def test_a_prediction_that_was_not_made_is_no_hit() -> None:
     box = torch.tensor([[[0, 0, 4, 4]]])
-    found = devkit_hits(torch.tensor([[NO_GUESS]]), box, torch.tensor([1]), [box[0]])
+    found = devkit_hits(torch.tensor([[NO_PREDICTION]]), box, torch.tensor([1]), [box[0]])
     assert not found.localization.any()
     assert not found.classification.any()
 
 
-def test_blacklisted_pictures_leave_localization_and_stay_in_classification() -> None:
+def test_blacklisted_images_leave_localization_and_stay_in_classification() -> None:
     hits = DevkitCounts(
         localization=torch.tensor([[True, True], [False, True], [False, False], [True, True]]),
         classification=torch.tensor([[True, True], [True, True], [False, True], [True, True]]),
@@ -65,7 +65,7 @@ def test_blacklisted_pictures_leave_localization_and_stay_in_classification() ->
         ([3.2, 3.2, 3.4, 3.4], [3, 3, 4, 4]),
         ([2.5, 3.5, 6.5, 8.5], [3, 4, 7, 9]),  # half up, never to even
         ([2.6, 2.6, 2.9, 9.0], [2, 3, 3, 9]),  # both edges round to 3, yet the box lies in pixel 2
-        ([9.6, 0.0, 10.0, 5.0], [9, 0, 10, 5]),  # in the last column of a picture of 10
+        ([9.6, 0.0, 10.0, 5.0], [9, 0, 10, 5]),  # in the last column of an image of 10
         ([0.0, 0.0, 0.0, 5.0], [0, 0, 0, 0]),
         ([-0.6, 0.0, 5.0, 5.0], [-1, 0, 5, 5]),
     ],
@@ -79,7 +79,7 @@ def test_boxes_become_whole_pixels(box: list[float], whole: list[int]) -> None:
     opposite=st.tuples(*[st.floats(0, 99)] * 2),
     size=st.tuples(*[st.integers(1, 99)] * 2),
 )
-def test_whole_boxes_have_pixels_inside_the_picture_and_touch_the_exact_ones(
+def test_whole_boxes_have_pixels_inside_the_image_and_touch_the_exact_ones(
     corner: tuple[float, float], opposite: tuple[float, float], size: tuple[int, int]
 ) -> None:
     limit = torch.tensor(size, dtype=torch.float64)
@@ -95,6 +95,6 @@ def test_whole_boxes_have_pixels_inside_the_picture_and_touch_the_exact_ones(
     assert ((whole - exact).abs() <= 1).all()
 
 
-def test_a_picture_without_true_box_is_an_error() -> None:
-    with pytest.raises(ValueError, match="picture 0 has no true box"):
+def test_an_image_without_true_box_is_an_error() -> None:
+    with pytest.raises(ValueError, match="image 0 has no true box"):
         devkit_hits(torch.tensor([[1]]), torch.zeros(1, 1, 4), torch.tensor([1]), [torch.zeros(0, 4)])

@@ -17,13 +17,13 @@ def test_any_true_box_counts_and_padding_boxes_do_not() -> None:
     ]
 
 
-def test_a_picture_without_true_boxes_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"pictures \[1\]"):
+def test_an_image_without_true_boxes_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"images \[1\]"):
         localization_hits(torch.zeros(2, 1, 4), [torch.ones(1, 4), torch.zeros(0, 4)], IOU)
 
 
 def test_lengths_that_differ_are_refused() -> None:
-    with pytest.raises(ValueError, match="2 pictures, true boxes for 1"):
+    with pytest.raises(ValueError, match="2 images, true boxes for 1"):
         localization_hits(torch.zeros(2, 1, 4), [torch.ones(1, 4)], IOU)
 
 

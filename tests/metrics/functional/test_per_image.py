@@ -60,9 +60,9 @@ def test_errors_equal_those_of_the_metric() -> None:
     assert len({tuple(curve) for curve in ours.values()}) == 3
 
 
-def test_an_error_of_no_picture_is_refused() -> None:
+def test_an_error_of_no_image_is_refused() -> None:
     empty = {name: FIELDS[name][:0] for name in ("image_ids", "target", "rank", "iou")}
-    with pytest.raises(ValueError, match="needs a picture"):
+    with pytest.raises(ValueError, match="needs an image"):
         error(per_image(**empty), "top1", 0, 0.5)
 
 
@@ -85,7 +85,7 @@ class TestBadFiles:
     def test_no_archive(self, content: bytes, tmp_path: Path) -> None:
         path = tmp_path / "test.npz"
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"test\.npz holds no outcomes per picture"):
+        with pytest.raises(ValueError, match=r"test\.npz holds no outcomes per image"):
             PerImage.load(path)
 
     @pytest.mark.parametrize("keep", [0.3, 0.6, 0.99])
@@ -94,7 +94,7 @@ class TestBadFiles:
         per_image().save(path)
         content = path.read_bytes()
         path.write_bytes(content[: int(keep * len(content))])
-        with pytest.raises(ValueError, match=r"test\.npz holds no outcomes per picture"):
+        with pytest.raises(ValueError, match=r"test\.npz holds no outcomes per image"):
             PerImage.load(path)
 
     def test_damage_anywhere(self, tmp_path: Path) -> None:
@@ -116,19 +116,19 @@ class TestBadFiles:
         path = tmp_path / "test.npz"
         with path.open("wb") as file:
             np.save(file, np.zeros(3))
-        with pytest.raises(ValueError, match=r"test\.npz holds no outcomes per picture"):
+        with pytest.raises(ValueError, match=r"test\.npz holds no outcomes per image"):
             PerImage.load(path)
 
     def test_a_field_is_missing(self, tmp_path: Path) -> None:
         path = tmp_path / "test.npz"
         np.savez(path, **{name: value for name, value in FIELDS.items() if name != "rank"})
-        with pytest.raises(ValueError, match=r"test\.npz holds no outcomes per picture: .*rank"):
+        with pytest.raises(ValueError, match=r"test\.npz holds no outcomes per image: .*rank"):
             PerImage.load(path)
 
     def test_pickles_are_not_opened(self, tmp_path: Path) -> None:
         path = tmp_path / "test.npz"
         np.savez(path, **(FIELDS | {"image_ids": FIELDS["image_ids"].astype(object)}))
-        with pytest.raises(ValueError, match=r"test\.npz holds no outcomes per picture: .*allow_pickle=False"):
+        with pytest.raises(ValueError, match=r"test\.npz holds no outcomes per image: .*allow_pickle=False"):
             PerImage.load(path)
 
     def test_values_are_checked_and_the_file_is_named(self, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ class TestBadFiles:
         ({"iou": np.zeros((2, 3))}, r"iou \(3, 2\).*got \(2, 3\)"),
         ({"target": np.zeros((3, 1), dtype=np.int64)}, r"got .*\(3, 1\)"),
         ({"image_ids": np.array([1, 2, 3])}, "text, got int64"),
-        ({"image_ids": np.array(["a", "b", "a"])}, "1 pictures come more than once, among them .*'a'"),
+        ({"image_ids": np.array(["a", "b", "a"])}, "1 images come more than once, among them .*'a'"),
         ({"iou": np.full((3, 2), np.nan)}, r"\[0,1\]"),
         ({"iou": np.full((3, 2), 50.0)}, r"\[0,1\]"),
         ({"cam_thresholds": np.array([0.2, 0.0])}, r"ascend, got \[0.2, 0.0\]"),

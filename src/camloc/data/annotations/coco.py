@@ -1,4 +1,4 @@
-"""COCO: one json for many pictures; boxes are ``x, y, width, height``."""
+"""COCO: one json for many images; boxes are ``x, y, width, height``."""
 
 import json
 from collections import Counter
@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from camloc.data.annotations.objects import Objects
-from camloc.data.wsol_metadata import leaves_folder
+from camloc.data.datasets.wsol_metadata import leaves_folder
 
 
 def read_coco(path: Path) -> dict[str, Objects]:
     """Read the boxes of a json file. Crowds (``iscrowd``) are left out, segmentations are not read.
 
-    Boxes beyond the picture's edge are returned as they stand, for whoever opens the picture to count or clip.
+    Boxes beyond the image's edge are returned as they stand, for whoever opens the image to count or clip.
 
     Args:
         path: With ``images``, ``annotations`` and ``categories``.
 
     Returns:
-        Objects by ``file_name``, which may have folders; a picture without annotation has none.
+        Objects by ``file_name``, which may have folders; an image without annotation has none.
 
     Raises:
         ValueError: If it is no COCO json, a name or an id comes twice, a name leaves the folder, an id is not defined,
@@ -48,7 +48,7 @@ def read_coco(path: Path) -> dict[str, Objects]:
         ) from None
     outside = next(filter(leaves_folder, files.values()), None)
     if outside is not None:
-        raise ValueError(f"{path}: the file_name {outside!r} leads out of the pictures' folder")
+        raise ValueError(f"{path}: the file_name {outside!r} leads out of the images' folder")
     _refuse_repeats((image["id"] for image in images), f"{path}: the image id")
     _refuse_repeats((category["id"] for category in categories), f"{path}: the category id")
     _refuse_repeats((str(image["file_name"]) for image in images), f"{path}: the file_name")

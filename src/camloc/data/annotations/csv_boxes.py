@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from camloc.data.annotations.objects import Objects
-from camloc.data.wsol_metadata import leaves_folder
+from camloc.data.datasets.wsol_metadata import leaves_folder
 
 FILE_COLUMNS = ("file", "filename", "image", "path")
 CLASS_COLUMNS = ("class", "label", "name", "class_name", "label_name", "category", "category_name")
@@ -23,7 +23,7 @@ class _Columns(NamedTuple):
 def read_csv(path: Path) -> dict[str, Objects]:
     r"""Read boxes given by their corners, half-open: ``x1 - x0`` is the width.
 
-    Boxes beyond the picture's edge are returned as they stand, for whoever opens the picture to count or clip.
+    Boxes beyond the image's edge are returned as they stand, for whoever opens the image to count or clip.
 
     Args:
         path: Its header names ``file`` (or filename, image, path), the corners ``x0,y0,x1,y1`` (or xmin,ymin,xmax,ymax
@@ -78,7 +78,7 @@ def _line(row: list[str], header: list[str], columns: _Columns, where: str) -> t
         raise ValueError(f"{where}: expected {len(header)} fields, {','.join(header)}; found {','.join(row)}")
     name = row[columns.file].strip()
     if not name or leaves_folder(name):
-        raise ValueError(f"{where}: the file {name!r} is none below the pictures' folder")
+        raise ValueError(f"{where}: the file {name!r} is none below the images' folder")
     try:
         x0, y0, x1, y1 = (float(row[corner]) for corner in columns.corners)
     except ValueError:

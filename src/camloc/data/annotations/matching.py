@@ -1,4 +1,4 @@
-"""Which annotation belongs to which picture: by the path below the class folders, else by a name that is unique."""
+"""Which annotation belongs to which image: by the path below the class folders, else by a name that is unique."""
 
 import os
 import unicodedata
@@ -11,21 +11,21 @@ Value = TypeVar("Value")
 
 
 def match(
-    pictures: Sequence[str], annotated: Mapping[str, Value], key: Callable[[str], Sequence[str]], where: str
+    images: Sequence[str], annotated: Mapping[str, Value], key: Callable[[str], Sequence[str]], where: str
 ) -> tuple[list[Value | None], list[str]]:
-    """Find each picture's annotation; accents may be composed in one name and not in the other, as macOS does it.
+    """Find each image's annotation; accents may be composed in one name and not in the other, as macOS does it.
 
     Args:
-        pictures: N paths below the root or the split's folder, such as ``cat/1.jpg``.
+        images: N paths below the root or the split's folder, such as ``cat/1.jpg``.
         annotated: By name as the annotation gives it: a path or a bare name.
-        key: From a picture to the names it may have there, the most telling first.
+        key: From an image to the names it may have there, the most telling first.
         where: The annotation's file or folder, for messages.
 
     Returns:
-        N annotations, None for pictures without, and the names that belong to no picture.
+        N annotations, None for images without, and the names that belong to no image.
 
     Raises:
-        ValueError: If one name could be that of two pictures.
+        ValueError: If one name could be that of two images.
 
     Example:
         >>> match(["cat/1.jpg", "dog/2.jpg"], {"1.jpg": "a", "3.jpg": "b"}, lambda p: [p, p.split("/")[1]], "x.csv")
@@ -34,33 +34,33 @@ def match(
     composed = {_composed(name): name for name in annotated}
     found: list[Value | None] = []
     users: dict[str, list[str]] = defaultdict(list)
-    for picture in pictures:
-        name = next((composed[name] for name in map(_composed, key(picture)) if name in composed), None)
+    for image in images:
+        name = next((composed[name] for name in map(_composed, key(image)) if name in composed), None)
         found.append(None if name is None else annotated[name])
         if name is not None:
-            users[name].append(picture)
+            users[name].append(image)
     shared = next(((name, owners) for name, owners in users.items() if len(owners) > 1), None)
     if shared is not None:
         one, other = shared[1][:2]
         together = PurePosixPath(one).parent == PurePosixPath(other).parent
-        mend = "rename one of the pictures" if together else "name the folder as well"
+        mend = "rename one of the images" if together else "name the folder as well"
         raise ValueError(f"{where}: {shared[0]} could belong to {one} or to {other}; {mend}")
     return found, [name for name in annotated if name not in users]
 
 
-def file_names(picture: str, source: str = "") -> list[str]:
-    """Return the names that a table may give a picture.
+def file_names(image: str, source: str = "") -> list[str]:
+    """Return the names that a table may give an image.
 
     Args:
-        picture: Its path.
+        image: Its path.
         source: The split's folder, which the path may begin with and the table may leave out.
 
     Example:
         >>> file_names("val/cat/1.jpg", "val")
         ['val/cat/1.jpg', 'cat/1.jpg', '1.jpg']
     """
-    inside = picture.removeprefix(f"{source}/") if source else picture
-    return list(dict.fromkeys([picture, inside, PurePosixPath(picture).name]))
+    inside = image.removeprefix(f"{source}/") if source else image
+    return list(dict.fromkeys([image, inside, PurePosixPath(image).name]))
 
 
 def below(folder: str, table: Mapping[str, Value], where: str) -> dict[str, Value]:
@@ -88,11 +88,11 @@ def below(folder: str, table: Mapping[str, Value], where: str) -> dict[str, Valu
     return {path: table[name] for path, name in spelt.items()}
 
 
-def stems(picture: str, endings: Sequence[str], source: str = "") -> list[str]:
-    """Return the names that a picture's own annotation file may have, with its folders first.
+def stems(image: str, endings: Sequence[str], source: str = "") -> list[str]:
+    """Return the names that an image's own annotation file may have, with its folders first.
 
     Args:
-        picture: Its path.
+        image: Its path.
         endings: Of the file, in small letters.
         source: See :func:`file_names`.
 
@@ -100,7 +100,7 @@ def stems(picture: str, endings: Sequence[str], source: str = "") -> list[str]:
         >>> stems("cat/1.jpg", [".png", "_mask.png"])
         ['cat/1.png', 'cat/1_mask.png', '1.png', '1_mask.png']
     """
-    without = [name[: len(name) - len(PurePosixPath(name).suffix)] for name in file_names(picture, source)]
+    without = [name[: len(name) - len(PurePosixPath(name).suffix)] for name in file_names(image, source)]
     return [name + ending for name in without for ending in endings]
 
 

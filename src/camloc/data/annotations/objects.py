@@ -1,4 +1,4 @@
-"""What every annotation format says of a picture."""
+"""What every annotation format says of an image."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Objects:
-    """The annotated objects of one picture.
+    """The annotated objects of one image.
 
     Example:
         >>> Objects.checked([(0, 0, 4, 2)], ["cat"], "a.xml").boxes.tolist()
@@ -18,13 +18,13 @@ class Objects:
     """
 
     boxes: NDArray[np.float64]
-    """(M,4) half-open xyxy pixels of the picture."""
+    """(M,4) half-open xyxy pixels of the image."""
     names: tuple[str | None, ...]
     """M class names, None where the format or the line has none."""
     where: str
-    """The file, and the line where it has many pictures, for messages."""
+    """The file, and the line where it has many images, for messages."""
     image_size: tuple[int, int] | None = None
-    """``(height, width)`` that the annotation says the picture has; null where it does not."""
+    """``(height, width)`` that the annotation says the image has; null where it does not."""
 
     @classmethod
     def checked(
@@ -46,6 +46,6 @@ class Objects:
         return cls(np.array(boxes, dtype=np.float64).reshape(-1, 4), tuple(names), where, image_size)
 
     def __add__(self, other: "Objects") -> "Objects":
-        """Join the objects of two lines on the same picture."""
+        """Join the objects of two lines on the same image."""
         boxes = np.concatenate([self.boxes, other.boxes])
         return Objects(boxes, self.names + other.names, self.where, self.image_size)

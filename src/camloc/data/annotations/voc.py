@@ -1,7 +1,7 @@
-"""Pascal VOC: an XML file per picture, with an ``object`` and its ``bndbox`` for each object.
+"""Pascal VOC: an XML file per image, with an ``object`` and its ``bndbox`` for each object.
 
-Boxes beyond the picture's edge are returned as they stand: what size the file claims is not trusted, and whoever opens
-the picture counts or clips them.
+Boxes beyond the image's edge are returned as they stand: what size the file claims is not trusted, and whoever opens
+the image counts or clips them.
 """
 
 from pathlib import Path
@@ -75,7 +75,7 @@ def read_voc(path: Path, *, one_based: bool = True) -> VocFile:
         boxes.append((x0 - shift, y0 - shift, x1 + 1 - shift, y1 + 1 - shift))
         names.append(name)
     if not boxes:
-        raise ValueError(f"{path} has no <object>; annotate the picture, or remove the file")
+        raise ValueError(f"{path} has no <object>; annotate the image, or remove the file")
     checked = Objects.checked(boxes, names, str(path))
     return VocFile(checked.boxes, tuple(names), _size(root))
 

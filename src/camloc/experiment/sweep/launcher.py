@@ -118,7 +118,7 @@ class ProcessLauncher(Launcher):
         if len(jobs) < FEWEST_TO_SHARE or any(set(job.swept) != {CAM_THRESHOLD} for job in jobs):
             return
         if config.localization.get("submission") or "ilsvrc" in (config.localization.get("also") or {}):
-            return  # whole pixels and guesses at each threshold are not kept per picture
+            return  # whole pixels and predictions at each threshold are not kept per image
         thresholds = [job.swept[CAM_THRESHOLD] for job in jobs]
         common = [override for override in jobs[0].overrides if not override.startswith(f"{CAM_THRESHOLD}=")]
         shared = Job(

@@ -1,4 +1,4 @@
-"""Many CAM thresholds from one evaluation: its outcomes per picture hold the errors at all of them."""
+"""Many CAM thresholds from one evaluation: its outcomes per image hold the errors at all of them."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from camloc.experiment.uncertainty import ERRORS, fixed_intervals
 from camloc.metrics.functional.per_image import PerImage, hits
 from camloc.report.drawing import threshold_curve
 
-PICTURE = "threshold_sweep.png"
+IMAGE = "threshold_sweep.png"
 NAMES = {"gt_known": "GT-known", "top1": "top-1 localization", "top5": "top-5 localization"}
 
 
@@ -53,6 +53,6 @@ def write_jobs(evaluation: Path, directories: Mapping[float, Path]) -> None:
         run.write_metrics(found)
         run.write_status("completed")
     chosen = float(metrics["test/localization/cam_threshold"])
-    picture = evaluation.parent / PICTURE
-    threshold_curve(thresholds, curves, chosen, str(metrics["test/localization/threshold_source"]), picture)
-    print(f"Error against the CAM threshold: {picture}")  # noqa: T201 - in order with what the jobs print themselves
+    image = evaluation.parent / IMAGE
+    threshold_curve(thresholds, curves, chosen, str(metrics["test/localization/threshold_source"]), image)
+    print(f"Error against the CAM threshold: {image}")  # noqa: T201 - in order with what the jobs print themselves

@@ -1,8 +1,8 @@
-"""How far an error would move on other pictures: percentile bootstrap intervals (Efron, Annals of Statistics 1979).
+"""How far an error would move on other images: percentile bootstrap intervals (Efron, Annals of Statistics 1979).
 
-Resampling draws as many pictures as there are, with repeats. A CAM threshold that was chosen on data is chosen again
+Resampling draws as many images as there are, with repeats. A CAM threshold that was chosen on data is chosen again
 inside every resample, so that the interval carries the uncertainty of the choice. Of another training, with another
-seed, the pictures of one run know nothing, and neither does the interval.
+seed, the images of one run know nothing, and neither does the interval.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from camloc.metrics.functional.per_image import Condition, PerImage, hits
 
 Select = Literal["fixed", "val", "oracle"]
-"""Where a CAM threshold comes from: given beforehand, best on val, best on the pictures it is reported on."""
+"""Where a CAM threshold comes from: given beforehand, best on val, best on the images it is reported on."""
 
 NUM_RESAMPLES = 1000
 LEVEL = 0.95
-# Pictures drawn at a time, over all resamples of a chunk: some 30 MB per array.
+# Images drawn at a time, over all resamples of a chunk: some 30 MB per array.
 _CHUNK = 2**22
 _EXACT_IN_FLOAT32 = 2**24
 
@@ -45,10 +45,10 @@ class Interval:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Which pictures were hit, and how the threshold comes about that they are reported at.
+    """Which images were hit, and how the threshold comes about that they are reported at.
 
     Raises:
-        ValueError: If there is no picture or the shapes do not fit.
+        ValueError: If there is no image or the shapes do not fit.
 
     Example:
         >>> Outcome(np.array(["a", "b"]), np.array([True, False])).error
@@ -61,9 +61,9 @@ class Outcome:
     """(N,) when the threshold is fixed or the number has none, else (N,T), thresholds ascending."""
     select: Select = "fixed"
     choice_hits: NDArray[np.bool_] | None = None
-    """The hits that the threshold is chosen by: (V,T) of val pictures, or (N,T) of the same for an oracle."""
+    """The hits that the threshold is chosen by: (V,T) of val images, or (N,T) of the same for an oracle."""
     choice_ids: NDArray[np.str_] | None = None
-    """(V,) val pictures; None unless ``select`` is ``val``."""
+    """(V,) val images; None unless ``select`` is ``val``."""
 
     def __post_init__(self) -> None:
         chosen_on = {"fixed": None, "oracle": self.image_ids, "val": self.choice_ids}[self.select]
@@ -82,7 +82,7 @@ class Outcome:
                 f"{'no' if self.choice_ids is None else len(self.choice_ids)} choice_ids"
             )
         if not len(self.image_ids) or (chosen_on is not None and not len(chosen_on)):
-            raise ValueError("an interval needs pictures to resample, got none")
+            raise ValueError("an interval needs images to resample, got none")
 
     @property
     def num_hits(self) -> int:
@@ -93,7 +93,7 @@ class Outcome:
 
     @property
     def error(self) -> float:
-        """The fraction of pictures that are no hits."""
+        """The fraction of images that are no hits."""
         return 1 - self.num_hits / len(self.image_ids)
 
 
@@ -109,12 +109,12 @@ def localization_outcome(
     """Gather what a localization error is counted from; a threshold is chosen by the GT-known hits.
 
     Args:
-        test: The pictures that the error is reported on.
+        test: The images that the error is reported on.
         condition: Which error.
         select: Where the threshold comes from.
         iou_threshold: Fraction.
         cam_threshold: The one used for ``fixed``, else ignored.
-        val: The pictures it is chosen on for ``val``, else ignored.
+        val: The images it is chosen on for ``val``, else ignored.
 
     Raises:
         ValueError: If the threshold was not measured, or val was measured at others than test.
@@ -133,20 +133,20 @@ def localization_outcome(
     if select == "oracle":
         return Outcome(test.image_ids, reported, select, hits(test, "gt_known", iou_threshold))
     if val is None or not np.array_equal(val.cam_thresholds, test.cam_thresholds):
-        raise ValueError("a threshold chosen on val needs val pictures measured at the same thresholds as test")
+        raise ValueError("a threshold chosen on val needs val images measured at the same thresholds as test")
     return Outcome(test.image_ids, reported, select, hits(val, "gt_known", iou_threshold), val.image_ids)
 
 
 def interval(outcome: Outcome, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Interval:
-    """Return an error with its 95% percentile bootstrap interval over pictures.
+    """Return an error with its 95% percentile bootstrap interval over images.
 
     The choice of a threshold takes the lowest of those with the most hits. The interval of an oracle is no less
-    optimistic than the oracle. Where all pictures are hits, or none, resampling sees no spread at all.
+    optimistic than the oracle. Where all images are hits, or none, resampling sees no spread at all.
 
     Args:
-        outcome: Of N pictures.
+        outcome: Of N images.
         num_resamples: How many.
-        seed: Of the draw; the same seed draws the same pictures, however much memory there is.
+        seed: Of the draw; the same seed draws the same images, however much memory there is.
 
     Example:
         >>> ids = np.arange(100).astype(str)
@@ -159,18 +159,18 @@ def interval(outcome: Outcome, *, num_resamples: int = NUM_RESAMPLES, seed: int 
 
 
 def paired_difference(a: Outcome, b: Outcome, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Interval:
-    """Return error of ``a`` minus error of ``b``, with its interval over pictures that both runs saw.
+    """Return error of ``a`` minus error of ``b``, with its interval over images that both runs saw.
 
-    Both are counted on the same resampled pictures, so what makes a picture hard for both cancels.
+    Both are counted on the same resampled images, so what makes an image hard for both cancels.
 
     Args:
         a: One run's outcome.
-        b: The other's, on the same pictures in any order; on the same val pictures where both chose on val.
+        b: The other's, on the same images in any order; on the same val images where both chose on val.
         num_resamples: How many.
         seed: Of the draw.
 
     Raises:
-        ValueError: If the pictures differ; the message names the first of them.
+        ValueError: If the images differ; the message names the first of them.
 
     Example:
         >>> ids, ranks = np.arange(100).astype(str), np.arange(100)
@@ -178,9 +178,9 @@ def paired_difference(a: Outcome, b: Outcome, *, num_resamples: int = NUM_RESAMP
         >>> round(difference.value, 2), difference.excludes_zero
         (0.15, True)
     """
-    _check_same_pictures("test", a.image_ids, b.image_ids)
+    _check_same_images("test", a.image_ids, b.image_ids)
     if a.choice_ids is not None and b.choice_ids is not None:
-        _check_same_pictures("val", a.choice_ids, b.choice_ids)
+        _check_same_images("val", a.choice_ids, b.choice_ids)
     hits_a, hits_b = _resampled_hits([_sorted_by_id(a), _sorted_by_id(b)], num_resamples, seed)
     # Counts are subtracted before they are divided: equal runs differ by exactly 0.
     num_images = len(a.image_ids)
@@ -190,10 +190,10 @@ def paired_difference(a: Outcome, b: Outcome, *, num_resamples: int = NUM_RESAMP
 def resampled_sums(
     counts: NDArray[np.generic], *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
 ) -> NDArray[np.float64]:
-    """Sum what each picture counts over resamples of the pictures.
+    """Sum what each image counts over resamples of the images.
 
     Args:
-        counts: (N,K) numbers or bools, at least one picture.
+        counts: (N,K) numbers or bools, at least one image.
         num_resamples: R.
         seed: Of the draw, the one that :func:`interval` makes from it.
 
@@ -241,7 +241,7 @@ def _resampled_hits(outcomes: Sequence[Outcome], num_resamples: int, seed: int) 
 
 
 def _times_drawn(num_images: int, num_resamples: int, draw: np.random.Generator) -> NDArray[np.float64]:
-    """Return (R,N): how often each picture comes in each resample."""
+    """Return (R,N): how often each image comes in each resample."""
     drawn = draw.integers(num_images, size=(num_resamples, num_images))
     drawn += num_images * np.arange(num_resamples)[:, None]
     return np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
@@ -277,11 +277,11 @@ def _sorted_by_id(outcome: Outcome) -> Outcome:
     )
 
 
-def _check_same_pictures(split: str, a: NDArray[np.str_], b: NDArray[np.str_]) -> None:
+def _check_same_images(split: str, a: NDArray[np.str_], b: NDArray[np.str_]) -> None:
     if np.array_equal(np.sort(a), np.sort(b)):
         return
     only_a, only_b = np.setdiff1d(a, b), np.setdiff1d(b, a)
     raise ValueError(
-        f"the two runs were measured on different {split} pictures: "
+        f"the two runs were measured on different {split} images: "
         f"{len(only_a)} only in the first {only_a[:3].tolist()}, {len(only_b)} only in the second {only_b[:3].tolist()}"
     )

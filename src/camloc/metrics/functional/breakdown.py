@@ -1,4 +1,4 @@
-"""Why pictures were missed: one cause each, read off the boxes alone, and tables of them."""
+"""Why images were missed: one cause each, read off the boxes alone, and tables of them."""
 
 from collections.abc import Sequence
 from enum import IntEnum
@@ -11,7 +11,7 @@ from camloc.boxes import area, iou
 
 
 class Cause(IntEnum):
-    """What became of a picture; exactly one holds, the first in the order of :func:`miss_causes`."""
+    """What became of an image; exactly one holds, the first in the order of :func:`miss_causes`."""
 
     HIT = 0
     WRONG_CLASS = 1
@@ -33,7 +33,7 @@ CAUSES = (
 )
 """Names of the causes, in the order of :class:`Cause`."""
 OBJECT_SIZES = ("under 10%", "10 to 25%", "25 to 50%", "50% and more")
-"""Bins of the object's share of its picture; a share on a border belongs to the larger bin."""
+"""Bins of the object's share of its image; a share on a border belongs to the larger bin."""
 
 MOSTLY = 0.7
 """From which share on a box lies mostly inside another; TS-CAM (Gao et al., ICCV 2021) uses it for too large boxes."""
@@ -45,7 +45,7 @@ _SIZE_BORDERS = (0.1, 0.25, 0.5)
 def miss_causes(
     boxes: Tensor, gt_boxes: Sequence[Tensor], is_right_class: Tensor, iou_threshold: float = 0.5
 ) -> Tensor:
-    """Name for each picture why its box is no top-1 hit.
+    """Name for each image why its box is no top-1 hit.
 
     With g the true box that overlaps best (the first of several), the first rule that holds decides:
 
@@ -60,16 +60,16 @@ def miss_causes(
     A box that misses has its cause whatever the class, so that causes add up to the top-1 localization error.
 
     Args:
-        boxes: (N,4) half-open xyxy pixels, the one box of each picture at the reported threshold.
+        boxes: (N,4) half-open xyxy pixels, the one box of each image at the reported threshold.
         gt_boxes: N tensors (M_i,4), at least one true box each, in the same pixels.
-        is_right_class: (N,) bool, whether the first guess is the true class.
+        is_right_class: (N,) bool, whether the first prediction is the true class.
         iou_threshold: Fraction.
 
     Returns:
         (N,) int64, values of :class:`Cause`.
 
     Raises:
-        ValueError: If the number of pictures differs or a picture has no true box.
+        ValueError: If the number of images differs or an image has no true box.
 
     Example:
         >>> boxes = torch.tensor([[0, 0, 10, 10], [2, 2, 5, 5], [0, 0, 20, 20]])
@@ -79,12 +79,12 @@ def miss_causes(
     """
     if not len(boxes) == len(gt_boxes) == len(is_right_class):
         raise ValueError(
-            f"boxes are given for {len(boxes)} pictures, true boxes for {len(gt_boxes)}, "
+            f"boxes are given for {len(boxes)} images, true boxes for {len(gt_boxes)}, "
             f"classes for {len(is_right_class)}"
         )
     without = [index for index, true_boxes in enumerate(gt_boxes) if len(true_boxes) == 0]
     if without:
-        raise ValueError(f"pictures {without[:10]} have no true box; there is nothing they could miss")
+        raise ValueError(f"images {without[:10]} have no true box; there is nothing they could miss")
     if not gt_boxes:
         return torch.zeros(0, dtype=torch.int64)
     boxes = boxes[:, None].to(torch.float64)
@@ -123,7 +123,7 @@ def by_class(causes: Tensor, target: Tensor, num_classes: int) -> Tensor:
         num_classes: C.
 
     Returns:
-        (C,7) int64 pictures.
+        (C,7) int64 images.
 
     Raises:
         ValueError: If a target is not a class.
@@ -146,7 +146,7 @@ def by_object_size(causes: Tensor, shares: Tensor) -> Tensor:
         shares: (N,) of :func:`object_share`.
 
     Returns:
-        (4,7) int64 pictures, a row for each of ``OBJECT_SIZES``.
+        (4,7) int64 images, a row for each of ``OBJECT_SIZES``.
 
     Example:
         >>> by_object_size(torch.tensor([Cause.HIT, Cause.NO_BOX]), torch.tensor([0.25, 0.05])).tolist()
@@ -157,14 +157,14 @@ def by_object_size(causes: Tensor, shares: Tensor) -> Tensor:
 
 
 def object_share(gt_boxes: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> Tensor:
-    """Return the share of its picture that the largest true box takes.
+    """Return the share of its image that the largest true box takes.
 
     Args:
         gt_boxes: N tensors (M_i,4), at least one true box each, half-open xyxy pixels.
-        sizes: N times ``(height, width)`` of the pictures in the same pixels.
+        sizes: N times ``(height, width)`` of the images in the same pixels.
 
     Returns:
-        (N,) float64 in [0,1], for boxes inside their pictures.
+        (N,) float64 in [0,1], for boxes inside their images.
 
     Example:
         >>> object_share([torch.tensor([[0, 0, 4, 2], [0, 0, 5, 5]])], [(10, 10)])

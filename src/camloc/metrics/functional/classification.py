@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def class_rank(logits: Tensor, target: Tensor) -> Tensor:
-    """Count the classes that stand before the true one; a guess is top-k when its rank is below k.
+    """Count the classes that stand before the true one; a prediction is top-k when its rank is below k.
 
     Equal logits stand in the order of their class index, as in a stable sort, so a network that answers the same for
     every class is not counted as right everywhere. A row with a NaN has the worst rank, C.

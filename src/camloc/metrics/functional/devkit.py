@@ -1,4 +1,4 @@
-"""The official ILSVRC CLS-LOC error: five guesses, any true instance, whole pixels of the original picture."""
+"""The official ILSVRC CLS-LOC error: five predictions, any true instance, whole pixels of the original image."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,13 +8,13 @@ from torch import Tensor
 
 from camloc.boxes import area, iou
 
-NO_GUESS = -1
-"""Label of a guess that was not made."""
+NO_PREDICTION = -1
+"""Label of a prediction that was not made."""
 TOP_K = (1, 5)
 
 
 class DevkitCounts(NamedTuple):
-    """Hits of each picture among the first guess and the first five, (N,2) bool each."""
+    """Hits of each image among the first prediction and the first five, (N,2) bool each."""
 
     localization: Tensor
     """Label and box are right."""
@@ -26,10 +26,10 @@ def devkit_pixels(boxes: Tensor) -> Tensor:
     """Round boxes to whole pixels, as a submission states them.
 
     Each edge goes to the nearest pixel edge, half ones up; where that leaves nothing, the box takes the pixel that its
-    middle lies in, which no picture's edge cuts off. A box without area becomes ``(0, 0, 0, 0)``.
+    middle lies in, which no image's edge cuts off. A box without area becomes ``(0, 0, 0, 0)``.
 
     Args:
-        boxes: (..., 4) half-open xyxy pixels of the picture, any fraction.
+        boxes: (..., 4) half-open xyxy pixels of the image, any fraction.
 
     Returns:
         (..., 4) float64 whole numbers, half-open; minus 1 in x1 and y1 they are the devkit's inclusive ones.
@@ -52,13 +52,13 @@ def devkit_pixels(boxes: Tensor) -> Tensor:
 def devkit_hits(
     labels: Tensor, boxes: Tensor, target: Tensor, gt_boxes: Sequence[Tensor], iou_threshold: float = 0.5
 ) -> DevkitCounts:
-    r"""Decide which pictures are right (ILSVRC devkit, ``eval_clsloc.m`` and ``compute_overlap.m``).
+    r"""Decide which images are right (ILSVRC devkit, ``eval_clsloc.m`` and ``compute_overlap.m``).
 
     .. math:: hit_i = \max_{j < k} \, [c_{ij} = C_i] \cdot [\max_m IoU(b_{ij}, g_{im}) \ge 0.5]
 
     Args:
-        labels: (N,G) guessed classes, best first; :data:`NO_GUESS` for none.
-        boxes: (N,G,4) half-open xyxy pixels of the pictures.
+        labels: (N,G) predicted classes, best first; :data:`NO_PREDICTION` for none.
+        boxes: (N,G,4) half-open xyxy pixels of the images.
         target: (N,) true classes, counted as the labels are.
         gt_boxes: N tensors (M_i,4), all true instances, in the same pixels.
         iou_threshold: Fraction.
@@ -67,7 +67,7 @@ def devkit_hits(
         The hits.
 
     Raises:
-        ValueError: If a picture has no true box.
+        ValueError: If an image has no true box.
 
     Example:
         >>> labels, boxes = torch.tensor([[7, 3]]), torch.tensor([[[0, 0, 10, 10], [0, 0, 10, 4]]])
@@ -75,10 +75,10 @@ def devkit_hits(
         DevkitCounts(localization=tensor([[False,  True]]), classification=tensor([[False,  True]]))
     """
     found: list[Tensor] = []
-    for guess, true_boxes in zip(boxes, gt_boxes, strict=True):
+    for prediction, true_boxes in zip(boxes, gt_boxes, strict=True):
         if len(true_boxes) == 0:
-            raise ValueError(f"picture {len(found)} has no true box; the devkit's error cannot be measured on it")
-        found.append(iou(guess, true_boxes).amax(dim=-1) >= iou_threshold)
+            raise ValueError(f"image {len(found)} has no true box; the devkit's error cannot be measured on it")
+        found.append(iou(prediction, true_boxes).amax(dim=-1) >= iou_threshold)
     overlaps = torch.stack(found) if found else torch.zeros_like(labels, dtype=torch.bool)
     right = labels == target[:, None]
     return DevkitCounts(
@@ -88,11 +88,11 @@ def devkit_hits(
 
 
 def devkit_errors(hits: DevkitCounts, blacklisted: Tensor) -> dict[str, float | int]:
-    """Return the errors: localization without blacklisted pictures, classification over all.
+    """Return the errors: localization without blacklisted images, classification over all.
 
     Args:
-        hits: Of N pictures.
-        blacklisted: (N,) bool, pictures whose boxes are not to be trusted (1,762 of 50,000).
+        hits: Of N images.
+        blacklisted: (N,) bool, images whose boxes are not to be trusted (1,762 of 50,000).
 
     Returns:
         ``ilsvrc_top1_error`` and so on, float fractions and int counts.

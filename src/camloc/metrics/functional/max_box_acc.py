@@ -43,7 +43,7 @@ def wsolevaluation_boxes(boxes: Tensor, image_size: tuple[int, int], map_size: t
     field's numbers are made of these; :func:`camloc.boxes.rescale` is the exact way.
 
     Args:
-        boxes: (M,4) integers, inclusive xyxy pixels of the picture.
+        boxes: (M,4) integers, inclusive xyxy pixels of the image.
         image_size: ``(height, width)`` the boxes were drawn at.
         map_size: ``(height, width)`` of the score map, 224x224 in the evaluator.
 
@@ -68,7 +68,7 @@ def wsolevaluation_boxes(boxes: Tensor, image_size: tuple[int, int], map_size: t
 
 
 def max_box_hits(score_maps: Tensor, gt_boxes: Sequence[Tensor], thresholds: Tensor) -> Tensor:
-    r"""Decide for every picture and threshold whether a contour's box is right.
+    r"""Decide for every image and threshold whether a contour's box is right.
 
     .. math:: hit = \max_{c, m} IoU(b_c, g_m) \ge \delta
 

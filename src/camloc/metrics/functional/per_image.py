@@ -1,4 +1,4 @@
-"""What a run keeps of every picture of a split, from which all its errors can be counted again."""
+"""What a run keeps of every image of a split, from which all its errors can be counted again."""
 
 import math
 import zipfile
@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 Condition = Literal["gt_known", "top1", "top5"]
-"""Which guesses count: any, or those whose class stands among the first one or five."""
+"""Which predictions count: any, or those whose class stands among the first one or five."""
 
 _TOP_K: dict[Condition, float] = {"gt_known": math.inf, "top1": 1, "top5": 5}
 
 
 @dataclass(frozen=True)
 class PerImage:
-    """The outcome on each of N pictures of a split, at T CAM thresholds.
+    """The outcome on each of N images of a split, at T CAM thresholds.
 
     Raises:
-        ValueError: If the shapes do not fit, a picture comes twice, an IoU lies outside [0,1] or the thresholds do
+        ValueError: If the shapes do not fit, an image comes twice, an IoU lies outside [0,1] or the thresholds do
             not ascend.
 
     Example:
@@ -40,13 +40,13 @@ class PerImage:
     """
 
     image_ids: NDArray[np.str_]
-    """(N,), each picture once."""
+    """(N,), each image once."""
     target: NDArray[np.int64]
     """(N,) true classes, 0-based."""
     rank: NDArray[np.int64]
-    """(N,) number of classes that stand before the true one: 0 is a top-1 guess."""
+    """(N,) number of classes that stand before the true one: 0 is a top-1 prediction."""
     iou: NDArray[np.float64]
-    """(N,T) best IoU of the box with a true box of the picture, at every threshold; 0 without a box."""
+    """(N,T) best IoU of the box with a true box of the image, at every threshold; 0 without a box."""
     cam_thresholds: NDArray[np.float64]
     """(T,) fractions of the score map's maximum, ascending."""
 
@@ -61,7 +61,7 @@ class PerImage:
             )
         names, times = np.unique(self.image_ids, return_counts=True)
         if (times > 1).any():
-            raise ValueError(f"{(times > 1).sum()} pictures come more than once, among them {names[times > 1][0]!r}")
+            raise ValueError(f"{(times > 1).sum()} images come more than once, among them {names[times > 1][0]!r}")
         if not ((self.iou >= 0) & (self.iou <= 1)).all():
             raise ValueError("iou must lie in [0,1], and some does not")
         if (np.diff(self.cam_thresholds) <= 0).any():
@@ -90,7 +90,7 @@ class PerImage:
                 return cls(**{field.name: arrays[field.name] for field in fields(cls)})
         # All that zipfile raises for a damaged archive, by the place of the damage.
         except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, OSError, RuntimeError) as error:
-            raise ValueError(f"{path} holds no outcomes per picture: {error}; evaluate the run again") from error
+            raise ValueError(f"{path} holds no outcomes per image: {error}; evaluate the run again") from error
 
     def threshold_index(self, cam_threshold: float) -> int:
         """Return the place of a threshold in ``cam_thresholds``.
@@ -105,12 +105,12 @@ class PerImage:
 
 
 def hits(per_image: PerImage, condition: Condition, iou_threshold: float) -> NDArray[np.bool_]:
-    r"""Decide which pictures are localized at each CAM threshold.
+    r"""Decide which images are localized at each CAM threshold.
 
     .. math:: hit_i(t) = [rank_i < k] \cdot [IoU_i(t) \ge \delta]
 
     Args:
-        per_image: N pictures, T thresholds.
+        per_image: N images, T thresholds.
         condition: ``top1`` and ``top5`` set k; ``gt_known`` drops the rank.
         iou_threshold: Fraction.
 
@@ -122,21 +122,21 @@ def hits(per_image: PerImage, condition: Condition, iou_threshold: float) -> NDA
         >>> hits(PerImage(ids, rank, rank, iou, np.array([0.1, 0.2])), "top1", 0.5).tolist()
         [[False, True], [False, False]]
     """
-    guessed = per_image.rank < _TOP_K[condition]
-    return (per_image.iou >= iou_threshold) & guessed[:, None]
+    predicted = per_image.rank < _TOP_K[condition]
+    return (per_image.iou >= iou_threshold) & predicted[:, None]
 
 
 def error(per_image: PerImage, condition: Condition, threshold_index: int, iou_threshold: float) -> float:
-    """Return the localization error at one CAM threshold, the fraction of pictures that are no :func:`hits`.
+    """Return the localization error at one CAM threshold, the fraction of images that are no :func:`hits`.
 
     Args:
-        per_image: N pictures, at least one.
+        per_image: N images, at least one.
         condition: See :func:`hits`.
         threshold_index: Place in ``per_image.cam_thresholds``.
         iou_threshold: Fraction.
 
     Raises:
-        ValueError: If there is no picture.
+        ValueError: If there is no image.
 
     Example:
         >>> ids, rank, iou = np.array(["a", "b"]), np.array([0, 2]), np.array([[0.2, 0.6], [0.8, 0.5]])
@@ -144,7 +144,7 @@ def error(per_image: PerImage, condition: Condition, threshold_index: int, iou_t
         0.5
     """
     if not len(per_image.image_ids):
-        raise ValueError("an error needs a picture to be measured on, got none")
+        raise ValueError("an error needs an image to be measured on, got none")
     hit = hits(per_image, condition, iou_threshold)[:, threshold_index]
     return 1 - int(hit.sum()) / len(hit)
 

@@ -18,7 +18,7 @@ def score_histograms(score_maps: Tensor, masks: Tensor, ignore: Tensor, threshol
         thresholds: (T,) float64, from 0 to below 1, ascending.
 
     Returns:
-        (B,2,T+2) int64: of each picture's foreground and of its background, the pixels that lie between neighbours
+        (B,2,T+2) int64: of each image's foreground and of its background, the pixels that lie between neighbours
         of ``[*thresholds, 1, 2, 3]``, the lower one included.
 
     Raises:
@@ -39,7 +39,7 @@ def score_histograms(score_maps: Tensor, masks: Tensor, ignore: Tensor, threshol
     maps, _ = checked_score_maps(score_maps)
     edges = torch.cat([thresholds.to(torch.float64), torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)])
     bins = torch.bucketize(maps.to(torch.float64), edges, right=True) - 1
-    # One histogram over (picture, bin) pairs instead of one per picture.
+    # One histogram over (image, bin) pairs instead of one per image.
     size = len(edges) - 1
     bins += size * torch.arange(len(maps))[:, None, None]
     chosen = (masks, ~masks & ~ignore)

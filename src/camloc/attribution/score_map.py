@@ -1,0 +1,122 @@
+"""From raw class activation maps to score maps in [0, 1] at the image's size."""
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Normalization = Literal["minmax", "max", "pas", "ivr"]
+Interpolation = Literal["bilinear", "bicubic"]
+QUANTILES = {"pas": 0.9, "ivr": 0.35}
+"""Of the normalizations that have one, when none is given."""
+
+
+def score_map(
+    cam: Tensor,
+    size: tuple[int, int],
+    normalization: Normalization = "minmax",
+    interpolation: Interpolation = "bilinear",
+    quantile: float | None = None,
+) -> Tensor:
+    """Upsample class activation maps, then normalize each.
+
+    Args:
+        cam: (B,h,w), raw and signed.
+        size: ``(height, width)`` in pixels of the score map.
+        normalization: As in :func:`normalize`.
+        interpolation: Between the centres of the map's cells; values beyond the border repeat the border.
+        quantile: As in :func:`normalize`.
+
+    Returns:
+        (B,H,W) float32 in [0, 1]. All zeros, hence without a box at any threshold, where :func:`normalize`
+        says so of the map before or after upsampling.
+
+    Raises:
+        ValueError: ``cam`` is not (B,h,w), or an option is unknown.
+
+    Example:
+        >>> score_map(torch.tensor([[[-1.0, 3.0]]]), size=(1, 4))
+        tensor([[[0.0000, 0.2500, 0.7500, 1.0000]]])
+        >>> score_map(torch.tensor([[[-1.0, 3.0]]]), size=(1, 4), normalization="max")
+        tensor([[[0.0000, 0.0000, 0.6667, 1.0000]]])
+    """
+    if interpolation not in get_args(Interpolation):
+        raise ValueError(f"interpolation must be one of {get_args(Interpolation)}, found {interpolation!r}")
+    _check_maps("cam", cam)
+    cam = cam.float()
+    upsampled = F.interpolate(cam[:, None], size=size, mode=interpolation, align_corners=False)[:, 0]
+    # Upsampling leaves rounding noise on a constant map, which normalizing would blow up to the full range.
+    return normalize(torch.where(_varies(cam), upsampled, 0.0), normalization, quantile)
+
+
+def normalize(maps: Tensor, method: Normalization = "minmax", quantile: float | None = None) -> Tensor:
+    r"""Bring each map into [0, 1], so that one threshold suits all.
+
+    .. math::
+        minmax: \frac{m - \min m}{\max m - \min m} \qquad
+        max: \frac{\max(m, 0)}{\max m} \qquad
+        pas: \min\left(1, \frac{m - \min m}{Q_q(m) - \min m}\right) \qquad
+        ivr: \frac{\max(m - Q_q(m), 0)}{\max m - Q_q(m)}
+
+    ``minmax`` is what wsolevaluation and most of the literature do. ``max`` is the paper's wording, "above
+    20% of the max value of the CAM" (Zhou et al., CVPR 2016, Sec. 3.2). ``pas`` and ``ivr`` are from Kim et al.,
+    "Normalization Matters in WSOL", ICCV 2021. In all of them the largest value becomes 1.
+
+    A map that says nothing about a place becomes all zeros: a constant one (its range is below float32's
+    smallest normal number, 1.2e-38), one with a NaN, an infinity or a range that overflows, and one whose
+    denominator above is not positive, as under ``max`` with nothing above 0.
+
+    Args:
+        maps: (B,H,W).
+        method: ``minmax``, ``max``, ``pas`` or ``ivr``.
+        quantile: q of ``pas`` (0.9 when null) and ``ivr`` (0.35 when null; the paper tries 0.2 to 0.45), a fraction
+            in [0, 1] of the map's pixels. The other methods have none.
+
+    Returns:
+        (B,H,W) float32 in [0, 1].
+
+    Raises:
+        ValueError: ``maps`` is not (B,H,W), the method is unknown, or the quantile does not belong to it.
+
+    Example:
+        >>> normalize(torch.tensor([[[-1.0, 0.0, 3.0]], [[7.0, 7.0, 7.0]]]))
+        tensor([[[0.0000, 0.2500, 1.0000]],
+        <BLANKLINE>
+                [[0.0000, 0.0000, 0.0000]]])
+    """
+    if method not in get_args(Normalization):
+        raise ValueError(f"normalization must be one of {get_args(Normalization)}, found {method!r}")
+    if quantile is not None and (method not in QUANTILES or not 0 <= quantile <= 1):
+        raise ValueError(
+            f"quantile is a fraction in [0, 1] for {' and '.join(QUANTILES)}, found {quantile} for {method!r}"
+        )
+    _check_maps("maps", maps)
+    maps = maps.float()
+    low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
+    if method == "max":
+        low = torch.zeros_like(low)
+    elif method == "pas":
+        high = _quantile(maps, QUANTILES["pas"] if quantile is None else quantile)
+    elif method == "ivr":
+        low = _quantile(maps, QUANTILES["ivr"] if quantile is None else quantile)
+    scale = high - low
+    usable = _varies(maps) & (scale >= torch.finfo(torch.float32).tiny)
+    return torch.where(usable, ((maps - low) / scale).clamp(min=0, max=1), 0.0)
+
+
+def _quantile(maps: Tensor, quantile: float) -> Tensor:
+    """The (B,1,1) quantiles of (B,H,W) maps, one by one: torch.quantile takes 16 million values at most."""
+    values = [one.flatten().quantile(quantile) for one in maps]
+    return torch.stack(values).view(-1, 1, 1) if values else maps.new_zeros(0, 1, 1)
+
+
+def _varies(maps: Tensor) -> Tensor:
+    """Tell for each map, as (B,1,1), whether its range is finite and not 0."""
+    spread = maps.amax(dim=(1, 2), keepdim=True) - maps.amin(dim=(1, 2), keepdim=True)
+    return spread.isfinite() & (spread >= torch.finfo(torch.float32).tiny)
+
+
+def _check_maps(name: str, maps: Tensor) -> None:
+    if maps.ndim != 3 or 0 in maps.shape[1:]:  # noqa: PLR2004 - batch, height, width
+        raise ValueError(f"{name} must be (B,height,width) with pixels in it, found {tuple(maps.shape)}")

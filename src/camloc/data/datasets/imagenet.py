@@ -1,0 +1,312 @@
+"""ImageNet (ILSVRC 2012 CLS-LOC) in the layouts that ``imagenet_layouts`` finds, with the devkit's ids."""
+
+import os
+import re
+from collections.abc import Collection, Sequence
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from camloc.data.annotations.objects import Objects
+from camloc.data.datasets.imagenet_layouts import (
+    Devkit,
+    boxes_of,
+    class_of,
+    find_layout,
+    read_objects,
+    read_solution,
+    read_synsets,
+    refuse_resized,
+    unique_names,
+)
+from camloc.data.datasets.wsol_splits import wsol_split
+from camloc.data.loading.datamodule import LoaderOptions, LocalizationDataModule
+from camloc.data.loading.files import FileSplit
+from camloc.data.loading.index import FolderIndex, index_class_folders
+from camloc.data.loading.split import Split, SplitName
+
+IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
+WNID = re.compile(r"n\d+")
+
+
+class ImageNet(LocalizationDataModule):
+    """ImageNet; the 50,000 official validation images in the order of their names are ``test``.
+
+    Class indices follow the sorted WordNet ids. ``test`` has boxes from ``LOC_val_solution.csv``, else from XML files
+    ``val/*.xml``, else from none. ``val`` is the first images of each training class that have an XML file, or the
+    first at all where there are no XML files of training images.
+
+    Args:
+        root: The folder unpacked from Kaggle, or the one with ``train/<wnid>`` and ``val``.
+        devkit: Folder of the devkit's ``map_clsloc.txt`` and ground truth, which labels a ``val`` without class folders
+            and without boxes.
+        annotations: Folder with ``val/*.xml`` and perhaps ``train/<wnid>/*.xml``; null for ``Annotations/CLS-LOC``
+            below ``root``, if it is there.
+        metadata: ``metadata/ILSVRC`` of wsolevaluation, for its boxes of ``test``, and of ImageNetV2, which is ``val``
+            then; null for the boxes above.
+        val_root: ImageNetV2's folder of class folders 0 to 999; without ``metadata`` it makes a ``val`` without boxes.
+            Null holds ``val`` out of train or, with ``metadata``, is ``val2`` beside ``val``.
+        val_per_class: How many training images of each class are held out, unless ``val`` is ImageNetV2.
+        options: See ``LoaderOptions``.
+
+    Attributes:
+        wnids: (C,) the classes' WordNet ids, sorted.
+        devkit_ids: (C,) the classes' ids in the devkit and its submission files; null without ``devkit``.
+
+    Raises:
+        FileNotFoundError: If a folder, a file of the layout or an image is missing.
+        ValueError: If a line is malformed, or two files disagree on images or classes.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        devkit: str | None = None,
+        annotations: str | None = None,
+        metadata: str | None = None,
+        val_root: str | None = None,
+        val_per_class: int = 10,
+        **options: Unpack[LoaderOptions],
+    ) -> None:
+        if val_per_class < 1:
+            raise ValueError(f"datamodule.val_per_class must be at least 1, got {val_per_class}")
+        self.val_per_class = val_per_class
+        self.layout = find_layout(Path(root), annotations)
+        self.metadata = None if metadata is None else Path(metadata)
+        self.val_root = None if val_root is None else Path(val_root)
+        self._devkit = None if devkit is None else Devkit(Path(devkit))
+        names = self._names()
+        self.wnids = tuple(sorted(names))
+        self.devkit_ids = None if self._devkit is None else self._devkit.ids_of(self.wnids)
+        super().__init__(unique_names(names), **options)
+
+    def load_split(self, name: SplitName) -> Split:
+        """List a split's images and read their labels and boxes."""
+        if name == "test":
+            return self._test() if self.metadata is None else self._metadata_test(self.metadata)
+        if name == "train" or (self.metadata is None and self.val_root is None):
+            return self._train(held_out=name == "val")
+        if self.metadata is None:
+            return self._numbered_folders(Path(str(self.val_root)))
+        return self._metadata_val(self.metadata)
+
+    def _names(self) -> dict[str, str]:
+        """Return the classes' names by WordNet id."""
+        if self.layout.synsets is not None:
+            return read_synsets(self.layout.synsets)
+        if self._devkit is not None:
+            return self._devkit.names
+        for folder in (self.layout.images / "train", self.layout.images / "val"):
+            if folder.is_dir():
+                wnids = [path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+                other = [wnid for wnid in wnids if not WNID.fullmatch(wnid)]
+                if other:
+                    raise ValueError(
+                        f"{folder} has a folder {other[0]}, which is no WordNet id as n01440764, and would be a class; "
+                        "move it elsewhere, or give what lists the classes: datamodule.devkit, or "
+                        "LOC_synset_mapping.txt in the root"
+                    )
+                if wnids:
+                    return {wnid: wnid for wnid in wnids}
+        raise FileNotFoundError(
+            f"{self.layout.images} has no class folders in train or val; give datamodule.devkit, whose "
+            "map_clsloc.txt lists the classes"
+        )
+
+    def _train(self, *, held_out: bool) -> FileSplit:
+        index = self._index("train")
+        targets = np.searchsorted(self.wnids, index.classes)[index.targets]
+        if self.metadata is not None or self.val_root is not None:
+            return FileSplit(self.layout.images, index.image_ids, targets)
+        for_val = self._held_out(index)
+        if not held_out:
+            for_train = np.setdiff1d(np.arange(len(targets)), for_val)
+            return FileSplit(self.layout.images, index.image_ids[for_train], targets[for_train])
+        image_ids = [os.fsdecode(image_id) for image_id in index.image_ids[for_val].tolist()]
+        boxes = None
+        if self._xml("train") is not None:
+            objects = read_objects([self._train_xml(image_id) for image_id in image_ids])
+            refuse_resized([self.layout.images / image_id for image_id in image_ids], objects)
+            wnids = [self.wnids[target] for target in targets[for_val].tolist()]
+            boxes = [boxes_of(found, wnid) for found, wnid in zip(objects, wnids, strict=True)]
+        return FileSplit(self.layout.images, image_ids, targets[for_val], boxes)
+
+    def _held_out(self, index: FolderIndex) -> NDArray[np.int64]:
+        """Return the positions of the training images that are for validation."""
+        held_out: list[int] = []
+        xml = self._xml("train")
+        starts = np.searchsorted(index.targets, np.arange(len(index.classes) + 1)).tolist()
+        for wnid, start, end in zip(index.classes, starts[:-1], starts[1:], strict=True):
+            having_boxes = (
+                position
+                for position in range(start, end)
+                if xml is None or self._train_xml(os.fsdecode(index.image_ids[position])).is_file()
+            )
+            first = list(islice(having_boxes, self.val_per_class))
+            if len(first) < self.val_per_class:
+                lacking = "" if xml is None else f" with a file in {xml / wnid}"
+                raise ValueError(
+                    f"{self.layout.images / 'train' / wnid} holds {len(first)} images{lacking}, fewer than "
+                    f"datamodule.val_per_class={self.val_per_class}"
+                )
+            if end - start == self.val_per_class:
+                raise ValueError(
+                    f"{self.layout.images / 'train' / wnid} holds {end - start} images; "
+                    f"datamodule.val_per_class={self.val_per_class} leaves none for training"
+                )
+            held_out += first
+        return np.array(held_out, dtype=np.int64)
+
+    def _test(self) -> FileSplit:
+        image_ids = self._test_files()
+        names = [PurePosixPath(image_id).stem for image_id in image_ids]
+        in_folders = any(image_id.count("/") > 1 for image_id in image_ids)
+        objects = self._test_objects(names, in_folders=in_folders)
+        says: list[tuple[Path, Sequence[str]]] = []
+        if in_folders:
+            says.append((self.layout.images / "val", [PurePosixPath(image_id).parts[1] for image_id in image_ids]))
+        if self._devkit is not None and (truth := self._devkit.ground_truth()) is not None:
+            wnid_of = {f"ILSVRC2012_val_{number:08}": wnid for number, wnid in enumerate(truth[1], start=1)}
+            self._refuse_unlisted(names, wnid_of, truth[0], all_listed=not in_folders)
+            says.append((truth[0], [wnid_of[name] for name in names]))
+        if not says and objects is not None:
+            says.append((self.layout.images / "val", [class_of(found) for found in objects]))
+        if not says:
+            raise FileNotFoundError(
+                f"{self.layout.images / 'val'} has no class folders, and nothing says its images' classes; give "
+                "datamodule.devkit with a ground truth, datamodule.annotations, or LOC_val_solution.csv in the root"
+            )
+        _refuse_disagreement(names, says)
+        wnids = says[0][1]
+        target_of = {wnid: target for target, wnid in enumerate(self.wnids)}
+        unknown = [(name, wnid) for name, wnid in zip(names, wnids, strict=True) if wnid not in target_of]
+        if unknown:
+            name, wnid = unknown[0]
+            raise ValueError(
+                f"{name} is of class {wnid} by {says[0][0]}, and that is none of the {self.num_classes} classes of the "
+                "data set; give all of them"
+            )
+        boxes = None
+        if objects is not None:
+            refuse_resized([self.layout.images / image_id for image_id in image_ids], objects)
+            boxes = [boxes_of(found, wnid) for found, wnid in zip(objects, wnids, strict=True)]
+        return FileSplit(self.layout.images, image_ids, [target_of[wnid] for wnid in wnids], boxes)
+
+    def _test_files(self) -> list[str]:
+        """Return the official validation images below ``images``, in the order of their names."""
+        folder = self.layout.images / "val"
+        index = self._index("val")
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if not entry.name.startswith(".")]
+        loose = sorted(name for name in names if name.lower().endswith(IMAGE_SUFFIXES))
+        if loose and len(index.image_ids):
+            raise ValueError(
+                f"{folder} holds {len(loose)} images, {loose[0]}, ..., and class folders with "
+                f"{len(index.image_ids)}; move all images into class folders or none"
+            )
+        image_ids = [f"val/{name}" for name in loose] or [
+            os.fsdecode(image_id) for image_id in index.image_ids.tolist()
+        ]
+        by_stem: dict[PurePosixPath, str] = {}
+        for image_id in image_ids:
+            other = by_stem.setdefault(PurePosixPath(image_id).with_suffix(""), image_id)
+            if other != image_id:
+                raise ValueError(
+                    f"{self.layout.images} has {other} and {image_id}, and one image must not count twice; remove one"
+                )
+        return sorted(image_ids, key=lambda image_id: PurePosixPath(image_id).name)
+
+    def _test_objects(self, names: Sequence[str], *, in_folders: bool) -> list[Objects] | None:
+        """Return what is annotated in the images; null where nothing is."""
+        if self.layout.solution is not None:
+            solution = read_solution(self.layout.solution)
+            self._refuse_unlisted(names, solution, self.layout.solution, all_listed=not in_folders)
+            return [solution[name] for name in names]
+        xml = self._xml("val")
+        if xml is None:
+            return None
+        with os.scandir(xml) as entries:
+            listed = {entry.name.removesuffix(".xml") for entry in entries if entry.name.endswith(".xml")}
+        self._refuse_unlisted(names, listed, xml, all_listed=not in_folders)
+        return read_objects([xml / f"{name}.xml" for name in names])
+
+    def _metadata_test(self, metadata: Path) -> FileSplit:
+        file_of = {PurePosixPath(file).name: file for file in self._test_files()}
+        return wsol_split(
+            self.layout.images,
+            metadata / "test",
+            self.wnids,
+            locate=lambda image_id: file_of.get(image_id.removeprefix("val/"), image_id),
+        )
+
+    def _metadata_val(self, metadata: Path) -> FileSplit:
+        root = self.layout.images / "val2" if self.val_root is None else self.val_root
+        if (root / "0").is_dir() and not (root / "0" / "0.jpeg").is_file():
+            raise FileNotFoundError(
+                f"{root} has a folder 0 without 0.jpeg: later copies of ImageNetV2 bear other file names, by which no "
+                f"box in {metadata / 'val'} can be found; give a copy with files 0.jpeg to 9.jpeg as "
+                "datamodule.val_root, or set datamodule.metadata=null"
+            )
+        numbers = [str(target) for target in range(self.num_classes)]
+        return wsol_split(
+            root, metadata / "val", numbers, lambda image_id: image_id.removeprefix("val2/"), "datamodule.val_root"
+        )
+
+    def _numbered_folders(self, root: Path) -> FileSplit:
+        """Return the images of class folders 0 to C-1; sorted as text, 10 would come before 9."""
+        index = index_class_folders(root, root)
+        known = {str(target) for target in range(self.num_classes)}
+        unknown = [name for name in index.classes if name not in known]
+        if unknown:
+            raise ValueError(
+                f"datamodule.val_root={root} has a folder {unknown[0]}; ImageNetV2's class folders are 0 to "
+                f"{self.num_classes - 1}"
+            )
+        targets = np.array([int(name) for name in index.classes], dtype=np.int64)[index.targets]
+        order = np.argsort(targets, kind="stable")
+        return FileSplit(root, index.image_ids[order], targets[order])
+
+    def _index(self, name: str) -> FolderIndex:
+        """Return the images in a split's class folders."""
+        if not (self.layout.images / name).is_dir():
+            raise FileNotFoundError(f"{self.layout.images} has no folder {name}; see datamodule.root")
+        index = index_class_folders(self.layout.images / name, self.layout.images)
+        unknown = sorted(set(index.classes) - set(self.wnids))
+        if unknown:
+            raise ValueError(
+                f"{self.layout.images / name} has a folder {unknown[0]}, which is none of the {len(self.wnids)} "
+                "classes of the data set"
+            )
+        return index
+
+    def _xml(self, name: str) -> Path | None:
+        """Return the folder of a split's XML files; null where there is none."""
+        folder = None if self.layout.annotations is None else self.layout.annotations / name
+        return folder if folder is not None and folder.is_dir() else None
+
+    def _train_xml(self, image_id: str) -> Path:
+        return (Path(str(self.layout.annotations)) / image_id).with_suffix(".xml")
+
+    def _refuse_unlisted(self, names: Sequence[str], listed: Collection[str], where: Path, *, all_listed: bool) -> None:
+        """Raise unless a file lists all images of ``val`` and, if so wished, no others."""
+        folder = self.layout.images / "val"
+        unlisted = [name for name in names if name not in listed]
+        if unlisted:
+            raise ValueError(f"{where} lacks {len(unlisted)} of {len(names)} images in {folder}: {unlisted[0]}, ...")
+        if all_listed and len(listed) > len(names):
+            first = min(set(listed) - set(names))
+            raise FileNotFoundError(
+                f"{folder} lacks {len(listed) - len(names)} of {len(listed)} images that {where} lists: {first}, ..."
+            )
+
+
+def _refuse_disagreement(names: Sequence[str], says: Sequence[tuple[Path, Sequence[str]]]) -> None:
+    """Raise if two sources give an image two classes."""
+    where, wnids = says[0]
+    for other_where, others in says[1:]:
+        for name, wnid, other in zip(names, wnids, others, strict=True):
+            if wnid != other:
+                raise ValueError(f"{name} is of class {wnid} by {where} and of {other} by {other_where}; correct one")

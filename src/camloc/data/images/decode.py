@@ -1,0 +1,195 @@
+"""Image files to tensors: simplejpeg and OpenCV for speed, Pillow for the rest, nothing decoded halfway."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import simplejpeg
+import torch
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, UnidentifiedImageError
+from torch import Tensor
+
+from camloc.data.loading.split import Shrink
+
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")  # Pillow would start Ghostscript for an EPS
+_EIGHT_BIT = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "La", "RGBa"})
+_JPEG, _TIFF = b"\xff\xd8\xff", (b"II*\0", b"MM\0*")
+_FILL, _SCAN, _END, _EXIF = 0xFF, 0xDA, b"\xff\xd9", b"Exif\0\0"
+_MOST_PIXELS = 178_956_970  # Pillow's limit, which OpenCV is held to as well: sizes and masks are read by Pillow
+_COLOURS = frozenset({"YCbCr", "Gray"})
+_SIDEWAYS = frozenset({5, 6, 7, 8})
+_TURNS: dict[int, Callable[[NDArray[np.uint8]], cv2.typing.MatLike]] = {  # by EXIF's orientation
+    2: lambda pixels: cv2.flip(pixels, 1),
+    3: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_180),
+    4: lambda pixels: cv2.flip(pixels, 0),
+    5: cv2.transpose,
+    6: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_CLOCKWISE),
+    7: lambda pixels: cv2.rotate(cv2.transpose(pixels), cv2.ROTATE_180),
+    8: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_COUNTERCLOCKWISE),
+}
+
+
+def read_image(path: Path, shrink: Shrink | None = None) -> Tensor:
+    """Decode an image file, upright where EXIF says that it was taken rotated.
+
+    Alpha is dropped, 16 bits are scaled to 8, and an animation gives its first frame. Not torchvision's decoders: they
+    are deprecated, and no faster.
+
+    Args:
+        path: JPEG, PNG, BMP, WebP, TIFF or GIF, whatever its name says.
+        shrink: Lets a JPEG be decoded smaller, which a photograph of twelve million pixels does in half the time; its
+            sides are rounded up. Null decodes every pixel.
+
+    Returns:
+        (3,H,W) uint8 RGB, laid out in memory row by row and pixel by pixel, as decoders write and ``cv2.resize`` reads;
+        a grayscale image has three equal channels.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is empty, cut off, or in a format or depth that is not read.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("RGB", (3, 2), (200, 10, 30)).save(Path(folder, "red.png"))
+        ...     image = read_image(Path(folder, "red.png"))
+        >>> image.shape, image[:, 0, 0].tolist()
+        (torch.Size([3, 2, 3]), [200, 10, 30])
+    """
+    encoded = path.read_bytes()
+    if not encoded:
+        raise _unreadable(path, "it is empty")
+    image: NDArray[np.uint8] | None = None
+    if encoded.startswith(_JPEG):
+        scan = _scan_of_whole_jpeg(encoded)
+        if scan is None:
+            raise _unreadable(path, f"the JPEG is cut off after {len(encoded)} bytes")
+        image = _by_simplejpeg(path, encoded, _jpeg_orientation(encoded[:scan]), shrink)
+    if image is None:
+        image = _by_opencv(encoded)
+    if image is None:
+        image = _by_pillow(path, encoded)
+    if (pixels := image.shape[0] * image.shape[1]) > _MOST_PIXELS:
+        raise _unreadable(path, f"it has {pixels} pixels, and {_MOST_PIXELS} are the most that is read")
+    return torch.from_numpy(image).permute(2, 0, 1)
+
+
+def read_image_size(path: Path) -> tuple[int, int]:
+    """Return the ``(height, width)`` that ``read_image`` will give, from the file's header alone.
+
+    That a header is sound does not say that the pixels are.
+
+    Args:
+        path: JPEG, PNG, BMP, WebP, TIFF or GIF, whatever its name says.
+
+    Returns:
+        ``(height, width)``, pixels.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the header cannot be read.
+    """
+    with path.open("rb") as file, _opened(path, file) as image:
+        width, height = image.size
+        return (width, height) if _orientation(image.info.get("exif", b"")) in _SIDEWAYS else (height, width)
+
+
+def _scan_of_whole_jpeg(encoded: bytes) -> int | None:
+    """Return where the pixels begin; null where no end marker follows, for OpenCV would paint what is missing grey.
+
+    The segments before the pixels are skipped, for a thumbnail in one of them has an end marker of its own. Bytes after
+    the end are harmless, and some ImageNet images have them.
+    """
+    position = len(_JPEG) - 1
+    while 0 <= (position := encoded.find(b"\xff", position)) < len(encoded) - 3:
+        marker = encoded[position + 1]
+        if marker == _SCAN:
+            return position if encoded.rfind(_END, position) >= 0 else None
+        length = int.from_bytes(encoded[position + 2 : position + 4])
+        position += 1 if marker == _FILL else 2 + length
+    return None
+
+
+def _by_simplejpeg(path: Path, encoded: bytes, orientation: int, shrink: Shrink | None) -> NDArray[np.uint8] | None:
+    """Return the (H,W,3) RGB that OpenCV gives, in nine tenths of its time; null for odd colours and broken bytes."""
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(encoded)
+        if colours not in _COLOURS:
+            return None
+        factor = 1 if shrink is None else shrink((width, height) if orientation in _SIDEWAYS else (height, width))
+        # Given the least sides, the smallest size that has them is decoded.
+        pixels = simplejpeg.decode_jpeg(encoded, min_height=-(-height // factor), min_width=-(-width // factor))
+    except ValueError as error:  # what libjpeg would only warn of is an error here; some of it does no harm
+        if "premature end" in str(error).lower():
+            raise _unreadable(path, f"the JPEG's pixels end too soon ({error})") from None
+        return None
+    return _turned(pixels, orientation)
+
+
+def _jpeg_orientation(header: bytes) -> int:
+    """Return EXIF's 1 to 8 from what precedes the pixels."""
+    start = header.find(_EXIF)
+    return 1 if start < 0 else _orientation(header[start : start + int.from_bytes(header[start - 2 : start]) - 2])
+
+
+def _turned(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    return np.asarray(_TURNS[orientation](pixels), np.uint8) if orientation in _TURNS else pixels
+
+
+def _by_opencv(encoded: bytes) -> NDArray[np.uint8] | None:
+    """Return (H,W,3) RGB; null where OpenCV refuses, or gets it wrong."""
+    if encoded.startswith(_TIFF) and _has_alpha(encoded):
+        return None  # it would multiply the colours by alpha
+    try:
+        image: NDArray[np.uint8] | None = cv2.imdecode(  # type: ignore[assignment] # the flag makes it uint8
+            np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB
+        )
+    except cv2.error:  # too many pixels, say
+        return None
+    return image
+
+
+def _has_alpha(encoded: bytes) -> bool:
+    try:
+        with Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
+            return image.has_transparency_data
+    except OSError:  # 16 bit RGB is one of the kinds that only OpenCV reads
+        return False
+
+
+def _by_pillow(path: Path, encoded: bytes) -> NDArray[np.uint8]:
+    with _opened(path, io.BytesIO(encoded)) as image:
+        if image.mode not in _EIGHT_BIT:
+            raise _unreadable(path, f"it does not have 8 or 16 bits per channel (Pillow's mode {image.mode})")
+        orientation = _orientation(image.info.get("exif", b""))
+        try:
+            rgb = np.array(image.convert("RGB"))
+        except Exception as error:
+            raise _unreadable(path, str(error)) from error
+        return _turned(rgb, orientation)
+
+
+def _opened(path: Path, file: io.BufferedReader | io.BytesIO) -> Image.Image:
+    try:
+        return Image.open(file, formats=_FORMATS)
+    except UnidentifiedImageError:
+        raise _unreadable(path, "it is cut off, or in none of the formats " + ", ".join(_FORMATS)) from None
+    except Exception as error:  # Pillow raises whatever a broken header provokes
+        raise _unreadable(path, str(error)) from error
+
+
+def _orientation(data: bytes) -> int:
+    """Return EXIF's 1 to 8 as OpenCV understands it: XMP does not count, and a TIFF's size is upright already."""
+    exif = Image.Exif()
+    try:
+        exif.load(data)
+        return int(exif.get(ExifTags.Base.Orientation, 1))
+    except Exception:  # noqa: BLE001 # EXIF data that cannot be understood turn nothing
+        return 1
+
+
+def _unreadable(path: Path, reason: str) -> ValueError:
+    return ValueError(f"cannot read the image {path}: {reason}; replace the file, or take it off the data set")

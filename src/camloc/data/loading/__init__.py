@@ -1,0 +1,1 @@
+"""Splits, samplers and the data module that loads them."""

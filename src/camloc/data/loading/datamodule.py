@@ -1,0 +1,169 @@
+"""Loaders over a data set's splits: seeded, exact under DDP, uint8 all the way to the device."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, TypedDict, TypeVar, Unpack
+
+import numpy as np
+import torch
+from pytorch_lightning import LightningDataModule
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from camloc.data.images.transforms import EvalKind, EvalTransform, TrainKind, TrainTransform
+from camloc.data.loading.dataset import EvalDataset, TrainDataset
+from camloc.data.loading.sample import EvalSample, TrainSample, collate_eval, collate_train
+from camloc.data.loading.samplers import EvalSampler, TrainSampler
+from camloc.data.loading.split import Split, SplitName, Subset
+
+MAX_DEFAULT_WORKERS = 8
+
+Sample = TypeVar("Sample", TrainSample, EvalSample)
+
+
+class LoaderOptions(TypedDict, total=False):
+    """Options that every data module takes."""
+
+    input_size: int
+    """Side of the square network input, pixels. Default 224."""
+    batch_size: int
+    """Images per process and step. Default 64."""
+    crop_area: Sequence[float]
+    """Smallest and largest share of an image's area that a training crop covers. Default (0.3, 1)."""
+    train_transform: TrainKind
+    """``random_resized_crop``, the default, or ``resize_crop``."""
+    eval_transform: EvalKind
+    """``warp``, the default, or ``centre_crop``."""
+    num_workers: int | None
+    """Loader processes; null takes the cores this process may use, 8 at most."""
+    seed: int
+    """Of the order and the augmentation of training images. Default 0."""
+
+
+class LocalizationDataModule(LightningDataModule, ABC):
+    """Base of all data modules: a data set implements ``load_split`` and names its classes.
+
+    Args:
+        class_names: (C,) the name of each class, in the order of ``target``.
+        options: See ``LoaderOptions``.
+
+    Raises:
+        ValueError: If an option lies outside its range.
+    """
+
+    def __init__(self, class_names: Sequence[str], **options: Unpack[LoaderOptions]) -> None:
+        super().__init__()
+        self.class_names = tuple(class_names)
+        self.input_size = options.get("input_size", 224)
+        self.batch_size = options.get("batch_size", 64)
+        smallest, largest = _crop_area(options.get("crop_area", (0.3, 1.0)))
+        self.num_workers = options.get("num_workers")
+        self.seed = options.get("seed", 0)
+        for name, least in (("input_size", 1), ("batch_size", 1), ("seed", 0), ("num_workers", 0)):
+            value = getattr(self, name)
+            if not (isinstance(value, int) and value >= least) and (name, value) != ("num_workers", None):
+                raise ValueError(f"datamodule.{name} must be at least {least}, got {value!r}; it is a whole number")
+        train_kind = options.get("train_transform", "random_resized_crop")
+        self.train_transform = TrainTransform(self.input_size, (smallest, largest), train_kind)
+        self.eval_transform = EvalTransform(self.input_size, options.get("eval_transform", "warp"))
+        self._splits: dict[SplitName, Split] = {}
+        self._resume_at = (0, 0)
+        self.notes: list[str] = []
+        """What a reader of the summary should know of the files that were found."""
+
+    @abstractmethod
+    def load_split(self, name: SplitName) -> Split:
+        """Read or generate a split; called once per split and process."""
+
+    def split(self, name: SplitName) -> Split:
+        """Return a split, loading it on first use.
+
+        Raises:
+            ValueError: If the split holds no image.
+        """
+        if name not in self._splits:
+            split = self.load_split(name)
+            if len(split) == 0:
+                raise ValueError(f"the {name} split of {type(self).__name__} holds no image")
+            self._splits[name] = split
+        return self._splits[name]
+
+    def leave_out(self, name: SplitName, indices: Sequence[int]) -> None:
+        """Remove images from a split.
+
+        Raises:
+            ValueError: If none is left.
+        """
+        split = self.split(name)
+        kept = np.setdiff1d(np.arange(len(split)), indices)
+        if not len(kept):
+            raise ValueError(f"no image of the {name} split can be read")
+        self._splits[name] = Subset(split, kept)
+
+    def resume(self, epoch: int, num_batches: int) -> None:
+        """Let the next training begin where another one stopped; loaders draw ahead of what Lightning would tell them.
+
+        Args:
+            epoch: To begin with.
+            num_batches: That each process has trained of it already.
+        """
+        self._resume_at = (epoch, num_batches)
+
+    @property
+    def num_classes(self) -> int:
+        """C, the number of classes."""
+        return len(self.class_names)
+
+    def train_dataloader(self) -> DataLoader[TrainSample]:
+        """Return shuffled, augmented training batches without boxes."""
+        split = self.split("train")
+        dataset = TrainDataset(split, self.train_transform)
+        sampler = TrainSampler(len(split), self.seed, *self._processes())
+        epoch, batches = self._resume_at
+        sampler.resume(epoch, batches * self.batch_size)
+        return self._loader(dataset, sampler, collate_train)
+
+    def val_dataloader(self) -> DataLoader[EvalSample]:
+        """Return the batches that thresholds and checkpoints are chosen on."""
+        return self._eval_loader("val")
+
+    def test_dataloader(self) -> DataLoader[EvalSample]:
+        """Return the batches that results are reported on."""
+        return self._eval_loader("test")
+
+    def _eval_loader(self, name: SplitName) -> DataLoader[EvalSample]:
+        split = self.split(name)
+        dataset = EvalDataset(split, self.eval_transform)
+        return self._loader(dataset, EvalSampler(len(split), *self._processes()), collate_eval)
+
+    def _loader(
+        self, dataset: Dataset[Sample], sampler: Sampler[Any], collate: Callable[[list[Sample]], Any]
+    ) -> DataLoader[Sample]:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        default_workers = min(MAX_DEFAULT_WORKERS, max(1, cores // self._processes()[0]))
+        workers = default_workers if self.num_workers is None else self.num_workers
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            num_workers=workers,
+            collate_fn=collate,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=workers > 0,
+        )
+
+    def _processes(self) -> tuple[int, int]:
+        """Return (world size, rank); one process outside a trainer."""
+        if self.trainer is None:
+            return 1, 0
+        return self.trainer.world_size, self.trainer.global_rank
+
+
+def _crop_area(given: Any) -> tuple[float, float]:  # noqa: ANN401 - whatever was configured
+    try:
+        smallest, largest = (float(share) for share in given)
+    except (TypeError, ValueError):
+        smallest, largest = 0.0, 0.0
+    if not 0 < smallest <= largest <= 1:
+        raise ValueError(f"datamodule.crop_area must rise within (0, 1], two shares; got {given}")
+    return smallest, largest

@@ -1,0 +1,211 @@
+"""What is wrong with a data set, found before a device starts."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from camloc.data.images.same_files import same_files
+from camloc.data.images.sizes import read_image_sizes
+from camloc.data.loading.sample import Window
+from camloc.data.loading.split import Split, SplitName, Track
+
+NUM_SHOWN = 3
+IN_ONE_SPLIT = "a network must not be measured on what it was trained or tuned on; keep each in one split"
+FEW = 50_000
+"""Images up to which copies are looked for unasked: it takes seconds."""
+TOLD_NOT_REFUSED = 0.01
+"""Share of a split up to which copies from another one are told and not refused: official data sets may have some."""
+
+
+@dataclass
+class SplitSummary:
+    """What one split holds."""
+
+    per_class: NDArray[np.int64]
+    """(C,) images."""
+    num_boxes: int = 0
+    num_without_boxes: int = 0
+    num_beyond: int = 0
+    """Boxes that reach beyond their images; known after all were opened."""
+    num_cut: int = 0
+    """Boxes that the evaluation's window cuts; known after ``check_windows``."""
+    num_unseen: int = 0
+    """Boxes that lie outside it, the same."""
+
+    @property
+    def num_images(self) -> int:
+        """N."""
+        return int(self.per_class.sum())
+
+
+@dataclass
+class Preflight:
+    """What was found: sizes for everybody, warnings that explain odd numbers, errors that would make them wrong."""
+
+    splits: dict[SplitName, SplitSummary] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+def check_splits(
+    splits: Mapping[SplitName, Split], class_names: Sequence[str], track: Track, *, read_files: bool = False
+) -> Preflight:
+    """Check labels, annotations and that no image is in two splits; no image is decoded.
+
+    Args:
+        splits: ``train``, ``val`` and ``test`` or some of them.
+        class_names: (C,).
+        track: Shows progress.
+        read_files: Look for copies under other names also where there are many images.
+
+    Returns:
+        What was found.
+    """
+    found = Preflight()
+    for name, split in splits.items():
+        targets = np.fromiter((split.target(i) for i in track(range(len(split)), name, len(split))), np.int64)
+        if targets.min() < 0 or targets.max() >= len(class_names):
+            worst = int(np.argmax((targets < 0) | (targets >= len(class_names))))
+            found.errors.append(
+                f"{name}: {split.image_id(worst)} has class {targets[worst]}, and there are {len(class_names)} classes"
+            )
+            continue
+        summary = found.splits[name] = SplitSummary(np.bincount(targets, minlength=len(class_names)))
+        _check_classes(found, name, class_names)
+        if name != "train":
+            _check_annotation(found, name, split, summary, track)
+    _check_names(found, splits, track)
+    if not found.errors and (read_files or sum(map(len, splits.values())) <= FEW):
+        _check_copies(found, splits, track)
+    return found
+
+
+class Opened(NamedTuple):
+    """What decoding every image of a split shows."""
+
+    unreadable: list[tuple[int, str]]
+    """Index and reason of the images that cannot be read."""
+    num_beyond: int
+    """True boxes that reach beyond their images."""
+
+
+def open_images(split: Split, name: SplitName, track: Track) -> Opened:
+    """Decode every image of a split.
+
+    Args:
+        split: The images.
+        name: Of the split.
+        track: Shows progress.
+    """
+
+    def look(index: int) -> tuple[str | None, int]:
+        try:
+            height, width = split.image(index).shape[-2:]
+        except (OSError, ValueError) as error:
+            return str(error), 0
+        return None, sum(_cut_and_unseen(split.gt_boxes(index), (0, 0, width, height)))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        looks = list(track(pool.map(look, range(len(split))), f"{name}: opening images", len(split)))
+    unreadable = [(index, reason) for index, (reason, _) in enumerate(looks) if reason is not None]
+    return Opened(unreadable, sum(num_beyond for _, num_beyond in looks))
+
+
+def check_windows(split: Split, summary: SplitSummary, window: Callable[[tuple[int, int]], Window]) -> None:
+    """Note in a split's summary how many true boxes the part of each image that is evaluated cuts, or does not show.
+
+    Args:
+        split: The images, of which only the headers are read where they are files.
+        summary: Of the split.
+        window: From an image's ``(height, width)`` to the part that is evaluated.
+    """
+    files = [split.file(index) for index in range(len(split))]
+    sizes = iter(read_image_sizes([file for file in files if file is not None]).tolist())
+    for index, file in enumerate(files):
+        height, width = split.image(index).shape[-2:] if file is None else next(sizes)
+        if height:
+            cut, unseen = _cut_and_unseen(split.gt_boxes(index), window((height, width)))
+            summary.num_cut += cut
+            summary.num_unseen += unseen
+
+
+def _cut_and_unseen(boxes: Tensor, window: Window) -> tuple[int, int]:
+    lowest, highest = torch.tensor(window[:2]), torch.tensor(window[2:])
+    cut = (boxes[:, :2] < lowest).any(dim=1) | (boxes[:, 2:] > highest).any(dim=1)
+    unseen = (boxes[:, :2] >= highest).any(dim=1) | (boxes[:, 2:] <= lowest).any(dim=1)
+    return int((cut & ~unseen).sum()), int(unseen.sum())
+
+
+def _check_classes(found: Preflight, name: SplitName, class_names: Sequence[str]) -> None:
+    empty = [class_names[i] for i in np.flatnonzero(found.splits[name].per_class == 0).tolist()]
+    if not empty:
+        return
+    message = f"{name} has no image of {len(empty)} of {len(class_names)} classes, {_first(empty)}"
+    if name == "train":
+        found.errors.append(f"{message}: nothing can be learned of them; add images or remove the classes")
+    else:
+        found.warnings.append(f"{message}: nothing is measured of them")
+
+
+def _check_names(found: Preflight, splits: Mapping[SplitName, Split], track: Track) -> None:
+    # The largest split's names are looked up and not kept: a million of them take a gigabyte.
+    *smaller, largest = sorted(splits, key=lambda name: len(splits[name]))
+    owners: dict[str, SplitName] = {}
+    shared: dict[tuple[SplitName, ...], list[str]] = {}
+    for name in (*smaller, largest):
+        split = splits[name]
+        for index in track(range(len(split)), f"{name}: names", len(split)):
+            image_id = split.image_id(index)
+            owner = owners.get(image_id, name)
+            if owner != name:
+                pair = tuple(sorted((owner, name), key=list(splits).index))
+                shared.setdefault(pair, []).append(image_id)
+            elif name != largest:
+                owners[image_id] = name
+    for (first, second), image_ids in shared.items():
+        found.errors.append(
+            f"{len(image_ids)} images are in {first} and in {second}, {_first(image_ids)}: {IN_ONE_SPLIT}"
+        )
+
+
+def _check_copies(found: Preflight, splits: Mapping[SplitName, Split], track: Track) -> None:
+    for (first, second), pairs in same_files(splits, track).items():
+        shown = _first([f"{one} is {other}" for one, other in pairs[:NUM_SHOWN]], len(pairs))
+        message = f"{len(pairs)} files of {second} are copies of files of {first}, {shown}"
+        if len(pairs) <= TOLD_NOT_REFUSED * len(splits[second]):
+            found.warnings.append(message)
+        else:
+            found.errors.append(f"{message}: {IN_ONE_SPLIT}")
+
+
+def _check_annotation(found: Preflight, name: SplitName, split: Split, summary: SplitSummary, track: Track) -> None:
+    gt_boxes = [split.gt_boxes(i).numpy() for i in track(range(len(split)), f"{name}: true boxes", len(split))]
+    counts = np.array([len(boxes) for boxes in gt_boxes])
+    boxes = np.concatenate(gt_boxes)
+    is_box = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    without = np.flatnonzero(counts == 0).tolist()
+    broken = np.unique(np.repeat(np.arange(len(split)), counts)[~is_box]).tolist()
+    summary.num_boxes, summary.num_without_boxes = len(boxes), len(without)
+    if broken:
+        shown = _first([f"{split.image_id(i)} {split.gt_boxes(i).tolist()}" for i in broken[:NUM_SHOWN]], len(broken))
+        found.errors.append(f"{name}: boxes of {len(broken)} images are inverted or empty, {shown}")
+    if without and len(without) < len(split):
+        shown = _first([split.image_id(i) for i in without[:NUM_SHOWN]], len(without))
+        found.errors.append(
+            f"{name}: {len(without)} of {len(split)} images have no true box, {shown}: annotate them or "
+            "leave them out; localization is measured on all images of a split or on none"
+        )
+    elif without:
+        found.warnings.append(f"{name} has no true boxes: localization is not measured on it")
+
+
+def _first(names: Sequence[str], total: int | None = None) -> str:
+    more = ", ..." if (len(names) if total is None else total) > NUM_SHOWN else ""
+    return f"first {', '.join(names[:NUM_SHOWN])}{more}"

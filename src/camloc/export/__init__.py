@@ -1,0 +1,1 @@
+"""Records to files that other tools read: one file per format."""

@@ -1,0 +1,464 @@
+import json
+import os
+from pathlib import Path
+from runpy import run_path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from camloc.data.datasets.folder import Folder
+from camloc.data.datasets.textures import Textures
+from camloc.data.loading.split import Subset
+
+TREES = run_path(str(Path(__file__).parent / "folder_trees.py"))
+CLASSES = [f"class{number}" for number in range(9)]
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def source(count: int = 27) -> Subset:
+    """Images with one object each, of several sizes."""
+    split = Textures(num_train=1, num_val=1, num_test=count, image_size=64, input_size=32).split("test")
+    return Subset(split, np.array([index for index in range(count) if len(split.gt_boxes(index)) == 1]))
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """``train``, ``val`` and ``test`` with the same images in each."""
+    for name in ("train", "val", "test"):
+        TREES["write_images"](source(), CLASSES, tmp_path / "images" / name)
+    return tmp_path / "images"
+
+
+@pytest.mark.parametrize("kind", TREES["FORMATS"])
+def test_every_format_gives_the_boxes_that_were_written(kind: str, tree: Path) -> None:
+    split = source()
+    for name in ("val", "test"):
+        TREES["write_annotations"](kind, split, CLASSES, tree / "annotations", name)
+    datamodule = Folder(str(tree), annotations=kind)  # type: ignore[arg-type] # one of the formats
+    test = datamodule.split("test")
+    assert len(test) == len(split)
+    by_name = {TREES["image_file"](split, CLASSES, Path("test"), i).as_posix(): i for i in range(len(split))}
+    for index in range(len(test)):
+        original = by_name[test.image_id(index)]
+        assert torch.equal(test.gt_boxes(index), split.gt_boxes(original))
+        assert torch.equal(test.image(index), split.image(original))
+        assert test.target(index) == split.target(original)
+        masks = test.masks(index)
+        assert (masks is not None) == (kind == "masks")
+        if masks is not None:
+            x0, y0, x1, y1 = split.gt_boxes(original)[0].long().tolist()
+            assert masks[0].sum() == masks[0][y0:y1, x0:x1].sum() == (x1 - x0) * (y1 - y0)
+            assert not masks[1].any()
+    assert datamodule.split("train").gt_boxes(0).shape == (0, 4)
+    assert datamodule.notes == []
+
+
+def test_without_annotation_there_is_no_box_and_no_error(tree: Path) -> None:
+    datamodule = Folder(str(tree))
+    assert datamodule.class_names == tuple(CLASSES)
+    assert all(len(datamodule.split("test").gt_boxes(index)) == 0 for index in range(3))
+
+
+def test_class_folders_alone_are_split_by_class_and_seed(tmp_path: Path) -> None:
+    for name, count in (("cat", 20), ("dog", 10), ("emu", 3)):
+        (tmp_path / name).mkdir()
+        for number in range(count):
+            cv2.imwrite(str(tmp_path / name / f"{number}.png"), np.zeros((4, 4, 3), np.uint8))
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "cat.png").touch()
+    datamodule = Folder(str(tmp_path), seed=3)
+    assert datamodule.class_names == ("cat", "dog", "emu")
+    splits = {name: datamodule.split(name) for name in ("train", "val", "test")}
+    ids = {name: {split.image_id(i) for i in range(len(split))} for name, split in splits.items()}
+    assert sum(map(len, ids.values())) == len(set.union(*ids.values())) == 33
+    for name, split in splits.items():
+        counts = np.bincount([split.target(i) for i in range(len(split))], minlength=3)
+        assert counts.min() >= 1, name
+    assert len(ids["val"]) == 3 + 2 + 1
+    again, other = Folder(str(tmp_path), seed=3).split("val"), Folder(str(tmp_path), seed=4).split("val")
+    assert {again.image_id(i) for i in range(len(again))} == ids["val"]
+    assert {other.image_id(i) for i in range(len(other))} != ids["val"]
+
+
+def test_one_folder_for_evaluation_is_halved(tree: Path) -> None:
+    for file in sorted((tree / "val").rglob("*.png")):
+        file.unlink()
+    for folder in sorted((tree / "val").glob("*")):
+        folder.rmdir()
+    (tree / "val").rmdir()
+    datamodule = Folder(str(tree))
+    val, test = datamodule.split("val"), datamodule.split("test")
+    ids = [{split.image_id(i) for i in range(len(split))} for split in (val, test)]
+    assert not ids[0] & ids[1]
+    assert len(ids[0] | ids[1]) == len(source())
+    assert all(name.startswith("test/") for name in ids[0] | ids[1])
+
+
+def images(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(root / name), np.zeros((20, 30, 3), np.uint8))
+    return root
+
+
+VOC = "<annotation>{}</annotation>"
+OBJECT = "<object><name>{}</name><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox></object>"
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Path:
+    """Two classes, two training and two test images, and two of val."""
+    names = [f"{split}/{name}/{split}{name}.png" for split in ("train", "val", "test") for name in ("cat", "dog")]
+    return images(tmp_path / "two", *names)
+
+
+def test_voc_beside_the_images_counts_from_one_or_from_zero(two: Path) -> None:
+    for name in ("cat", "dog"):
+        text = VOC.format(OBJECT.format(name, 1, 2, 10, 19) + OBJECT.format("horse", 3, 3, 5, 5))
+        (two / "test" / name / f"test{name}.xml").write_text(text)
+    boxes = [Folder(str(two), "voc", voc_one_based=flag).split("test").gt_boxes(0).tolist() for flag in (True, False)]
+    assert boxes == [[[0, 1, 10, 19]], [[1, 2, 11, 20]]]  # the horse is not of the image's class
+
+
+def test_names_that_are_no_class_are_all_taken(two: Path) -> None:
+    for name in ("cat", "dog"):
+        text = VOC.format(OBJECT.format("object", 1, 2, 10, 20) + OBJECT.format("thing", 3, 3, 5, 5))
+        (two / "test" / name / f"test{name}.xml").write_text(text)
+    assert len(Folder(str(two), "voc").split("test").gt_boxes(0)) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<annotation><object>", r"testcat.xml cannot be read as Pascal VOC XML: no element found"),
+        ("", r"cannot be read as Pascal VOC XML"),
+        (
+            '<!DOCTYPE a [<!ENTITY b "c"><!ENTITY d "&b;&b;">]><annotation>&d;</annotation>',
+            r"cannot be read as Pascal VOC XML: it declares entities",
+        ),
+        (VOC.format("<object><bndbox/></object>"), r"testcat.xml, object 1: it has no <name>"),
+        (VOC.format("<object><name>cat</name></object>"), r"object 1 \(cat\): <bndbox> needs .* <xmin>, found nothing"),
+        (VOC.format(OBJECT.format("cat", 1, "two", 3, 4)), r"needs a number in <ymin>, found 'two'"),
+        (VOC.format(OBJECT.format("cat", 9, 1, 3, 4)), r"the box 8 0 3 4 .* is inverted, empty or not finite"),
+        (VOC.format(OBJECT.format("cat", "nan", 1, 3, 4)), r"the box nan 0 3 4 .* not finite"),
+        (VOC.format(OBJECT.format("dog", 1, 1, 3, 4)), r"lies in the folder cat and its objects are called dog"),
+    ],
+)
+def test_broken_voc_is_one_clear_error(text: str, message: str, two: Path) -> None:
+    (two / "test" / "cat" / "testcat.xml").write_text(text)
+    (two / "test" / "dog" / "testdog.xml").write_text(VOC.format(OBJECT.format("dog", 1, 1, 3, 4)))
+    with pytest.raises(ValueError, match=message):
+        Folder(str(two), "voc").split("test")
+
+
+def coco(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - json
+    content = {
+        "images": [{"id": 1, "file_name": "cat/testcat.png"}, {"id": 5, "file_name": "testdog.png"}],
+        "annotations": [
+            {"image_id": 1, "category_id": 18, "bbox": [1.5, 2, 10, 5]},
+            {"image_id": 5, "category_id": 20, "bbox": [0, 0, 3, 3]},
+            {"image_id": 5, "category_id": 20, "bbox": [0, 0, 30, 20], "iscrowd": 1},
+        ],
+        "categories": [{"id": 18, "name": "cat"}, {"id": 20, "name": "dog"}],
+    }
+    return content | changes
+
+
+def test_coco_is_found_by_path_or_by_unique_name_and_crowds_are_left_out(two: Path) -> None:
+    (two / "annotations").mkdir()
+    (two / "annotations" / "test.json").write_text(json.dumps(coco()))
+    split = Folder(str(two), "coco").split("test")
+    assert [split.gt_boxes(index).tolist() for index in range(2)] == [[[1.5, 2, 11.5, 7]], [[0, 0, 3, 3]]]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], "is no COCO json"),
+        ({"images": []}, "is no COCO json with images, annotations and categories: KeyError 'annotations'"),
+        (coco(categories=[]), "category_id 18 is not among the categories"),
+        (coco(annotations=[{"image_id": 9, "category_id": 18, "bbox": [0, 0, 1, 1]}]), "image_id 9 is not among"),
+        (coco(annotations=[{"image_id": 1, "category_id": 18, "bbox": [0, 0, 1]}]), r"annotations\[0\]: expected"),
+        (coco(annotations=[{"image_id": 1, "category_id": 18, "bbox": [0, 0, 0, 1]}]), "is inverted, empty"),
+        (coco(images=[{"id": 1, "file_name": "../x.png"}]), "file_name '../x.png' leads out of the images' folder"),
+        (coco(images=[{"id": 1, "file_name": "/etc/passwd"}]), "leads out of the images' folder"),
+        (coco(images=[{"id": i, "file_name": "a.png"} for i in (1, 5)]), "the file_name 'a.png' stands there 2 times"),
+    ],
+)
+def test_broken_coco_is_one_clear_error(content: Any, message: str, two: Path) -> None:  # noqa: ANN401 - json
+    (two / "annotations").mkdir()
+    (two / "annotations" / "test.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=message):
+        Folder(str(two), "coco").split("test")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "line 1: the header must name file and x0,y0,x1,y1"),
+        ("file,x0,y0,x1\na,1,2,3\n", "line 1: the header must name .* found file,x0,y0,x1"),
+        (
+            "file,x0,y0,x1,y1\ncat/testcat.png,1,2,3\n",
+            "line 2: expected 5 fields, file,x0,y0,x1,y1; found cat/testcat.png,1,2,3",
+        ),
+        ("file,x0,y0,x1,y1\ncat/testcat.png,1,2,3,x\n", "line 2: .* found 1,2,3,x"),
+        ("file,x0,y0,x1,y1\ncat/testcat.png,5,2,3,9\n", "line 2: the box 5 2 3 9 .* is inverted"),
+        ("file,x0,y0,x1,y1\n../testcat.png,1,2,3,9\n", "line 2: the file '../testcat.png' is none below"),
+    ],
+)
+def test_broken_csv_is_one_clear_error_with_its_line(text: str, message: str, two: Path) -> None:
+    (two / "annotations").mkdir()
+    (two / "annotations" / "test.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        Folder(str(two), "csv").split("test")
+
+
+def test_several_lines_of_csv_are_several_boxes_and_strays_are_told(two: Path) -> None:
+    (two / "annotations").mkdir()
+    lines = ["file, x1, y1, x2, y2", "test/cat/testcat.png, 0, 0, 3, 3", "test/cat/testcat.png, 4, 4, 9, 9"]
+    lines += ["dog/testdog.png,1,1,2,2", "nobody.png,1,1,2,2"]
+    (two / "annotations" / "test.csv").write_text("\n".join(lines))
+    datamodule = Folder(str(two), "csv")
+    assert [len(datamodule.split("test").gt_boxes(index)) for index in range(2)] == [2, 1]
+    (note,) = datamodule.notes
+    assert note.endswith("1 annotations belong to no image, first nobody.png")
+
+
+def test_a_flat_annotation_that_could_be_of_two_images_is_an_error(tmp_path: Path) -> None:
+    root = images(tmp_path / "p", *(f"{split}/{name}/1.png" for split in ("train", "test") for name in ("cat", "dog")))
+    images(root, "val/cat/2.png", "val/dog/3.png")
+    (root / "annotations" / "test").mkdir(parents=True)
+    (root / "annotations" / "test" / "1.xml").write_text(VOC.format(OBJECT.format("cat", 1, 1, 3, 3)))
+    with pytest.raises(
+        ValueError, match=r"1.xml could belong to test/cat/1.png or to test/dog/1.png; name the folder as well"
+    ):
+        Folder(str(root), "voc").split("test")
+
+
+def test_several_pieces_of_a_mask_are_several_boxes_in_pixels_of_the_image(two: Path) -> None:
+    mask = np.zeros((10, 15), np.uint8)  # half the image's size
+    mask[1:3, 1:3] = 1
+    mask[5:9, 8:14] = 255
+    (two / "annotations" / "test").mkdir(parents=True)
+    for name in ("cat", "dog"):
+        cv2.imwrite(str(two / "annotations" / "test" / f"test{name}.png"), mask)
+    split = Folder(str(two), "masks").split("test")
+    assert split.gt_boxes(0).tolist() == [[2, 2, 6, 6], [16, 10, 28, 18]]
+    masks = split.masks(0)
+    assert masks is not None
+    assert masks[0].shape == (20, 30)
+    assert masks[0].sum() == 4 * (4 + 24)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"root": "nowhere"}, "datamodule.root=nowhere is no folder"),
+        ({"annotations": "yolo"}, "datamodule.annotations must be one of"),
+        ({"val_share": 0.0}, "must leave images to train"),
+        ({"val_share": 0.6, "test_share": 0.5}, "must leave images to train"),
+    ],
+)
+def test_wrong_options_are_named(change: dict[str, Any], message: str, two: Path) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        Folder(**{"root": str(two), **change})
+
+
+def test_what_is_missing_is_named(two: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"annotations=coco: there is no .*annotations/test.json"):
+        Folder(str(two), "coco").split("test")
+    with pytest.raises(FileNotFoundError, match=r"annotations=voc: .* annotates none of the 2 images"):
+        Folder(str(two), "voc").split("test")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="has no class folder with images"):
+        Folder(str(tmp_path / "empty"))
+    images(two, "test/horse/1.png")
+    with pytest.raises(ValueError, match=r"two/test: no training image is of class horse; found cat, dog"):
+        Folder(str(two)).split("test")
+
+
+def voc(root: Path, file: str, *objects: tuple[str, int, int, int, int], size: tuple[int, int] | None = None) -> None:
+    (root / file).parent.mkdir(parents=True, exist_ok=True)
+    told = "" if size is None else f"<size><height>{size[0]}</height><width>{size[1]}</width></size>"
+    (root / file).write_text(VOC.format(told + "".join(OBJECT.format(*found) for found in objects)))
+
+
+@pytest.mark.parametrize("name", ["valid", "validation"])
+def test_val_may_be_called_as_other_tools_call_it(name: str, two: Path) -> None:
+    (two / "val").rename(two / name)
+    (two / "extra").mkdir()
+    datamodule = Folder(str(two))
+    assert [datamodule.split("val").image_id(i) for i in range(2)] == [
+        f"{name}/cat/valcat.png",
+        f"{name}/dog/valdog.png",
+    ]
+    assert datamodule.notes == [f"{two}: not read, as they are beside train/: extra"]
+
+
+@pytest.mark.parametrize("name", ["Train", "training", "TEST", "validation", "masks"])
+def test_what_looks_like_a_split_is_no_class(name: str, tmp_path: Path) -> None:
+    images(tmp_path, f"{name}/cat/1.png", f"{name}/dog/2.png", "other/cat/3.png")
+    with pytest.raises(ValueError, match=rf"has no train/, so its folders are classes, and {name} does not look like"):
+        Folder(str(tmp_path))
+
+
+def test_folders_of_a_split_are_called_one_way(two: Path) -> None:
+    (two / "valid").mkdir()
+    with pytest.raises(ValueError, match="val and valid are both val; keep one"):
+        Folder(str(two))
+    (two / "valid").rmdir()
+    (two / "test").rename(two / "Test")
+    with pytest.raises(ValueError, match="call the folder Test test"):
+        Folder(str(two))
+
+
+def test_one_class_is_refused(two: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"has one class folder, two: there is nothing to tell it apart from; give the"
+    ):
+        Folder(str(two.parent))
+
+
+def test_names_are_the_same_whatever_their_case_and_spaces(two: Path) -> None:
+    for name in ("cat", "dog"):
+        voc(
+            two,
+            f"test/{name}/test{name}.xml",
+            (f" {name.upper()}", 1, 1, 4, 4),
+            ("CAT" if name == "dog" else "Dog", 5, 5, 9, 9),
+        )
+    datamodule = Folder(str(two), "voc")
+    assert [datamodule.split("test").gt_boxes(i).tolist() for i in range(2)] == [[[0, 0, 4, 4]]] * 2
+    assert datamodule.notes == []
+
+
+def test_boxes_of_names_that_are_no_class_are_told(two: Path) -> None:
+    for name in ("cat", "dog"):
+        voc(two, f"test/{name}/test{name}.xml", ("animal", 1, 1, 4, 4))
+    datamodule = Folder(str(two), "voc")
+    datamodule.split("test")
+    assert datamodule.notes == ["test: no object is called like a class, but animal; all boxes are taken"]
+
+
+@pytest.mark.parametrize("ending", [".png", "_mask.png"])
+def test_masks_beside_the_images_are_no_images(ending: str, tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        for name in ("cat", "dog"):
+            image = images(tmp_path, f"{split}/{name}/{split}{name}.jpg") / split / name / f"{split}{name}.jpg"
+            mask = np.zeros((20, 30), np.uint8)
+            mask[2:5, 3:7] = 1
+            cv2.imwrite(str(image.with_name(image.stem + ending)), mask)
+    datamodule = Folder(str(tmp_path), "masks")
+    assert [len(datamodule.split(name)) for name in ("train", "val", "test")] == [2, 2, 2]
+    assert datamodule.split("test").gt_boxes(1).tolist() == [[3, 2, 7, 5]]
+    without = Folder(str(tmp_path))
+    assert len(without.split("train")) == (2 if ending == "_mask.png" else 4)
+    assert without.notes == (
+        [f"{tmp_path / 'train'}: 2 files *_mask.png are no images and were left out"] if ending == "_mask.png" else []
+    )
+
+
+def test_masks_beside_the_images_are_found_where_a_folder_holds_other_annotation(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        for name in ("cat", "dog"):
+            images(tmp_path, f"{split}/{name}/{split}{name}.jpg")
+            cv2.imwrite(str(tmp_path / split / name / f"{split}{name}.png"), np.ones((20, 30), np.uint8))
+    voc(tmp_path, "annotations/test/testcat.xml", ("cat", 1, 1, 4, 4))
+    datamodule = Folder(str(tmp_path), "masks")
+    assert len(datamodule.split("train")) == 2
+    assert datamodule.split("test").gt_boxes(0).tolist() == [[0, 0, 30, 20]]
+
+
+def test_boxes_are_cut_at_the_edge_and_another_size_is_told(two: Path) -> None:
+    for name in ("cat", "dog"):
+        voc(two, f"test/{name}/test{name}.xml", (name, 1, 1, 33, 4), size=(200, 300))
+    datamodule = Folder(str(two), "voc")
+    assert datamodule.split("test").gt_boxes(0).tolist() == [[0, 0, 30, 4]]
+    cut, size = datamodule.notes
+    assert cut == "test: 2 true boxes reached beyond their images and were cut off"
+    assert size.startswith("test: 2 annotations tell another size than their images have, first ")
+
+
+def test_one_folder_and_one_table_may_annotate_all_splits(two: Path) -> None:
+    for split in ("val", "test"):
+        for name in ("cat", "dog"):
+            voc(two, f"annotations/{split}{name}.xml", (name, 1, 1, 4, 4))
+    lines = [f"{split}{name}.png,0,0,3,3" for split in ("val", "test") for name in ("cat", "dog")]
+    (two / "annotations.csv").write_text("\n".join(["file,x0,y0,x1,y1", *lines]))
+    for kind, box in (("voc", [0, 0, 4, 4]), ("csv", [0, 0, 3, 3])):
+        datamodule = Folder(str(two), kind)  # type: ignore[arg-type] # one of the formats
+        for name in ("val", "test"):
+            assert datamodule.split(name).gt_boxes(1).tolist() == [box]  # type: ignore[arg-type] # a split
+        assert datamodule.notes == []
+
+
+def test_a_table_of_all_splits_must_say_which_image_it_means(tmp_path: Path) -> None:
+    root = images(tmp_path, *(f"{split}/{name}/1.png" for split in ("train", "val", "test") for name in ("cat", "dog")))
+    (root / "annotations.csv").write_text("file,x0,y0,x1,y1\ncat/1.png,0,0,3,3\n")
+    with pytest.raises(ValueError, match=r"cat/1\.png could belong to train/cat/1\.png or to val/cat/1\.png; name the"):
+        Folder(str(root), "csv").split("test")
+    (root / "annotations.csv").write_text("file,x0,y0,x1,y1\ntest/cat/1.png,0,0,3,3\n")
+    assert Folder(str(root), "csv").split("test").gt_boxes(0).tolist() == [[0, 0, 3, 3]]
+    with pytest.raises(ValueError, match="no true box for any of the 2 images of val"):
+        Folder(str(root), "csv").split("val")
+
+
+def test_what_was_looked_for_and_what_was_found_are_shown(two: Path) -> None:
+    voc(two, "annotations/test/other.xml", ("cat", 1, 1, 2, 2))
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"test/cat/testcat\.png for one would be test/cat/testcat\.xml there, and it has other\.xml",
+    ):
+        Folder(str(two), "voc").split("test")
+
+
+def test_accents_composed_otherwise_and_linked_folders_are_found(tmp_path: Path) -> None:
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    root = images(tmp_path / "root", f"train/{apart}/1.png", "train/tea/2.png")
+    images(tmp_path / "elsewhere" / apart, f"{apart}3.png", f"{apart}4.png")
+    images(root, "test/tea/5.png", "test/tea/6.png")
+    (root / "test" / apart).symlink_to(tmp_path / "elsewhere" / apart)
+    for number in (3, 4):
+        voc(tmp_path / "elsewhere", f"{apart}/{composed}{number}.xml", (composed, 1, 1, 4, 4))
+        voc(root, f"test/tea/{number + 2}.XML", ("tea", 1, 1, 4, 4))
+    datamodule = Folder(str(root), "voc")
+    assert all(len(datamodule.split(name).gt_boxes(i)) == 1 for name in ("val", "test") for i in range(2))
+    assert datamodule.notes == []
+
+
+def test_names_that_are_no_utf8_are_read_and_can_be_written(tmp_path: Path) -> None:
+    root = images(tmp_path, *(f"{split}/tea/{split}.png" for split in ("train", "val", "test")))
+    for split in ("train", "val", "test"):
+        folder = os.fsdecode(os.fsencode(root / split) + b"/caf\xe9")
+        os.mkdir(folder)  # noqa: PTH102 - a path of bytes
+        Path(folder, os.fsdecode(b"\xff.png")).write_bytes((root / split / "tea" / f"{split}.png").read_bytes())
+        Path(folder, os.fsdecode(b"\xff_mask.png")).write_bytes(
+            cv2.imencode(".png", np.ones((20, 30), np.uint8))[1].tobytes()
+        )
+        cv2.imwrite(str(root / split / "tea" / f"{split}_mask.png"), np.ones((20, 30), np.uint8))
+    datamodule = Folder(str(root), "masks")
+    assert datamodule.class_names == ("caf\\xe9", "tea")
+    test = datamodule.split("test")
+    assert test.image_id(0) == "test/caf\\xe9/\\xff.png"
+    assert test.image(0).shape == (3, 20, 30)
+    assert test.gt_boxes(0).tolist() == [[0, 0, 30, 20]]
+    assert test.masks(0) is not None
+
+
+def test_no_split_takes_all_images_of_a_class(tmp_path: Path) -> None:
+    images(tmp_path, *(f"{name}/{number}.png" for name in ("cat", "dog") for number in range(3)))
+    datamodule = Folder(str(tmp_path), val_share=0.5, test_share=0.49)
+    assert [len(datamodule.split(name)) for name in ("train", "val", "test")] == [2, 2, 2]
+
+
+def test_too_few_images_to_hold_any_out_is_said(tmp_path: Path) -> None:
+    images(tmp_path, "cat/1.png", "dog/1.png")
+    with pytest.raises(ValueError, match=r"no image is left for val in .*; there must be at least three of each class"):
+        Folder(str(tmp_path)).split("val")

@@ -1,0 +1,145 @@
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from camloc.data.images.transforms import EvalTransform
+from camloc.data.loading.files import FileSplit
+from camloc.data.loading.preflight import Preflight, SplitSummary, check_splits, check_windows, open_images
+from camloc.data.loading.split import Split, SplitName
+
+CLASSES = ("cat", "dog")
+
+
+def untracked(items: Iterable[int], _what: str, _total: int) -> Iterable[int]:
+    return items
+
+
+def split(root: Path, names: list[str], targets: list[int], boxes: list[list[list[float]]] | None = None) -> FileSplit:
+    arrays = None if boxes is None else [np.array(b, dtype=np.float64).reshape(-1, 4) for b in boxes]
+    return FileSplit(root, names, targets, arrays)
+
+
+def check(**splits: Split) -> Preflight:
+    named: dict[SplitName, Split] = splits  # type: ignore[assignment] # their names are given
+    return check_splits(named, CLASSES, untracked)
+
+
+BOX = [[0.0, 0.0, 4.0, 4.0]]
+
+
+def test_counts_by_split_and_class(tmp_path: Path) -> None:
+    found = check(
+        train=split(tmp_path, ["a", "b", "c"], [0, 1, 1]), test=split(tmp_path, ["d", "e"], [0, 1], [BOX * 2, BOX])
+    )
+    assert found.errors == []
+    assert found.warnings == []
+    train, test = found.splits["train"], found.splits["test"]
+    assert train.per_class.tolist() == [1, 2]
+    assert (test.num_images, test.num_boxes, test.num_without_boxes) == (2, 3, 0)
+
+
+def test_a_class_without_training_image_is_an_error_and_without_test_image_a_warning(tmp_path: Path) -> None:
+    found = check(train=split(tmp_path, ["a"], [0]), test=split(tmp_path, ["b"], [0], [BOX]))
+    (error,) = found.errors
+    assert error.startswith("train has no image of 1 of 2 classes, first dog")
+    (warning,) = found.warnings
+    assert warning.startswith("test has no image of 1 of 2 classes, first dog")
+
+
+def test_annotation_on_some_images_only_is_an_error_that_names_the_others(tmp_path: Path) -> None:
+    names = ["a", "b", "c", "d", "e"]
+    found = check(test=split(tmp_path, names, [0, 1, 0, 1, 0], [BOX, [], [], [], []]))
+    (error,) = found.errors
+    assert error.startswith("test: 4 of 5 images have no true box, first b, c, d, ...: annotate them")
+
+
+def test_no_annotation_at_all_is_only_told(tmp_path: Path) -> None:
+    found = check(test=split(tmp_path, ["a", "b"], [0, 1]))
+    assert found.errors == []
+    assert found.warnings == ["test has no true boxes: localization is not measured on it"]
+
+
+@pytest.mark.parametrize("box", [[4.0, 0.0, 1.0, 4.0], [1.0, 1.0, 1.0, 5.0], [0.0, 0.0, float("nan"), 3.0]])
+def test_inverted_and_empty_boxes_are_errors(tmp_path: Path, box: list[float]) -> None:
+    found = check(test=split(tmp_path, ["a", "b"], [0, 1], [BOX, [box]]))
+    (error,) = found.errors
+    assert error.startswith("test: boxes of 1 images are inverted or empty, first b [[")
+
+
+def test_an_image_in_two_splits_is_an_error(tmp_path: Path) -> None:
+    train, test = split(tmp_path, ["a", "b", "x"], [0, 1, 1]), split(tmp_path, ["x", "y"], [1, 0], [BOX, BOX])
+    (error,) = check(train=train, test=test).errors
+    assert error.startswith("1 images are in train and in test, first x:")
+
+
+def test_a_label_without_class_is_an_error(tmp_path: Path) -> None:
+    (error,) = check(test=split(tmp_path, ["a", "b"], [0, 2], [BOX, BOX])).errors
+    assert error == "test: b has class 2, and there are 2 classes"
+
+
+def test_opening_finds_unreadable_images_and_boxes_that_reach_outside(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "good.png"), np.zeros((5, 8, 3), np.uint8))
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    boxes = [[[0.0, 0.0, 8.0, 5.0], [0.0, 0.0, 9.0, 5.0], [-1.0, 0.0, 3.0, 3.0]], BOX, BOX, BOX]
+    images = split(tmp_path, ["good.png", "bad.png", "empty.jpg", "missing.jpg"], [0, 1, 1, 0], boxes)
+    unreadable, num_beyond = open_images(images, "test", untracked)
+    assert num_beyond == 2
+    assert [index for index, _ in unreadable] == [1, 2, 3]
+    assert all(name in reason for (_, reason), name in zip(unreadable, ("bad", "empty", "missing"), strict=True))
+
+
+def test_copies_in_two_splits_are_an_error_whatever_their_names(tmp_path: Path) -> None:
+    for name, level in (("a", 1), ("b", 2), ("c", 3), ("d", 4)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((5, 8, 3), level, np.uint8))
+    (tmp_path / "copy.png").write_bytes((tmp_path / "b.png").read_bytes())
+    (tmp_path / "link.png").symlink_to(tmp_path / "a.png")
+    (tmp_path / "empty1.png").touch()
+    (tmp_path / "empty2.png").touch()
+    train = split(tmp_path, ["a.png", "b.png", "empty1.png"], [0, 1, 0])
+    val = split(tmp_path, ["c.png", "d.png", "empty2.png", "missing.png"], [0, 1, 0, 1], [BOX] * 4)
+    assert check(train=train, val=val).errors == []
+    test = split(tmp_path, ["copy.png", "link.png"], [1, 0], [BOX, BOX])
+    (error,) = check(train=train, val=val, test=test).errors
+    assert error.startswith("2 files of test are copies of files of train, first ")
+    assert f"{tmp_path / 'copy.png'} is {tmp_path / 'b.png'}" in error
+    assert f"{tmp_path / 'link.png'} is {tmp_path / 'a.png'}" in error
+
+
+def test_a_copy_among_hundreds_is_told_and_not_refused(tmp_path: Path) -> None:
+    for index in range(101):
+        (tmp_path / f"{index}").write_text(f"{index:03d}")
+    (tmp_path / "copy").write_text("000")
+    train, test = split(tmp_path, ["copy"], [0]), split(tmp_path, [str(index) for index in range(101)], [0] * 101)
+    found = check_splits({"train": train, "test": test}, ["cat"], untracked)
+    assert found.errors == []
+    assert found.warnings[-1].startswith("1 files of test are copies of files of train, first ")
+
+
+@pytest.mark.parametrize(
+    ("box", "cut", "unseen"),
+    [
+        ([20.0, 5.0, 80.0, 35.0], 1, 0),
+        ([33.0, 3.0, 66.0, 37.0], 0, 0),
+        ([0.0, 0.0, 32.0, 40.0], 0, 1),
+        ([0.0, 0.0, 33.0, 40.0], 1, 0),
+    ],
+)
+def test_a_box_that_the_centre_crop_cuts_or_does_not_show_is_counted(
+    tmp_path: Path, box: list[float], cut: int, unseen: int
+) -> None:
+    cv2.imwrite(str(tmp_path / "wide.png"), np.zeros((40, 100, 3), np.uint8))
+    images = split(tmp_path, ["wide.png"], [0], [[box]])
+    summary = SplitSummary(np.array([1, 0]))
+    window = EvalTransform(32, "centre_crop").window
+    assert window((40, 100)) == (32, 2, 67, 37)
+    check_windows(images, summary, window)
+    assert (summary.num_cut, summary.num_unseen) == (cut, unseen)
+
+
+def test_boxes_are_tensors_of_the_image(tmp_path: Path) -> None:
+    assert torch.equal(split(tmp_path, ["a"], [0], [BOX]).gt_boxes(0), torch.tensor(BOX))
