@@ -1,0 +1,34 @@
+"""The contract of attribution methods: images and a choice of pairs in, logits and evidence maps out."""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+from camloc.backbones.contract import Backbone
+from camloc.records import Pairs
+
+Choose = Callable[[Tensor], Pairs]
+"""From (B,C) logits to the pairs to be mapped: true classes, predicted ones, or both."""
+
+
+class Attributed(NamedTuple):
+    """The answer of an attribution method for B images and P pairs."""
+
+    logits: Tensor
+    """(B,C)."""
+    pairs: Pairs
+    """What ``choose`` chose."""
+    cams: Tensor
+    """(P,h,w) float32, raw and signed."""
+
+
+class Attribution(Protocol):
+    """Map the evidence for each chosen (image, class) pair.
+
+    Called in evaluation mode and without gradients; a method that needs them enables them itself
+    (:func:`camloc.attribution.gradients.with_gradients`) and leaves nothing behind: no hook, no ``.grad``.
+    """
+
+    def __call__(self, backbone: Backbone, images: Tensor, choose: Choose) -> Attributed:
+        """Classify (B,3,H,W) normalized images and map the pairs that ``choose`` makes of the logits."""

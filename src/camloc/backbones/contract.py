@@ -1,0 +1,77 @@
+"""The contract of every backbone: a network in two halves with the feature maps between them.
+
+For B images of H x W pixels, C classes, K feature maps; behind the bar ``vgg_gap`` at 224 x 224, C=1000::
+
+    input_spec                 size, mean, deviation and channels it was made for
+    forward_features(images)   (B,3,H,W) float, normalized with them -> Features | (B,3,224,224)
+                               .maps (B,K,h,w), the last convolutional maps       | (B,1024,14,14)
+                               .others, what else the head reads
+    forward_head(features)     Features -> logits (B,C)                           | (B,1000)
+    class_weights              (C,K), of every feature map for every class; None  | (1000,1024)
+                               where the head is more than pooling and one layer
+    new_layers()               the parameters that published weights never fill
+    num_classes                C                                                  | 1000
+
+Whoever wants a map calls the two halves and keeps what is between them; there are no hooks and no state.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
+
+from torch import Tensor, nn
+
+
+class InputSpec(NamedTuple):
+    """What a network's weights expect of their input."""
+
+    size: int = 224
+    """Side of the square it was made for, pixels."""
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    """Of each channel, in [0,1], RGB; by default ImageNet's, as torchvision's weights."""
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    """Standard deviation of each channel, in [0,1]."""
+
+    @property
+    def channels(self) -> int:
+        """How many there are."""
+        return len(self.mean)
+
+
+class Features(NamedTuple):
+    """What the first half of a network hands to the second."""
+
+    maps: Tensor
+    """(B,K,h,w) last convolutional maps, or patch tokens laid out as a map."""
+    others: tuple[Tensor, ...] = ()
+    """Tensors (B,...) that the head reads beside the maps, such as a class token."""
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """A network in two halves, an ``nn.Module``; see the module's docstring for shapes."""
+
+    input_spec: InputSpec
+    num_classes: int
+
+    def forward_features(self, images: Tensor) -> Features:
+        """Return what lies between the halves for (B,3,H,W) normalized images."""
+
+    def forward_head(self, features: Features) -> Tensor:
+        """Return (B,C) logits."""
+
+    @property
+    def class_weights(self) -> Tensor | None:
+        """(C,K) weight of every feature map for every class, where that is all the head does after pooling."""
+
+    def new_layers(self) -> Iterator[nn.Parameter]:
+        """Yield the parameters that start from random weights in every run."""
+
+    # What every nn.Module has.
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return (B,C) logits of (B,3,H,W) normalized images."""
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        """Yield all parameters."""
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:  # noqa: ANN401 - torch's signature
+        """Move to a device, a dtype or a memory format."""
