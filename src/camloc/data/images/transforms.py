@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.transforms.v2 import functional as F
 
-from camloc.data.loading.sample import Window
 from camloc.data.loading.split import Shrink
+from camloc.records import Window
 
 EvalKind = Literal["warp", "centre_crop"]
 TrainKind = Literal["random_resized_crop", "resize_crop"]

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from camloc.data.images.same_files import same_files
 from camloc.data.images.sizes import read_image_sizes
-from camloc.data.loading.sample import Window
 from camloc.data.loading.split import Split, SplitName, Track
+from camloc.records import Window
 
 NUM_SHOWN = 3
 IN_ONE_SPLIT = "a network must not be measured on what it was trained or tuned on; keep each in one split"
