@@ -7,9 +7,9 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import pytest
 
-from camloc.report.drawing import save_png
 from camloc.report.misses import MissRow
 from camloc.report.page import Figure, GalleryItem, write_page
+from camloc.report.rgb import save_png
 from camloc.report.table import ResultRow
 
 ATTACK = "<script>alert('x')</script>\"' onerror=alert(1) & co"
