@@ -50,7 +50,7 @@ class TestThresholdCurve:
             threshold_curve([0.0, 0.5], {"a": [1, 1], "b": [1]}, 0.2, "val", tmp_path / "curve.png")
 
     def test_no_curve_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match=r"curve\.png: no curve"):
+        with pytest.raises(ValueError, match=r"curve\.png: there is no curve"):
             threshold_curve([0.0, 0.5], {}, 0.2, "val", tmp_path / "curve.png")
 
 
@@ -70,7 +70,7 @@ class TestTrainingCurve:
 
     @pytest.mark.parametrize("rows", [[], [{"epoch": 0, "val/other": 0.5}]], ids=["no rows", "other keys"])
     def test_nothing_to_draw_is_refused(self, rows: list[dict[str, float]], tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match=r"curve\.png: no curve"):
+        with pytest.raises(ValueError, match=r"curve\.png: there is no curve"):
             training_curve(rows, ["val/a"], tmp_path / "curve.png")
 
 

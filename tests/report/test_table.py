@@ -1,74 +1,116 @@
 import io
 import math
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from camloc.report.table import ResultRow, result_rows, results_table
+from camloc.report.table import ReportedNumber, results_table, split_results
 
-METRICS: dict[str, float | str | None] = {
-    "test/classification/top1_error": 0.334,
-    "test/classification/top5_error": 0.122,
-    "test/localization/top1_error": 0.572,
-    "test/localization/top5_error": 0.4514,
-    "test/localization/gt_known_error": 0.40,
-    "test/localization/cam_threshold": 0.196,
-    "test/localization/threshold_source": "val",
-    "test/localization/gt_known_error_at_best": 0.375,
-    "test/localization/best_cam_threshold": 0.21,
-    "test/localization/centred_box_gt_known_error": 0.5,
-    "test/localization/max_box_acc": 0.625,
-    "test/localization/max_box_acc_v2": 0.5625,
-    "test/localization/pxap": 0.25,
-    "test/localization/num_images": 50000,
-    "test/loss": 2.5,
-}
+GT_KNOWN = ReportedNumber(
+    split="test",
+    key="test/localization/gt_known_error",
+    title="GT-known localization error",
+    direction="min",
+    value=0.4,
+    interval=(0.3964, 0.4041),
+    cam_threshold=0.196,
+    threshold_source="val",
+    protocol="val_threshold",
+)
+TOP1 = ReportedNumber(
+    split="test",
+    key="test/classification/top1_error",
+    title="top-1 classification error",
+    direction="min",
+    value=0.334,
+    interval=None,
+    cam_threshold=None,
+    threshold_source="",
+    protocol="classification",
+)
+MAX_BOX_ACC = ReportedNumber(
+    split="test",
+    key="test/localization/max_box_acc_v2",
+    title="MaxBoxAccV2",
+    direction="max",
+    value=0.5625,
+    interval=None,
+    cam_threshold=None,
+    threshold_source="oracle",
+    protocol="maxboxacc_v2",
+)
+PAPER = replace(
+    GT_KNOWN, key="test/paper/gt_known_error", value=0.45, cam_threshold=0.2, threshold_source="fixed", protocol="paper"
+)
 
 
-def rendered(metrics: dict[str, float | str | None], splits: list[str]) -> str:
-    console = Console(file=io.StringIO(), width=120)
-    console.print(results_table(metrics, splits))
+def rendered(numbers: list[ReportedNumber], width: int = 120) -> list[str]:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(results_table(numbers, {"test": 50_000}))
     assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
+    return [line for line in console.file.getvalue().splitlines() if line.strip() and "─" not in line]
 
 
-def test_every_number_says_where_its_threshold_came_from() -> None:
-    rows = result_rows(METRICS, ["test"])
-    assert {row.split for row in rows} == {"test, 50,000 images"}
-    assert [(row.name, row.percent_text, row.threshold_text, row.threshold_source) for row in rows] == [
-        ("top-1 classification error", "33.40", "", ""),
-        ("top-5 classification error", "12.20", "", ""),
-        ("top-1 localization error", "57.20", "0.196", "val"),
-        ("top-5 localization error", "45.14", "0.196", "val"),
-        ("GT-known localization error", "40.00", "0.196", "val"),
-        ("GT-known, best threshold", "37.50", "0.21", "oracle"),
-        ("GT-known, best centred box", "50.00", "", "oracle"),
-        ("MaxBoxAcc (accuracy)", "62.50", "", "oracle"),
-        ("MaxBoxAccV2 (accuracy)", "56.25", "", "oracle"),
-        ("PxAP (accuracy)", "25.00", "", ""),
+def names(*numbers: ReportedNumber) -> list[str]:
+    return [name for group in split_results(numbers, {}) for name, _ in group.lines]
+
+
+def test_the_terminal_shows_every_number_under_its_split() -> None:
+    on_val = replace(TOP1, split="val", value=0.25)
+    assert [line.split() for line in rendered([TOP1, GT_KNOWN, MAX_BOX_ACC, on_val])] == [
+        ["metric", "%", "95%", "interval", "CAM", "threshold", "source"],
+        ["test,", "50,000", "images"],
+        ["top-1", "classification", "error", "33.40"],
+        ["GT-known", "localization", "error", "40.00", "39.6", "to", "40.4", "0.196", "val"],
+        ["MaxBoxAccV2,", "higher", "is", "better", "56.25", "oracle"],
+        ["val"],
+        ["top-1", "classification", "error", "25.00"],
     ]
 
 
-@pytest.mark.parametrize("key", [key for key in METRICS if key.endswith(("_error", "_at_best", "acc", "_v2", "pxap"))])
-def test_a_missing_or_null_number_has_no_row(key: str) -> None:
-    without = {name: value for name, value in METRICS.items() if name != key}
-    assert len(result_rows(without, ["test"])) == 9
-    assert result_rows(METRICS | {key: None}, ["test"]) == result_rows(without, ["test"])
+def test_eighty_columns_break_no_number() -> None:
+    long = replace(
+        PAPER, title="ILSVRC top-5 classification error", value=1.0, interval=(1.0, 1.0), cam_threshold=0.125
+    )
+    lines = rendered([long, replace(long, protocol="another_protocol")], width=80)
+    assert max(map(len, lines)) <= 80
+    assert "…" not in "".join(lines)
+    shown = [line.split() for line in lines]
+    assert sum(line[-6:] == ["100.00", "100.0", "to", "100.0", "0.125", "fixed"] for line in shown) == 2
 
 
-def test_missing_thresholds_are_left_blank() -> None:
-    (row,) = result_rows({"val/localization/gt_known_error": 0.5}, ["val"])
-    assert row == ResultRow("val", "GT-known localization error", 50.0, None, "")
-    assert row.threshold_text == ""
+def test_brackets_in_a_name_are_no_markup() -> None:
+    assert rendered([replace(TOP1, title="error of [bold] cells")])[2].split()[:4] == ["error", "of", "[bold]", "cells"]
 
 
-def test_zero_is_a_number_like_any_other() -> None:
-    metrics: dict[str, float | str | None] = {
-        "val/localization/gt_known_error": 0,
-        "val/localization/cam_threshold": 0.0,
-    }
-    (row,) = result_rows(metrics, ["val"])
-    assert (row.percent_text, row.threshold_text) == ("0.00", "0")
+def test_numbers_of_the_same_title_name_their_protocol() -> None:
+    assert names(TOP1, GT_KNOWN, PAPER) == [
+        "top-1 classification error",
+        "GT-known localization error (val_threshold)",
+        "GT-known localization error (paper)",
+    ]
+    assert names(MAX_BOX_ACC, replace(MAX_BOX_ACC, protocol="mine")) == [
+        "MaxBoxAccV2 (maxboxacc_v2), higher is better",
+        "MaxBoxAccV2 (mine), higher is better",
+    ]
+
+
+def test_one_protocol_on_two_splits_is_not_named() -> None:
+    on_val = replace(GT_KNOWN, split="val")
+    assert names(GT_KNOWN, on_val) == ["GT-known localization error"] * 2
+
+
+def test_a_name_is_the_same_in_every_split() -> None:
+    # PAPER is reported on test alone; val's number must still be recognized as the other protocol's.
+    assert names(replace(GT_KNOWN, split="val"), GT_KNOWN, PAPER)[0] == "GT-known localization error (val_threshold)"
+
+
+def test_splits_keep_their_order_and_say_how_many_images_they_have() -> None:
+    numbers = [TOP1, replace(TOP1, split="val"), replace(GT_KNOWN, split="val")]
+    groups = split_results(numbers, {"test": 50_000, "train": 1})
+    assert [(heading, len(lines)) for heading, lines in groups] == [("test, 50,000 images", 1), ("val", 2)]
+    assert [number for group in groups for _, number in group.lines] == numbers
 
 
 @pytest.mark.parametrize(
@@ -76,46 +118,28 @@ def test_zero_is_a_number_like_any_other() -> None:
     [(0.0, "0.00"), (1.0, "100.00"), (0.4514, "45.14"), (1 / 3, "33.33"), (2 / 3, "66.67"), (math.nan, "nan")],
 )
 def test_percent_has_two_decimals(fraction: float, text: str) -> None:
-    (row,) = result_rows({"val/classification/top1_error": fraction}, ["val"])
-    assert row.percent_text == text
+    assert replace(TOP1, value=fraction).percent_text == text
 
 
-def test_splits_come_in_the_order_asked_for_and_no_others() -> None:
-    metrics = {f"{split}/classification/top1_error": 0.5 for split in ("train", "val", "test")}
-    assert [row.split for row in result_rows(metrics, ["test", "val", "nothing"])] == ["test", "val"]
+def test_zero_is_a_threshold_like_any_other() -> None:
+    assert replace(GT_KNOWN, cam_threshold=0.0).threshold_text == "0"
+    assert replace(GT_KNOWN, cam_threshold=None).threshold_text == ""
 
 
-def test_text_in_place_of_a_number_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"test/localization/pxap must be a number.*'high'"):
-        result_rows({"test/localization/pxap": "high"}, ["test"])
+def test_what_is_missing_is_left_blank() -> None:
+    assert (TOP1.interval_text, TOP1.threshold_text) == ("", "")
 
 
-def test_the_terminal_shows_every_row_under_its_split() -> None:
-    lines = rendered(METRICS | {"val/classification/top1_error": 0.25}, ["test", "val"]).splitlines()
-    cells = [line.split() for line in lines]
-    shown = [line for line in cells if line]
-    expected = [["metric", "%", "95%", "interval", "CAM", "threshold", "source"], ["test,", "50,000", "images"]]
-    for row in result_rows(METRICS, ["test"]):
-        texts = (row.name, row.percent_text, row.threshold_text, row.threshold_source)
-        expected.append(" ".join(texts).split())
-    expected += [["val"], ["top-1", "classification", "error", "25.00"]]
-    assert [line for line in shown if not set(line[0]) <= {"─"}] == expected
+@pytest.mark.parametrize("source", ["fixed", "val", "pseudo", "oracle", ""])
+def test_known_threshold_sources_are_taken(source: str) -> None:
+    assert replace(GT_KNOWN, threshold_source=source).threshold_source == source
+
+
+def test_an_unknown_threshold_source_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"test/localization/gt_known_error: .* 'pseudo', .* got 'test'"):
+        replace(GT_KNOWN, threshold_source="test")
 
 
 def test_nothing_measured_is_an_empty_table() -> None:
-    assert result_rows({}, ["val"]) == []
-    assert results_table({}, ["val"]).row_count == 0
-
-
-def test_an_interval_stands_beside_its_number() -> None:
-    metrics: dict[str, float | str | None] = {
-        "test/localization/gt_known_error": 0.312,
-        "test/localization/gt_known_error_low": 0.27,
-        "test/localization/gt_known_error_high": 0.356,
-        "test/localization/top1_error": 0.4,
-        "test/localization/top1_error_low": 0.35,
-    }
-    top1, gt_known = result_rows(metrics, ["test"])
-    assert gt_known.interval_text == "27.0 to 35.6"
-    assert top1.interval_text == ""  # half an interval is none
-    assert "27.0 to 35.6" in rendered(metrics, ["test"])
+    assert split_results([], {}) == []
+    assert results_table([], {"test": 3}).row_count == 0

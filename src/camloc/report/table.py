@@ -1,138 +1,154 @@
-"""The results table: flat metrics in fractions become one list of rows, which terminal and page both show."""
+"""The results table: what protocols report becomes one list of records, which terminal and page both show."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Literal, NamedTuple
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-Metrics = Mapping[str, float | str | None]
-
-# Key below the split, name, and which threshold the number belongs to (see result_rows).
-_ROWS = (
-    ("classification/top1_error", "top-1 classification error", "none"),
-    ("classification/top5_error", "top-5 classification error", "none"),
-    ("localization/top1_error", "top-1 localization error", "reported"),
-    ("localization/top5_error", "top-5 localization error", "reported"),
-    ("localization/gt_known_error", "GT-known localization error", "reported"),
-    ("localization/gt_known_error_at_best", "GT-known, best threshold", "best"),
-    ("localization/centred_box_gt_known_error", "GT-known, best centred box", "oracle"),
-    ("localization/max_box_acc", "MaxBoxAcc (accuracy)", "oracle"),
-    ("localization/max_box_acc_v2", "MaxBoxAccV2 (accuracy)", "oracle"),
-    ("localization/pxap", "PxAP (accuracy)", "none"),
-    ("localization/ilsvrc_top1_classification_error", "ILSVRC top-1 classification error", "none"),
-    ("localization/ilsvrc_top5_classification_error", "ILSVRC top-5 classification error", "none"),
-    ("localization/ilsvrc_top1_error", "ILSVRC top-1 localization error", "reported"),
-    ("localization/ilsvrc_top5_error", "ILSVRC top-5 localization error", "reported"),
-)
+THRESHOLD_SOURCES = ("fixed", "val", "pseudo", "oracle", "")
+"""Given beforehand; chosen on val; chosen without true boxes; best on the reported split itself; no threshold."""
 
 
 @dataclass(frozen=True)
-class ResultRow:
-    """One number of the results, with where its threshold came from.
+class ReportedNumber:
+    """A number that a protocol reports on a split, and where its CAM threshold came from.
+
+    Raises:
+        ValueError: If the threshold source is unknown.
 
     Example:
-        >>> row = ResultRow("test", "GT-known localization error", 56.4, 0.2, "fixed")
-        >>> row.percent_text, row.threshold_text
-        ('56.40', '0.2')
+        >>> number = ReportedNumber(
+        ...     split="test",
+        ...     key="test/localization/gt_known_error",
+        ...     title="GT-known localization error",
+        ...     direction="min",
+        ...     value=0.564,
+        ...     interval=(0.559, 0.571),
+        ...     cam_threshold=0.2,
+        ...     threshold_source="fixed",
+        ...     protocol="paper",
+        ... )
+        >>> number.percent_text, number.interval_text, number.threshold_text
+        ('56.40', '55.9 to 57.1', '0.2')
     """
 
     split: str
-    """``val`` or ``test``, with the number of images where it is known."""
-    name: str
-    percent: float
+    """``val`` or ``test``."""
+    key: str
+    """Its key in ``metrics.json``."""
+    title: str
+    """Its name for people, such as ``GT-known localization error``."""
+    direction: Literal["min", "max"]
+    """``min`` for errors, ``max`` where higher is better."""
+    value: float
+    """Fraction."""
+    interval: tuple[float, float] | None
+    """95% bootstrap interval of ``value``, fractions; None if there is none."""
     cam_threshold: float | None
-    """Fraction of the score map's maximum; None where no single threshold belongs to the number."""
+    """Fraction of the score map's maximum; None if the number has no single threshold."""
     threshold_source: str
-    """``fixed``, ``val`` or ``oracle`` (best on the split it is reported on); empty without a threshold."""
-    interval: tuple[float, float] | None = None
-    """95% bootstrap interval of ``percent``; None where none was made."""
+    """One of ``THRESHOLD_SOURCES``."""
+    protocol: str
+    """Name of the protocol, shown where several protocols report numbers of the same title."""
+
+    def __post_init__(self) -> None:
+        if self.threshold_source not in THRESHOLD_SOURCES:
+            raise ValueError(
+                f"{self.key}: the threshold source must be one of {THRESHOLD_SOURCES}, got {self.threshold_source!r}"
+            )
 
     @property
     def percent_text(self) -> str:
-        """``percent`` with two decimals."""
-        return f"{self.percent:.2f}"
+        """``value`` in percent with two decimals."""
+        return f"{100 * self.value:.2f}"
 
     @property
     def interval_text(self) -> str:
-        """``interval`` with one decimal, empty for None."""
-        return "" if self.interval is None else f"{self.interval[0]:.1f} to {self.interval[1]:.1f}"
+        """``interval`` in percent with one decimal; empty for None."""
+        return "" if self.interval is None else f"{100 * self.interval[0]:.1f} to {100 * self.interval[1]:.1f}"
 
     @property
     def threshold_text(self) -> str:
-        """``cam_threshold`` with three digits, empty for None."""
+        """``cam_threshold`` with three digits; empty for None."""
         return "" if self.cam_threshold is None else f"{self.cam_threshold:.3g}"
 
 
-def result_rows(metrics: Metrics, splits: Sequence[str]) -> list[ResultRow]:
-    """Pick the numbers worth reading out of the flat metrics of a run.
+class NamedNumber(NamedTuple):
+    """A line of the table."""
+
+    name: str
+    """Unique within its split: the title, the protocol where titles repeat, the direction where higher is better."""
+    number: ReportedNumber
+
+
+class SplitResults(NamedTuple):
+    """The lines of a split."""
+
+    heading: str
+    """The split with its number of images."""
+    lines: list[NamedNumber]
+
+
+def split_results(numbers: Sequence[ReportedNumber], num_images: Mapping[str, int]) -> list[SplitResults]:
+    """Group reported numbers by split and name each of them.
 
     Args:
-        metrics: Contents of ``metrics.json``: fractions under ``<split>/localization/gt_known_error`` etc.
-        splits: Which splits to show, in this order.
+        numbers: In the order in which they are shown.
+        num_images: Number of images of each split; a split that is missing here has no number in its heading.
 
     Returns:
-        A row per number that is there; one that is missing or null has no row, it is never shown as zero.
-
-    Raises:
-        TypeError: If a number is text.
+        One group per run of numbers of the same split, in the same order.
 
     Example:
-        >>> metrics = {"test/localization/gt_known_error": 0.5, "test/localization/cam_threshold": 0.2}
-        >>> metrics |= {"test/localization/threshold_source": "val", "test/localization/num_images": 5794}
-        >>> row, = result_rows(metrics, ["val", "test"])
-        >>> row.split, row.name, row.percent, row.cam_threshold, row.threshold_source
-        ('test, 5,794 images', 'GT-known localization error', 50.0, 0.2, 'val')
+        >>> number = ReportedNumber("test", "test/localization/pxap", "PxAP", "max", 0.6, None, None, "", "pxap")
+        >>> (heading, ((name, _),)), = split_results([number], {"test": 5794})
+        >>> heading, name
+        ('test, 5,794 images', 'PxAP, higher is better')
     """
-    rows = []
-    for split in splits:
-        num_images = _number(metrics, f"{split}/localization/num_images")
-        label = split if num_images is None else f"{split}, {num_images:,.0f} images"
-        reported_source = str(metrics.get(f"{split}/localization/threshold_source") or "")
-        thresholds = {
-            "none": (None, ""),
-            "reported": (_number(metrics, f"{split}/localization/cam_threshold"), reported_source),
-            "best": (_number(metrics, f"{split}/localization/best_cam_threshold"), "oracle"),
-            "oracle": (None, "oracle"),
-        }
-        for key, name, threshold in _ROWS:
-            value = _number(metrics, f"{split}/{key}")
-            if value is not None:
-                low, high = _number(metrics, f"{split}/{key}_low"), _number(metrics, f"{split}/{key}_high")
-                interval = None if low is None or high is None else (100 * low, 100 * high)
-                rows.append(ResultRow(label, name, 100 * value, *thresholds[threshold], interval))
-    return rows
+    protocols = defaultdict(set)
+    for number in numbers:
+        protocols[number.title].add(number.protocol)
+    groups = []
+    for split, group in groupby(numbers, key=lambda number: number.split):
+        heading = f"{split}, {num_images[split]:,} images" if split in num_images else split
+        lines = []
+        for number in group:
+            name = number.title if len(protocols[number.title]) == 1 else f"{number.title} ({number.protocol})"
+            lines.append(NamedNumber(name if number.direction == "min" else f"{name}, higher is better", number))
+        groups.append(SplitResults(heading, lines))
+    return groups
 
 
-def results_table(metrics: Metrics, splits: Sequence[str]) -> Table:
-    """Lay out :func:`result_rows`, which has the same arguments, for a terminal.
+def results_table(numbers: Sequence[ReportedNumber], num_images: Mapping[str, int]) -> Table:
+    """Lay out reported numbers for a terminal, each split under its heading.
+
+    Args:
+        numbers: As in :func:`split_results`.
+        num_images: Likewise.
 
     Returns:
-        A table to print with ``rich.console.Console``; each split's rows stand under its name.
+        A table to print with ``rich.console.Console``; at 80 columns only names are broken.
 
     Example:
-        >>> results_table({"val/classification/top1_error": 0.35, "val/loss": 2.1}, ["val"]).row_count
+        >>> number = ReportedNumber("test", "test/localization/pxap", "PxAP", "max", 0.6, None, None, "", "pxap")
+        >>> results_table([number], {"test": 5794}).row_count
         2
     """
-    table = Table(box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("metric")
-    table.add_column("%", justify="right")
-    table.add_column("95% interval", justify="right")
-    table.add_column("CAM threshold", justify="right")
-    table.add_column("source")
-    for split, rows in groupby(result_rows(metrics, splits), key=lambda row: row.split):
+    for name in ("%", "95% interval", "CAM threshold"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("source", no_wrap=True)
+    for heading, lines in split_results(numbers, num_images):
         table.add_section()
-        table.add_row(Text(split, style="bold"))
-        for row in rows:
-            source = Text(row.threshold_source)
-            table.add_row(row.name, row.percent_text, row.interval_text, row.threshold_text, source)
+        table.add_row(Text(heading, style="bold"))
+        for name, number in lines:
+            texts = (number.percent_text, number.interval_text, number.threshold_text, number.threshold_source)
+            # Not markup: brackets in a name would be read as styles.
+            table.add_row(Text(name), *texts)
     return table
-
-
-def _number(metrics: Metrics, key: str) -> float | None:
-    value = metrics.get(key)
-    if isinstance(value, str):
-        raise TypeError(f"{key} must be a number (a fraction), got {value!r}")
-    return value
