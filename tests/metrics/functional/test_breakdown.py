@@ -72,7 +72,7 @@ def test_the_class_matters_only_for_a_box_that_fits() -> None:
         # Little of each, but most of the box around both: 120 of 200 columns.
         ((40, 0, 160, 10), ((0, 0, 79, 10), (121, 0, 200, 10)), Cause.MERGED),
         ((51, 0, 149, 10), ((0, 0, 79, 10), (121, 0, 200, 10)), Cause.ELSEWHERE),
-        # An object that is not touched widens nothing.
+        # An object that is not overlapped does not widen the box around.
         ((2, 2, 4, 4), (LEFT, APART), Cause.PART),
         ((11, 1, 13, 3), (LEFT, RIGHT), Cause.PART),
     ],
@@ -85,7 +85,7 @@ def test_the_iou_threshold_moves_the_hit() -> None:
     assert cause((20, 20, 60, 32), OBJECT, iou_threshold=0.3) is Cause.HIT
     assert cause((20, 20, 60, 48), OBJECT, iou_threshold=0.7) is Cause.HIT
     assert cause((20, 20, 60, 47), OBJECT, iou_threshold=0.7) is Cause.PART
-    # Nearly equal boxes are told apart by their size.
+    # Nearly equal boxes differ by their size alone.
     assert cause((20, 20, 60, 59), OBJECT, iou_threshold=0.99) is Cause.PART
     assert cause((20, 20, 60, 61), OBJECT, iou_threshold=0.99) is Cause.CONTEXT
     assert cause((21, 20, 61, 60), OBJECT, iou_threshold=0.99) is Cause.CONTEXT
@@ -102,7 +102,7 @@ def shared(a: Tensor, b: Tensor) -> float:
 
 
 def plain_cause(box: Tensor, true_boxes: Tensor, is_right: bool, threshold: float) -> Cause:  # noqa: PLR0911 - a rule each
-    """Follow the rules of the docstring one by one."""
+    """Apply the rules of the docstring one by one."""
     overlaps = [float(iou(box[None], true[None])) for true in true_boxes]
     best = true_boxes[overlaps.index(max(overlaps))]
     if max(overlaps) >= threshold:
@@ -142,21 +142,21 @@ def test_every_cause_has_a_name() -> None:
     assert CAUSES[Cause.ELSEWHERE] == "elsewhere"
 
 
-def test_nothing_has_no_causes() -> None:
-    causes = miss_causes(torch.zeros(0, 4), [], torch.zeros(0, dtype=torch.bool))
+def test_no_image_has_no_cause() -> None:
+    causes = miss_causes(torch.zeros(0, 4), [], torch.zeros(0, dtype=torch.bool), 0.5)
     assert causes.shape == (0,)
     assert by_class(causes, causes, 2).tolist() == [[0] * 7] * 2
 
 
-def test_images_that_do_not_fit_are_refused() -> None:
+def test_different_numbers_of_images_and_missing_boxes_are_refused() -> None:
     true_boxes = [torch.ones(1, 4)] * 2
     with pytest.raises(ValueError, match="for 3 images, true boxes for 2, classes for 2"):
-        miss_causes(torch.zeros(3, 4), true_boxes, torch.ones(2, dtype=torch.bool))
+        miss_causes(torch.zeros(3, 4), true_boxes, torch.ones(2, dtype=torch.bool), 0.5)
     with pytest.raises(ValueError, match=r"images \[2\] have no true box"):
-        miss_causes(torch.zeros(3, 4), [*true_boxes, torch.zeros(0, 4)], torch.ones(3, dtype=torch.bool))
+        miss_causes(torch.zeros(3, 4), [*true_boxes, torch.zeros(0, 4)], torch.ones(3, dtype=torch.bool), 0.5)
 
 
-def test_a_row_per_class_also_for_those_without_images() -> None:
+def test_every_class_has_a_row_even_without_images() -> None:
     causes = torch.tensor([Cause.HIT, Cause.MERGED, Cause.MERGED, Cause.ELSEWHERE])
     assert by_class(causes, torch.tensor([2, 0, 0, 2]), num_classes=4).tolist() == [
         [0, 0, 0, 0, 0, 2, 0],
@@ -167,12 +167,12 @@ def test_a_row_per_class_also_for_those_without_images() -> None:
 
 
 @pytest.mark.parametrize(("target", "found"), [(2, "got 2 to 2"), (-1, "got -1 to -1")])
-def test_a_target_that_is_no_class_is_refused(target: int, found: str) -> None:
+def test_a_target_outside_the_classes_is_refused(target: int, found: str) -> None:
     with pytest.raises(ValueError, match=found):
         by_class(torch.tensor([0]), torch.tensor([target]), num_classes=2)
 
 
-def test_borders_of_sizes_belong_to_the_larger_bin() -> None:
+def test_shares_at_a_border_belong_to_the_upper_bin() -> None:
     shares = torch.tensor([0.0, 0.0999, 0.1, 0.2499, 0.25, 0.4999, 0.5, 1.0], dtype=torch.float64)
     table = by_object_size(torch.zeros(8, dtype=torch.int64), shares)
     assert len(OBJECT_SIZES) == len(table)

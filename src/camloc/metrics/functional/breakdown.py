@@ -1,4 +1,4 @@
-"""Why images were missed: one cause each, read off the boxes alone, and tables of them."""
+"""Why images were missed: one cause for each, from the boxes alone, and counts of the causes."""
 
 from collections.abc import Sequence
 from enum import IntEnum
@@ -11,7 +11,7 @@ from camloc.boxes import area, iou
 
 
 class Cause(IntEnum):
-    """What became of an image; exactly one holds, the first in the order of :func:`miss_causes`."""
+    """What became of an image; exactly one cause applies, see :func:`miss_causes`."""
 
     HIT = 0
     WRONG_CLASS = 1
@@ -31,64 +31,64 @@ CAUSES = (
     "merged instances",
     "elsewhere",
 )
-"""Names of the causes, in the order of :class:`Cause`."""
+"""Names of the causes for people, in the order of :class:`Cause`."""
 OBJECT_SIZES = ("under 10%", "10 to 25%", "25 to 50%", "50% and more")
-"""Bins of the object's share of its image; a share on a border belongs to the larger bin."""
+"""Bins of the object's share of its image; a share at a border belongs to the upper bin."""
 
 MOSTLY = 0.7
-"""From which share on a box lies mostly inside another; TS-CAM (Gao et al., ICCV 2021) uses it for too large boxes."""
+"""A box is mostly inside another from this share on; TS-CAM (Gao et al., ICCV 2021) uses it for too large boxes."""
 INSTANCE = 0.5
-"""From which share on a true box counts as covered, when covered ones are counted."""
+"""A true box is covered from this share on."""
 _SIZE_BORDERS = (0.1, 0.25, 0.5)
 
 
-def miss_causes(
-    boxes: Tensor, gt_boxes: Sequence[Tensor], is_right_class: Tensor, iou_threshold: float = 0.5
-) -> Tensor:
-    """Name for each image why its box is no top-1 hit.
+def miss_causes(boxes: Tensor, gt_boxes: Sequence[Tensor], is_right_class: Tensor, iou_threshold: float) -> Tensor:
+    """Find out for each image why its box is not a top-1 hit.
 
-    With g the true box that overlaps best (the first of several), the first rule that holds decides:
+    Let g be the true box with the highest IoU (the first of several). The first rule that applies decides:
 
-    1. The IoU with g reaches ``iou_threshold``: ``HIT``, or ``WRONG_CLASS`` where the class is wrong.
+    1. The IoU with g is at least ``iou_threshold``: ``HIT``, or ``WRONG_CLASS`` if the class is wrong.
     2. The box has no area: ``NO_BOX``.
-    3. It covers at least half of each of two true boxes, or touches two and has an IoU of ``iou_threshold`` with the
-       smallest box around all it touches: ``MERGED``.
+    3. It covers at least half of each of two true boxes, or overlaps two and has an IoU of at least ``iou_threshold``
+       with the smallest box around all that it overlaps: ``MERGED``.
     4. It is smaller than g, and 70% of it lies inside g: ``PART``.
     5. It is not smaller than g, and 70% of g lies inside it: ``CONTEXT``.
-    6. Otherwise ``ELSEWHERE``: beside the object, or across its edge.
+    6. Otherwise ``ELSEWHERE``: next to the object, or across its edge.
 
-    A box that misses has its cause whatever the class, so that causes add up to the top-1 localization error.
+    A box that misses gets its cause whether or not the class is right, so that the causes other than ``HIT`` add up to
+    the top-1 localization error.
 
     Args:
-        boxes: (N,4) half-open xyxy pixels, the one box of each image at the reported threshold.
-        gt_boxes: N tensors (M_i,4), at least one true box each, in the same pixels.
-        is_right_class: (N,) bool, whether the first prediction is the true class.
+        boxes: (N,4) half-open xyxy pixels, the box of each image at the reported CAM threshold.
+        gt_boxes: N tensors (M_i,4) of true boxes in the same pixels, M_i at least 1.
+        is_right_class: (N,) bool, whether the most likely class is the true one.
         iou_threshold: Fraction.
 
     Returns:
-        (N,) int64, values of :class:`Cause`.
+        (N,) int64 values of :class:`Cause`.
 
     Raises:
-        ValueError: If the number of images differs or an image has no true box.
+        ValueError: If the arguments have different numbers of images, or an image has no true box.
 
     Example:
         >>> boxes = torch.tensor([[0, 0, 10, 10], [2, 2, 5, 5], [0, 0, 20, 20]])
-        >>> causes = miss_causes(boxes, [torch.tensor([[0.0, 0.0, 10.0, 10.0]])] * 3, torch.tensor([False, True, True]))
+        >>> gt_boxes, is_right = [torch.tensor([[0.0, 0.0, 10.0, 10.0]])] * 3, torch.tensor([False, True, True])
+        >>> causes = miss_causes(boxes, gt_boxes, is_right, iou_threshold=0.5)
         >>> [CAUSES[cause] for cause in causes]
         ['wrong class', 'too small (part)', 'too large (context)']
     """
     if not len(boxes) == len(gt_boxes) == len(is_right_class):
         raise ValueError(
-            f"boxes are given for {len(boxes)} images, true boxes for {len(gt_boxes)}, "
-            f"classes for {len(is_right_class)}"
+            f"got boxes for {len(boxes)} images, true boxes for {len(gt_boxes)}, classes for {len(is_right_class)}; "
+            "all three must be given for the same images"
         )
     without = [index for index, true_boxes in enumerate(gt_boxes) if len(true_boxes) == 0]
     if without:
-        raise ValueError(f"images {without[:10]} have no true box; there is nothing they could miss")
+        raise ValueError(f"images {without[:10]} have no true box, so they have no cause; leave them out")
     if not gt_boxes:
         return torch.zeros(0, dtype=torch.int64)
     boxes = boxes[:, None].to(torch.float64)
-    # A padded true box is (0,0,0,0): it shares no pixel with anything.
+    # A padded true box is (0,0,0,0), which overlaps nothing.
     true_boxes = pad_sequence(list(gt_boxes), batch_first=True).to(torch.float64)
     overlap = iou(boxes, true_boxes)[:, 0]
     best = overlap.argmax(dim=1, keepdim=True)
@@ -99,12 +99,12 @@ def miss_causes(
     is_smaller = box_area < best_area
 
     cause = torch.full((len(boxes),), Cause.ELSEWHERE, dtype=torch.int64)
-    # Later rules overwrite earlier ones, hence the reverse order. Products, since an area may be zero.
+    # Rules in reverse order, as later ones overwrite earlier ones. Products, because an area may be zero.
     cause[~is_smaller & (best_shared >= MOSTLY * best_area)] = Cause.CONTEXT
     cause[is_smaller & (best_shared >= MOSTLY * box_area)] = Cause.PART
     touched = shared > 0
     covered = (touched & (shared >= INSTANCE * true_area)).sum(dim=1)
-    # A single touched box needs no exception: one that fits it is found, below.
+    # A single overlapped box needs no exception: a box with that IoU is a hit, below.
     fits_touched = iou(boxes, _around(true_boxes, touched)[:, None])[:, 0, 0] >= iou_threshold
     cause[(covered > 1) | fits_touched] = Cause.MERGED
     cause[box_area == 0] = Cause.NO_BOX
@@ -118,15 +118,15 @@ def by_class(causes: Tensor, target: Tensor, num_classes: int) -> Tensor:
     """Count causes per true class.
 
     Args:
-        causes: (N,) of :func:`miss_causes`.
+        causes: (N,) from :func:`miss_causes`.
         target: (N,) true classes, 0-based.
         num_classes: C.
 
     Returns:
-        (C,7) int64 images.
+        (C,7) int64 numbers of images.
 
     Raises:
-        ValueError: If a target is not a class.
+        ValueError: If a target is not in [0, C).
 
     Example:
         >>> by_class(torch.tensor([Cause.HIT, Cause.PART, Cause.PART]), torch.tensor([0, 1, 1]), num_classes=2)
@@ -139,14 +139,14 @@ def by_class(causes: Tensor, target: Tensor, num_classes: int) -> Tensor:
 
 
 def by_object_size(causes: Tensor, shares: Tensor) -> Tensor:
-    """Count causes per bin of the object's size.
+    """Count causes per bin of the object's share of its image.
 
     Args:
-        causes: (N,) of :func:`miss_causes`.
-        shares: (N,) of :func:`object_share`.
+        causes: (N,) from :func:`miss_causes`.
+        shares: (N,) from :func:`object_share`.
 
     Returns:
-        (4,7) int64 images, a row for each of ``OBJECT_SIZES``.
+        (4,7) int64 numbers of images, one row for each of ``OBJECT_SIZES``.
 
     Example:
         >>> by_object_size(torch.tensor([Cause.HIT, Cause.NO_BOX]), torch.tensor([0.25, 0.05])).tolist()
@@ -157,14 +157,14 @@ def by_object_size(causes: Tensor, shares: Tensor) -> Tensor:
 
 
 def object_share(gt_boxes: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> Tensor:
-    """Return the share of its image that the largest true box takes.
+    """Return the largest true box's share of the image's area.
 
     Args:
-        gt_boxes: N tensors (M_i,4), at least one true box each, half-open xyxy pixels.
+        gt_boxes: N tensors (M_i,4) of half-open xyxy pixels, M_i at least 1.
         sizes: N times ``(height, width)`` of the images in the same pixels.
 
     Returns:
-        (N,) float64 in [0,1], for boxes inside their images.
+        (N,) float64, in [0,1] for boxes inside their images.
 
     Example:
         >>> object_share([torch.tensor([[0, 0, 4, 2], [0, 0, 5, 5]])], [(10, 10)])
@@ -175,7 +175,7 @@ def object_share(gt_boxes: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -
 
 
 def _around(true_boxes: Tensor, touched: Tensor) -> Tensor:
-    """Return the smallest box around those of (N,M,4) boxes that (N,M) marks, (N,4); no area where it marks none."""
+    """Return (N,4), the smallest box around those of (N,M,4) that ``touched`` (N,M) marks; without area if none is."""
     low = true_boxes[..., :2].masked_fill(~touched[..., None], torch.inf).amin(dim=1)
     high = true_boxes[..., 2:].masked_fill(~touched[..., None], -torch.inf).amax(dim=1)
     return torch.cat([low, high], dim=-1)
