@@ -1,5 +1,6 @@
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -10,10 +11,20 @@ import pytest
 from camloc.report.misses import MissRow
 from camloc.report.page import Figure, GalleryItem, write_page
 from camloc.report.rgb import save_png
-from camloc.report.table import ResultRow
+from camloc.report.table import ReportedNumber
 
 ATTACK = "<script>alert('x')</script>\"' onerror=alert(1) & co"
-ROW = ResultRow("test, 8 images", "GT-known localization error", 56.4, 0.2, "val")
+NUMBER = ReportedNumber(
+    split="test",
+    key="test/localization/gt_known_error",
+    title="GT-known localization error",
+    direction="min",
+    value=0.564,
+    interval=(0.5, 0.6),
+    cam_threshold=0.2,
+    threshold_source="val",
+    protocol="val_threshold",
+)
 
 
 class Elements(HTMLParser):
@@ -44,7 +55,8 @@ def page_of(
     directory: Path,
     *,
     title: str = "run",
-    rows: Sequence[ResultRow] = (ROW,),
+    numbers: Sequence[ReportedNumber] = (NUMBER,),
+    num_images: Mapping[str, int] | None = None,
     figures: Sequence[Figure] = (),
     gallery: Sequence[GalleryItem] = (),
     misses: Mapping[str, Sequence[MissRow]] | None = None,
@@ -54,7 +66,8 @@ def page_of(
     return write_page(
         directory,
         title=title,
-        rows=rows,
+        numbers=numbers,
+        num_images=num_images or {},
         figures=figures,
         gallery=gallery,
         misses=misses or {},
@@ -66,12 +79,12 @@ def page_of(
 def test_markup_in_any_field_stays_text(tmp_path: Path) -> None:
     path = image(tmp_path / "a.png")
     harmless = Elements(
-        page_of(tmp_path, rows=[ROW], figures=[Figure(path, "a")], gallery=[GalleryItem(path, "a", "a")], notes=["a"])
+        page_of(tmp_path, figures=[Figure(path, "a")], gallery=[GalleryItem(path, "a", "a")], notes=["a"])
     )
     page = page_of(
         tmp_path,
         title=ATTACK,
-        rows=[ResultRow(ATTACK, ATTACK, 1.0, None, ATTACK)],
+        numbers=[replace(NUMBER, split=ATTACK, key=ATTACK, title=ATTACK, protocol=ATTACK)],
         figures=[Figure(path, ATTACK)],
         gallery=[GalleryItem(path, ATTACK, ATTACK)],
         config_yaml=ATTACK,
@@ -81,8 +94,10 @@ def test_markup_in_any_field_stays_text(tmp_path: Path) -> None:
     assert [(tag, set(attributes)) for tag, attributes in attacked.tags] == [
         (tag, set(attributes)) for tag, attributes in harmless.tags
     ]
-    assert "".join(attacked.texts).count(ATTACK) == 10
-    assert attacked.attributes("img", "alt") == [f"Image and heatmap, {ATTACK}", f"Plot, {ATTACK}"]
+    # <title> and <h1>, note, split, metric, image name, caption of the chart, configuration
+    assert "".join(attacked.texts).count(ATTACK) == 8
+    assert attacked.attributes("img", "alt") == [f"Image and heatmap: {ATTACK}", f"Chart: {ATTACK}"]
+    assert ATTACK in attacked.attributes("tr", "title")
 
 
 def test_links_are_relative_and_lead_to_the_images(tmp_path: Path) -> None:
@@ -117,35 +132,36 @@ def test_nothing_is_fetched_and_nothing_runs(tmp_path: Path) -> None:
     assert "prefers-color-scheme: dark" in text
 
 
-def test_results_come_before_gallery_before_curves_before_configuration(tmp_path: Path) -> None:
+def test_results_come_before_gallery_before_charts_before_configuration(tmp_path: Path) -> None:
     path = image(tmp_path / "a.png")
     page = page_of(tmp_path, figures=[Figure(path, "a")], gallery=[GalleryItem(path, "a", "a")])
     texts = Elements(page).texts
-    positions = [texts.index(heading) for heading in ("Results", "Gallery", "Curves", "Configuration")]
+    positions = [texts.index(heading) for heading in ("Results", "Gallery", "Charts", "Configuration")]
     assert positions == sorted(positions)
 
 
-def test_rows_show_what_the_table_shows_split_by_split(tmp_path: Path) -> None:
-    rows = [
-        ResultRow("test", "top-1 classification error", 100 / 3, None, ""),
-        ROW,
-        ResultRow("val", "PxAP (accuracy)", 0.0, None, ""),
+def test_the_page_shows_what_the_table_shows_split_by_split(tmp_path: Path) -> None:
+    plain = replace(NUMBER, interval=None, cam_threshold=None, threshold_source="")
+    numbers = [
+        replace(plain, title="top-1 classification error", value=1 / 3),
+        NUMBER,
+        replace(plain, split="val", title="PxAP", direction="max", value=0.0),
     ]
-    page = page_of(tmp_path, rows=rows)
+    page = page_of(tmp_path, numbers=numbers, num_images={"test": 5794})
     texts = [text.strip() for text in Elements(page).texts if text.strip()]
     shown = texts[texts.index("Results") + 1 : texts.index("Configuration")]
     header = ["metric", "%", "95% interval", "CAM threshold", "source"]
     assert shown[: shown.index("0.00") + 1] == [
-        *["test", *header, "top-1 classification error", "33.33"],
-        *["test, 8 images", *header, "GT-known localization error", "56.40", "0.2", "val"],
-        *["val", *header, "PxAP (accuracy)", "0.00"],
+        *["test, 5,794 images", *header, "top-1 classification error", "33.33"],
+        *["GT-known localization error", "56.40", "50.0 to 60.0", "0.2", "val"],
+        *["val", *header, "PxAP, higher is better", "0.00"],
     ]
 
 
 def test_what_is_not_there_has_no_section(tmp_path: Path) -> None:
-    texts = Elements(page_of(tmp_path, rows=[])).texts
+    texts = Elements(page_of(tmp_path, numbers=[])).texts
     assert "No results were measured." in texts
-    assert not {"Gallery", "Curves", "metric"} & set(texts)
+    assert not {"Gallery", "Misses", "Charts", "metric"} & set(texts)
 
 
 def test_the_configuration_keeps_its_lines(tmp_path: Path) -> None:
@@ -164,11 +180,11 @@ def test_a_missing_image_is_named(tmp_path: Path) -> None:
 def test_an_image_outside_is_refused(tmp_path: Path) -> None:
     path = image(tmp_path / "outside.png")
     (tmp_path / "report").mkdir()
-    with pytest.raises(ValueError, match=r"outside\.png outside it"):
+    with pytest.raises(ValueError, match=r"outside\.png, which is outside it"):
         page_of(tmp_path / "report", gallery=[GalleryItem(path, "a", "a")])
 
 
-def test_names_that_are_no_text_cost_no_page(tmp_path: Path) -> None:
+def test_file_names_that_are_not_valid_text_are_escaped(tmp_path: Path) -> None:
     path = image(tmp_path / os.fsdecode(b"\xff.png"))
     elements = Elements(page_of(tmp_path, gallery=[GalleryItem(path, "a", "\udcff.jpg")]))
     assert "\\udcff.jpg" in elements.texts
@@ -176,9 +192,9 @@ def test_names_that_are_no_text_cost_no_page(tmp_path: Path) -> None:
 
 
 def test_misses_are_a_table_per_grouping_and_stay_text(tmp_path: Path) -> None:
-    row = MissRow("<i>cow</i>", ("hit", "no box"), (3, 1))
+    row = MissRow("<i>cow</i>", ("hit", "no box"), (3000, 1000))
     page = page_of(tmp_path, misses={"object size": [], "class": [row]})
     texts = [text.strip() for text in Elements(page).texts if text.strip()]
     start = texts.index("by class")
-    assert texts[start + 1 : start + 9] == ["class", "images", "hit", "no box", "<i>cow</i>", "4", "75.0", "25.0"]
+    assert texts[start + 1 : start + 9] == ["class", "images", "hit", "no box", "<i>cow</i>", "4,000", "75.0", "25.0"]
     assert "by object size" not in texts

@@ -1,21 +1,20 @@
-"""The report as one HTML file beside its images: read from disk, sent as a folder, no network needed."""
+"""The report page: one HTML file next to its images, readable from disk without a network."""
 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from camloc.report.misses import MissRow
-from camloc.report.table import ResultRow
+from camloc.report.table import ReportedNumber, split_results
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A plot and what it shows."""
+    """A chart and what it shows."""
 
     path: Path
     """PNG in the page's directory or below."""
@@ -24,12 +23,12 @@ class Figure:
 
 @dataclass(frozen=True)
 class GalleryItem:
-    """A gallery tile, what it shows, and which image of the data set it is."""
+    """A gallery tile, what it shows, and the image's name in the data set."""
 
     path: Path
     """PNG in the page's directory or below."""
     caption: str
-    """See :func:`camloc.report.drawing.gallery_caption`."""
+    """From :func:`camloc.report.gallery_tile.gallery_caption`."""
     image_id: str
 
 
@@ -37,38 +36,40 @@ def write_page(
     directory: Path,
     *,
     title: str,
-    rows: Sequence[ResultRow],
+    numbers: Sequence[ReportedNumber],
+    num_images: Mapping[str, int],
     figures: Sequence[Figure],
     gallery: Sequence[GalleryItem],
     misses: Mapping[str, Sequence[MissRow]],
     config_yaml: str,
     notes: Sequence[str],
 ) -> Path:
-    """Write ``index.html``: results, gallery, curves, configuration.
+    """Write ``index.html``: results, gallery, misses, charts, configuration.
 
     Args:
-        directory: Where the page goes; its images are already there. Links are relative, so that the
-            directory may be moved or zipped.
-        title: Heading, such as the experiment's name.
-        rows: The results table, see :func:`camloc.report.table.result_rows`.
-        figures: Plots; paths are absolute or relative to ``directory``.
+        directory: Where the page goes; its images are there already. Links are relative, so that the directory can be
+            moved or zipped.
+        title: Heading, such as the run's name.
+        numbers: The results, as in :func:`camloc.report.table.split_results`.
+        num_images: Likewise.
+        figures: Charts; paths are absolute or relative to ``directory``.
         gallery: Tiles; paths likewise.
-        misses: What the groups are, such as ``object size``, to the rows of a table of causes.
+        misses: Rows of each table of causes, by what its groups are, such as ``object size``.
         config_yaml: The resolved configuration.
-        notes: Sentences a reader must know before the numbers.
+        notes: Sentences to be read before the numbers.
 
     Returns:
         Path of the page.
 
     Raises:
-        FileNotFoundError: If an image is not there.
+        FileNotFoundError: If an image does not exist.
         ValueError: If an image lies outside ``directory``.
 
     Example:
         >>> from tempfile import TemporaryDirectory
-        >>> parts = {"rows": [], "figures": [], "gallery": [], "misses": {}, "config_yaml": "seed: 0", "notes": []}
+        >>> parts = {"numbers": [], "num_images": {}, "figures": [], "gallery": [], "misses": {}, "notes": []}
         >>> with TemporaryDirectory() as directory:
-        ...     page = write_page(Path(directory), title="A <b>bold</b> claim", **parts)
+        ...     page = write_page(Path(directory), title="A <b>bold</b> claim", config_yaml="seed: 0", **parts)
         ...     "<h1>A &lt;b&gt;bold&lt;/b&gt; claim</h1>" in page.read_text(encoding="utf-8")
         True
     """
@@ -81,7 +82,7 @@ def write_page(
     )
     html = environment.get_template("page.html").render(
         title=title,
-        results=[(split, list(group)) for split, group in groupby(rows, key=lambda row: row.split)],
+        results=split_results(numbers, num_images),
         figures=[(_link(directory, figure.path), figure) for figure in figures],
         gallery=[(_link(directory, item.path), item) for item in gallery],
         misses=[(title, rows) for title, rows in misses.items() if rows],
@@ -89,7 +90,7 @@ def write_page(
         notes=notes,
     )
     page = directory / "index.html"
-    # Names read from a file system may hold bytes that are no text; they must not cost the report.
+    # File names may contain bytes that are not valid text; the report is written all the same.
     page.write_text(html, encoding="utf-8", errors="backslashreplace")
     return page
 
@@ -98,7 +99,7 @@ def _link(directory: Path, path: Path) -> str:
     """Return the URL of an image relative to the page."""
     file = (directory / path).resolve()
     if not file.is_file():
-        raise FileNotFoundError(f"the report links to {file}, which is not there; save the image first")
+        raise FileNotFoundError(f"the report links to {file}, which does not exist; save the image first")
     if not file.is_relative_to(directory.resolve()):
-        raise ValueError(f"the report in {directory} cannot link to {file} outside it; save the image below it")
+        raise ValueError(f"the report in {directory} cannot link to {file}, which is outside it; save the image inside")
     return quote(os.fsencode(file.relative_to(directory.resolve()).as_posix()))
