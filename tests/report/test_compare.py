@@ -1,7 +1,5 @@
 import json
-import os
-import subprocess
-import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +24,9 @@ def per_image(num_images: int, num_found: int, num_right: int) -> PerImage:
     return PerImage(np.array([f"{place}.jpg" for place in places]), places % 7, rank, iou, THRESHOLDS)
 
 
-def write(run: Path, num_found: int, num_right: int, metrics: dict[str, Any] | None = None) -> Path:
+def write(
+    run: Path, num_found: int, num_right: int, metrics: dict[str, Any] | None = None, iou_threshold: float = 0.5
+) -> Path:
     per_image(NUM_TEST, num_found, num_right).save(run / "per_image" / "test.npz")
     per_image(NUM_VAL, 30, 20).save(run / "per_image" / "val.npz")
     both = max(0, num_found + num_right - NUM_TEST)
@@ -37,6 +37,7 @@ def write(run: Path, num_found: int, num_right: int, metrics: dict[str, Any] | N
         "test/localization/gt_known_error": 1 - num_found / NUM_TEST,
     }
     (run / "metrics.json").write_text(json.dumps(METRICS | numbers | (metrics or {})), encoding="utf-8")
+    (run / "config.yaml").write_text(f"localization:\n  iou_threshold: {iou_threshold}\n", encoding="utf-8")
     return run
 
 
@@ -46,7 +47,7 @@ def runs(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_every_error_is_compared(runs: tuple[Path, Path]) -> None:
-    rows = compare(*(read_run(run, 0.5) for run in runs))
+    rows = compare(*(read_run(run) for run in runs))
     assert [(row.name, round(row.error_a, 9), round(row.error_b, 9)) for row in rows] == [
         ("top-1 classification", 0.4, 0.39),
         ("top-1 localization", 0.65, 0.84),
@@ -59,49 +60,59 @@ def test_every_error_is_compared(runs: tuple[Path, Path]) -> None:
     assert (rows[3].difference.low, rows[3].difference.high) == pytest.approx((-0.255, -0.145), abs=0.006)
 
 
-def run_command(runs: tuple[Path, Path], columns: int) -> list[str]:
-    environment = {**os.environ, "COLUMNS": str(columns), "PYTHONIOENCODING": "utf-8"}
-    command = [sys.executable, "-W", "error", "-m", "camloc.report.compare", *map(str, runs)]
-    finished = subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
-    assert (finished.returncode, finished.stderr) == (0, "")
-    return finished.stdout.splitlines()
+class Shown:
+    """Run the command in a terminal of some width."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.capsys, self.monkeypatch = capsys, monkeypatch
+
+    def lines(self, runs: tuple[Path, Path], columns: int) -> list[str]:
+        self.monkeypatch.setenv("COLUMNS", str(columns))
+        assert main([str(run) for run in runs]) == 0
+        captured = self.capsys.readouterr()
+        assert captured.err == ""
+        return captured.out.splitlines()
 
 
-def test_the_command_prints_one_table(runs: tuple[Path, Path]) -> None:
-    lines = run_command(runs, columns=100)
+@pytest.fixture
+def shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shown:
+    return Shown(capsys, monkeypatch)
+
+
+def test_the_command_prints_one_table(runs: tuple[Path, Path], shown: Shown) -> None:
+    lines = shown.lines(runs, columns=100)
     assert lines[:2] == [f"{name}: {run} (CAM threshold 0.2, fixed)" for name, run in zip("AB", runs, strict=True)]
-    shown = [line.split() for line in lines]
-    for row in compare(*(read_run(run, 0.5) for run in runs)):
+    words = [line.split() for line in lines]
+    for row in compare(*(read_run(run) for run in runs)):
         a, b = f"{100 * row.error_a:.2f}", f"{100 * row.error_b:.2f}"
-        assert f"{row.name} {a} {b} {row.difference_text} {row.interval_text} {row.verdict}".split() in shown
-    assert sum("told apart from zero" in line for line in lines) == 4
+        assert f"{row.name} {a} {b} {row.difference_text} {row.interval_text} {row.verdict}".split() in words
 
 
-def test_eighty_columns_break_no_number(runs: tuple[Path, Path]) -> None:
-    lines = run_command(runs, columns=80)[2:]
+def test_eighty_columns_break_no_number(runs: tuple[Path, Path], shown: Shown) -> None:
+    lines = shown.lines(runs, columns=80)[2:]
     assert max(map(len, lines)) <= 80
     assert "…" not in "".join(lines)
-    for row in compare(*(read_run(run, 0.5) for run in runs)):
+    for row in compare(*(read_run(run) for run in runs)):
         assert any(line.rstrip().endswith(f"{row.interval_text} {row.verdict}") for line in lines)
 
 
 def test_a_run_does_not_differ_from_itself(runs: tuple[Path, Path]) -> None:
-    rows = compare(*(read_run(runs[0], 0.5) for _ in "ab"))
+    rows = compare(*(read_run(runs[0]) for _ in "ab"))
     assert [row.difference for row in rows] == [Interval(0.0, 0.0, 0.0)] * 4
-    assert {row.verdict for row in rows} == {"not told apart from zero"}
+    assert {row.verdict for row in rows} == {"not significant"}
 
 
 def test_texts_of_a_row() -> None:
     row = ComparedRow("x", 0.5, 0.25, Interval(0.25, 0.125, 0.375))
     assert (row.difference_text, row.interval_text) == ("+25.00", "[+12.50, +37.50]")
-    assert row.verdict == "told apart from zero"
-    assert ComparedRow("x", 0.5, 0.5, Interval(0, -0.1, 0)).verdict == "not told apart from zero"
+    assert row.verdict == "significant"
+    assert ComparedRow("x", 0.5, 0.5, Interval(0, -0.1, 0)).verdict == "not significant"
 
 
 class TestThresholdSources:
     def test_val_chooses_again(self, runs: tuple[Path, Path]) -> None:
         run = write(runs[0], 150, 120, {"test/localization/threshold_source": "val"})
-        outcome = read_run(run, 0.5).outcomes["test/localization/top1_error"]
+        outcome = read_run(run).outcomes["test/localization/top1_error"]
         assert outcome.choice_ids is not None
         assert len(outcome.choice_ids) == NUM_VAL
 
@@ -109,13 +120,13 @@ class TestThresholdSources:
     def test_val_images_are_needed_for_nothing_else(self, source: str, runs: tuple[Path, Path]) -> None:
         run = write(runs[0], 150, 120, {"test/localization/threshold_source": source})
         (run / "per_image" / "val.npz").unlink()
-        measured = read_run(run, 0.5)
+        measured = read_run(run)
         assert measured.outcomes["test/localization/gt_known_error"].select == source
         assert measured.label == f"{run} (CAM threshold 0.2, {source})"
 
     def test_runs_with_thresholds_of_different_sources_are_compared(self, runs: tuple[Path, Path]) -> None:
-        a = read_run(write(runs[0], 150, 120, {"test/localization/threshold_source": "val"}), 0.5)
-        rows = compare(a, read_run(runs[1], 0.5))
+        a = read_run(write(runs[0], 150, 120, {"test/localization/threshold_source": "val"}))
+        rows = compare(a, read_run(runs[1]))
         assert [row.difference.value for row in rows] == [0.01, -0.19, -0.2, -0.2]
 
 
@@ -132,22 +143,22 @@ class TestMistakes:
         assert captured.err.count("\n") == 1
         return captured.err
 
-    @pytest.mark.parametrize("name", ["metrics.json", "per_image/test.npz"])
+    @pytest.mark.parametrize("name", ["metrics.json", "config.yaml", "per_image/test.npz"])
     def test_a_file_is_missing(self, name: str, runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
         (runs[1] / name).unlink()
-        assert f"{runs[1] / name} is not there" in self.message(capsys, *runs)
+        assert f"{runs[1] / name} does not exist" in self.message(capsys, *runs)
 
     def test_val_is_missing_where_it_chose(self, runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
         write(runs[0], 150, 120, {"test/localization/threshold_source": "val"})
         (runs[0] / "per_image" / "val.npz").unlink()
-        assert f"{runs[0] / 'per_image' / 'val.npz'} is not there" in self.message(capsys, *runs)
+        assert f"{runs[0] / 'per_image' / 'val.npz'} does not exist" in self.message(capsys, *runs)
 
     def test_no_run_at_all(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert "metrics.json is not there; give the directory" in self.message(capsys, tmp_path, tmp_path)
+        assert "metrics.json does not exist; give the directory" in self.message(capsys, tmp_path, tmp_path)
 
     @pytest.mark.parametrize(
         ("content", "found"),
-        [(b"{", "is not JSON"), (b"\xff\n", "is not JSON"), (b"[1]", "got list"), (b"{}", "holds no number under")],
+        [(b"{", "cannot be read"), (b"\xff\n", "cannot be read"), (b"[1]", "got list"), (b"{}", "has no number under")],
     )
     def test_unreadable_metrics(
         self, content: bytes, found: str, runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
@@ -164,8 +175,8 @@ class TestMistakes:
             ({"test/localization/cam_threshold": 0.3}, "0.3 is not among the 3 measured"),
             ({"test/localization/cam_threshold": None}, "no number under test/localization/cam_threshold, got None"),
             ({"test/localization/top5_error": "low"}, "no number under test/localization/top5_error, got 'low'"),
-            ({"test/localization/gt_known_error": 0.3}, "gt_known_error 0.3, its per_image files give 0.25 at IoU 0.5"),
-            ({"test/classification/top1_error": 0.3}, "top1_error 0.3, its per_image files give 0.4"),
+            ({"test/localization/gt_known_error": 0.3}, "gt_known_error 0.3, but per_image/ gives 0.25 at IoU 0.5"),
+            ({"test/classification/top1_error": 0.3}, "top1_error 0.3, but per_image/ gives 0.4"),
         ],
     )
     def test_files_that_do_not_belong_together(
@@ -175,8 +186,32 @@ class TestMistakes:
         assert str(runs[0]) in message
         assert found in message
 
-    def test_another_iou_threshold(self, runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-        assert "at IoU 0.3; " in self.message(capsys, *runs, "--iou-threshold", 0.3)
+    @pytest.mark.parametrize(
+        ("content", "found"),
+        [
+            ("localization: {iou_threshold: 0.3}", "at IoU 0.3; evaluate the run again"),
+            ("localization: {}", "has no fraction under localization.iou_threshold, got None"),
+            ("localization: null", "has no fraction under localization.iou_threshold, got None"),
+            ("localization: {iou_threshold: high}", "got 'high'"),
+            ("{", "config.yaml cannot be read"),
+            ("", "must hold a mapping, got NoneType"),
+            ("!!python/object/apply:os.getcwd []", "config.yaml cannot be read"),
+        ],
+    )
+    def test_a_configuration_that_does_not_fit(
+        self, content: str, found: str, runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (runs[0] / "config.yaml").write_text(content, encoding="utf-8")
+        assert found in self.message(capsys, *runs)
+
+    @pytest.mark.parametrize("arguments", [[], ["RUN"], ["RUN", "RUN", "RUN"], ["RUN", "RUN", "--fast"]])
+    def test_wrong_arguments(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments)
+        captured = capsys.readouterr()
+        assert (stopped.value.code, captured.out, captured.err.count("\n")) == (1, "", 1)
+        assert captured.err.startswith("cannot compare: ")
+        assert "camloc compare RUN_A RUN_B" in captured.err
 
     def test_other_images(self, runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
         path = runs[1] / "per_image" / "test.npz"
@@ -195,6 +230,22 @@ class TestMistakes:
 def test_runs_measured_at_another_iou_threshold(tmp_path: Path) -> None:
     run = write(tmp_path / "a", 150, 120)
     everything = {f"test/localization/{name}_error": 0.0 for name in ("top5", "gt_known")}
-    write(run, 150, 120, everything | {"test/localization/top1_error": 0.4})
-    errors = {key: outcome.error for key, outcome in read_run(run, 0.3).outcomes.items()}
+    write(run, 150, 120, everything | {"test/localization/top1_error": 0.4}, iou_threshold=0.3)
+    errors = {key: outcome.error for key, outcome in read_run(run).outcomes.items()}
     assert errors["test/localization/gt_known_error"] == 0
+
+
+def test_runs_without_a_classifier_compare_the_gt_known_error_alone(runs: tuple[Path, Path]) -> None:
+    for run in runs:
+        for split in ("test", "val"):
+            path = run / "per_image" / f"{split}.npz"
+            replace(PerImage.load(path), rank=None).save(path)
+    (row,) = compare(*(read_run(run) for run in runs))
+    assert (row.name, row.difference.value) == ("GT-known localization", -0.2)
+
+
+def test_only_errors_that_both_runs_have_are_compared(runs: tuple[Path, Path]) -> None:
+    path = runs[1] / "per_image" / "test.npz"
+    replace(PerImage.load(path), rank=None).save(path)
+    a, b = (read_run(run) for run in runs)
+    assert [row.name for row in compare(a, b)] == [row.name for row in compare(b, a)] == ["GT-known localization"]

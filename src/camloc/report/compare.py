@@ -1,4 +1,4 @@
-"""Whether two runs differ by more than chance: ``python -m camloc.report.compare RUN_A RUN_B``."""
+"""Do two runs differ by more than chance? ``camloc compare RUN_A RUN_B``."""
 
 import argparse
 import json
@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast, get_args
+from typing import NoReturn, cast, get_args
 
+import yaml  # type: ignore[import-untyped] # no types published
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -22,34 +23,36 @@ from camloc.metrics.functional.bootstrap import (
     localization_outcome,
     paired_difference,
 )
-from camloc.metrics.functional.per_image import Condition, PerImage
+from camloc.metrics.functional.localization import Condition
+from camloc.metrics.functional.per_image import PerImage
 
-_CONDITIONS: dict[str, Condition] = {
-    "test/localization/top1_error": "top1",
-    "test/localization/top5_error": "top5",
-    "test/localization/gt_known_error": "gt_known",
+_CLASSIFICATION = "test/classification/top1_error"
+_CONDITIONS: dict[Condition, str] = {
+    "top1": "test/localization/top1_error",
+    "top5": "test/localization/top5_error",
+    "gt_known": "test/localization/gt_known_error",
 }
 _NAMES = {
-    "test/classification/top1_error": "top-1 classification",
-    "test/localization/top1_error": "top-1 localization",
-    "test/localization/top5_error": "top-5 localization",
-    "test/localization/gt_known_error": "GT-known localization",
+    _CLASSIFICATION: "top-1 classification",
+    _CONDITIONS["top1"]: "top-1 localization",
+    _CONDITIONS["top5"]: "top-5 localization",
+    _CONDITIONS["gt_known"]: "GT-known localization",
 }
 _NOTE = (
-    f"A - B in percentage points; below zero A is better. 95% intervals over the images ({NUM_RESAMPLES:,} paired "
-    "resamples); a threshold that was chosen is chosen again in each. Each row stands for itself. What another "
-    "training of the same configuration would change is not in them."
+    f"A - B in percentage points; below zero, A is better. The 95% intervals are bootstrapped over the images "
+    f"({NUM_RESAMPLES:,} paired resamples); a threshold that was chosen is chosen again in each resample. They are not "
+    "corrected for the number of rows, and they do not include the variation between trainings with different seeds."
 )
 
 
 @dataclass(frozen=True)
 class ComparedRow:
-    """An error of both runs.
+    """An error of both runs and their difference.
 
     Example:
         >>> row = ComparedRow("GT-known localization", 0.40, 0.45, Interval(-0.05, -0.08, -0.02))
         >>> row.difference_text, row.interval_text, row.verdict
-        ('-5.00', '[-8.00, -2.00]', 'told apart from zero')
+        ('-5.00', '[-8.00, -2.00]', 'significant')
     """
 
     name: str
@@ -60,23 +63,23 @@ class ComparedRow:
 
     @property
     def difference_text(self) -> str:
-        """Percentage points."""
+        """``difference`` in percentage points."""
         return f"{100 * self.difference.value:+.2f}"
 
     @property
     def interval_text(self) -> str:
-        """Percentage points."""
+        """Its 95% interval in percentage points."""
         return f"[{100 * self.difference.low:+.2f}, {100 * self.difference.high:+.2f}]"
 
     @property
     def verdict(self) -> str:
-        """Whether zero lies outside the interval."""
-        return "told apart from zero" if self.difference.excludes_zero else "not told apart from zero"
+        """``significant`` if zero is outside the interval."""
+        return "significant" if self.difference.excludes_zero else "not significant"
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A run's errors on test, as counts per image.
+    """A run's errors on test as outcomes per image.
 
     Example:
         >>> Measured("runs/a", 0.2, "val", {}).label
@@ -91,25 +94,25 @@ class Measured:
 
     @property
     def label(self) -> str:
-        """The run, and where its threshold came from."""
+        """The run with its CAM threshold and the source of that threshold."""
         return f"{self.run} (CAM threshold {self.cam_threshold:.3g}, {self.threshold_source})"
 
 
-def read_run(run: Path, iou_threshold: float) -> Measured:
-    """Read ``metrics.json`` and ``per_image/{val,test}.npz`` of a run, which must tell the same errors.
+def read_run(run: Path) -> Measured:
+    """Read a run's ``metrics.json``, ``config.yaml`` and ``per_image/{val,test}.npz``, which must agree.
 
     Args:
         run: Its directory.
-        iou_threshold: Fraction, the one that the run's errors were measured at.
 
     Returns:
-        What there is to compare.
+        The errors that can be compared; of predictions without a classifier, the GT-known error alone.
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If a file cannot be read, or they do not belong together.
+        ValueError: If a file cannot be read, or the files contradict each other.
     """
-    metrics = _read_metrics(run / "metrics.json")
+    metrics = _read(run / "metrics.json")
+    iou_threshold = _iou_threshold(run / "config.yaml")
     threshold = _number(run, metrics, "test/localization/cam_threshold")
     source = metrics.get("test/localization/threshold_source")
     if source not in get_args(Select):
@@ -121,9 +124,9 @@ def read_run(run: Path, iou_threshold: float) -> Measured:
     test = PerImage.load(run / "per_image" / "test.npz")
     val = PerImage.load(run / "per_image" / "val.npz") if select == "val" else None
     try:
-        outcomes = {"test/classification/top1_error": Outcome(test.image_ids, test.rank < 1)}
-        for key, condition in _CONDITIONS.items():
-            outcomes[key] = localization_outcome(
+        outcomes = {} if test.rank is None else {_CLASSIFICATION: Outcome(test.image_ids, test.rank < 1)}
+        for condition in (condition for condition in _CONDITIONS if condition in test.conditions):
+            outcomes[_CONDITIONS[condition]] = localization_outcome(
                 test, condition, select, iou_threshold=iou_threshold, cam_threshold=threshold, val=val
             )
     except ValueError as error:
@@ -132,21 +135,21 @@ def read_run(run: Path, iou_threshold: float) -> Measured:
         reported = _number(run, metrics, key)
         if not math.isclose(reported, outcome.error, abs_tol=1e-9):
             raise ValueError(
-                f"{run}: metrics.json has {key} {reported:.6g}, its per_image files give {outcome.error:.6g} at IoU "
-                f"{iou_threshold:g}; evaluate the run again, or give --iou-threshold as it was configured"
+                f"{run}: metrics.json has {key} {reported:.6g}, but per_image/ gives {outcome.error:.6g} at IoU "
+                f"{iou_threshold:g}; evaluate the run again"
             )
     return Measured(str(run), threshold, select, outcomes)
 
 
 def compare(a: Measured, b: Measured) -> list[ComparedRow]:
-    """Compare every error of two runs.
+    """Compare the errors of two runs.
 
     Args:
         a: One run.
         b: Another, measured on the same images.
 
     Returns:
-        A row per error.
+        A row for each error that both runs have.
 
     Raises:
         ValueError: If the images differ.
@@ -160,13 +163,15 @@ def compare(a: Measured, b: Measured) -> list[ComparedRow]:
     """
     rows = []
     for key, outcome in a.outcomes.items():
+        if key not in b.outcomes:
+            continue
         other = b.outcomes[key]
         rows.append(ComparedRow(_NAMES[key], outcome.error, other.error, paired_difference(outcome, other)))
     return rows
 
 
 def comparison_table(rows: Sequence[ComparedRow]) -> Table:
-    """Lay out rows for a terminal; at 80 columns only the names are broken.
+    """Lay out rows for a terminal; at 80 columns only names are broken.
 
     Example:
         >>> comparison_table([ComparedRow("top-1 localization", 0.4, 0.4, Interval(0, 0, 0))]).row_count
@@ -184,20 +189,24 @@ def comparison_table(rows: Sequence[ComparedRow]) -> Table:
     return table
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the comparison of two run directories; return the exit code, 1 when they cannot be compared."""
-    parser = argparse.ArgumentParser(
-        prog="python -m camloc.report.compare",
-        description="Whether two runs' errors on test differ by more than chance.",
-    )
-    parser.add_argument("run_a", type=Path, metavar="RUN_A", help="run directory")
-    parser.add_argument("run_b", type=Path, metavar="RUN_B", help="run directory, measured on the same images")
-    parser.add_argument(
-        "--iou-threshold", type=float, default=0.5, help="the one the runs were measured at, a fraction (default: 0.5)"
-    )
+def main(arguments: Sequence[str]) -> int:
+    """Print the comparison of two runs.
+
+    Args:
+        arguments: Two run directories, or ``--help``.
+
+    Returns:
+        The exit code: 1 if the runs cannot be compared, with one line on stderr that says why.
+
+    Raises:
+        SystemExit: With code 0 after ``--help``, with code 1 if the arguments are wrong.
+    """
+    parser = _Parser(prog="camloc compare", description="Do two runs' errors on test differ by more than chance?")
+    parser.add_argument("run_a", type=Path, metavar="RUN_A", help="directory of a finished run")
+    parser.add_argument("run_b", type=Path, metavar="RUN_B", help="the same, measured on the same images")
     options = parser.parse_args(arguments)
     try:
-        a, b = (read_run(run, options.iou_threshold) for run in (options.run_a, options.run_b))
+        a, b = read_run(options.run_a), read_run(options.run_b)
         rows = compare(a, b)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"cannot compare: {' '.join(str(error).split())}\n")
@@ -209,24 +218,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _read_metrics(path: Path) -> dict[str, object]:
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(1, f"cannot compare: {message}; usage: camloc compare RUN_A RUN_B\n")
+
+
+def _read(path: Path) -> dict[str, object]:
+    """Read a mapping from a JSON or YAML file; JSON is YAML, but is read much faster by its own reader."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there; give the directory of a run that has finished")
+        raise FileNotFoundError(f"{path} does not exist; give the directory of a finished run")
     try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
-    if not isinstance(metrics, dict):
-        raise ValueError(f"{path} must hold an object of metrics, got {type(metrics).__name__}")  # noqa: TRY004 - a file's content, not an argument
-    return metrics
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"{path} cannot be read: {error}; evaluate the run again") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold a mapping, got {type(content).__name__}; evaluate the run again")  # noqa: TRY004 - a file's content, not an argument
+    return content
 
 
 def _number(run: Path, metrics: dict[str, object], key: str) -> float:
     value = metrics.get(key)
     if not isinstance(value, int | float):
-        raise ValueError(f"{run / 'metrics.json'} holds no number under {key}, got {value!r}")  # noqa: TRY004 - the same
+        raise ValueError(f"{run / 'metrics.json'} has no number under {key}, got {value!r}")  # noqa: TRY004 - the same
     return float(value)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _iou_threshold(path: Path) -> float:
+    localization = _read(path).get("localization")
+    value = localization.get("iou_threshold") if isinstance(localization, dict) else None
+    if not isinstance(value, int | float):
+        raise ValueError(f"{path} has no fraction under localization.iou_threshold, got {value!r}")  # noqa: TRY004 - the same
+    return float(value)
