@@ -9,6 +9,9 @@ from torch import Tensor
 NUM_PREDICTIONS = 5
 """Classes that an image's prediction may name, as ILSVRC allows."""
 
+NO_PREDICTION = -1
+"""Class of a prediction that was not made."""
+
 Window = tuple[int, int, int, int]
 """The part of an image that a score map covers, half-open xyxy pixels of the image; all of it under a warp."""
 
@@ -142,3 +145,28 @@ class Row(NamedTuple):
     """``reported``: at the protocol's CAM threshold; ``oracle``: at the best of the very data; ``none``: at none."""
     threshold_key: str | None = None
     """Key of the CAM threshold that the number was taken at, where there is a single one."""
+
+
+class PairRecords(NamedTuple):
+    """What is known of every pair of an evaluated split, in the split's order."""
+
+    image_ids: Sequence[str]
+    """P names; an image with several classes stands there once for each."""
+    classes: Tensor
+    """(P,) int64 true classes."""
+    predicted: Tensor | None
+    """(P,G) int64 most likely classes of each pair's image, best first; null without a classifier."""
+    rank: Tensor | None
+    """(P,) int64 classes that stand before the true one; null without a classifier."""
+    boxes: Tensor | None
+    """(P,4) half-open pixels of the image at the reported CAM threshold, all 0 for none; null without maps."""
+    iou: Tensor | None
+    """(P,T) float64, best IoU with a true box at each CAM threshold; null without true boxes."""
+    cam_thresholds: Sequence[float]
+    """(T,) ascending."""
+    cam_threshold: float
+    """The reported one."""
+    causes: Tensor | None
+    """(P,) int64, why a pair was missed, see ``camloc.metrics.functional.breakdown``; null without true boxes."""
+    object_shares: Tensor | None
+    """(P,) float64, the largest true box's share of the image's area; null without true boxes."""

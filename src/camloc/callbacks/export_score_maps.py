@@ -1,43 +1,27 @@
-"""Score maps as files that other tools read."""
+"""Every test image's score map as a file, while the maps go by."""
 
-from pathlib import Path
-
-import numpy as np
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from camloc.data.loading.sample import EvalBatch, Prediction, SavedBatch
+from camloc.callbacks.watched import BatchResult
+from camloc.export.score_map_files import ScoreMapFolder
 
 
 class ExportScoreMaps(Callback):
-    """Write every test image's score map to ``<folder>/<image_id>.npy``, float32, the layout of wsolevaluation.
+    """Write the score map of every test image's true class.
 
     Args:
-        folder: Where to; ids keep their folders.
-
-    Raises:
-        FileExistsError: If the folder holds something already.
+        folder: Where to.
     """
 
-    def __init__(self, folder: str) -> None:
-        self.folder = Path(folder)
-        if self.folder.exists() and any(self.folder.iterdir()):
-            raise FileExistsError(f"export_score_maps={folder} is not empty; name a new folder")
+    def __init__(self, folder: ScoreMapFolder) -> None:
+        self.folder = folder
 
-    def on_test_batch_end(  # type: ignore[override] # our steps return predictions
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Prediction,
-        batch: EvalBatch | SavedBatch,
-        batch_idx: int,
+    def on_test_batch_end(  # type: ignore[override] # our steps return results
+        self, trainer: Trainer, pl_module: LightningModule, outputs: BatchResult, batch: object, batch_idx: int
     ) -> None:
         """Write a batch; a repeat that fills up the last round is written once, where it counts."""
-        truth = batch.truth
-        maps = outputs.score_maps.float().cpu().numpy()
-        for score_map, image_id, is_padding in zip(maps, truth.image_ids, truth.is_padding.tolist(), strict=True):
-            if not is_padding:
-                file = (self.folder / f"{image_id}.npy").resolve()
-                if not file.is_relative_to(self.folder.resolve()):
-                    raise ValueError(f"the image id {image_id!r} leads out of export_score_maps={self.folder}")
-                file.parent.mkdir(parents=True, exist_ok=True)
-                np.save(file, score_map)
+        prediction, truth = outputs.prediction, outputs.truth
+        if prediction.score_maps is None:
+            raise ValueError("export_score_maps needs maps, which this source of predictions lacks")
+        for score_map, image in zip(prediction.score_maps, prediction.pairs.image_index.tolist(), strict=True):
+            self.folder.write(truth.image_ids[image], score_map)

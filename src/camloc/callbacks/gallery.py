@@ -1,7 +1,5 @@
 """A gallery of test images: heatmap, true boxes, predicted box, classes, IoU."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,88 +7,102 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch.nn.functional import interpolate
 
 from camloc.boxes import iou, rescale
-from camloc.callbacks.localizer import Localizer
-from camloc.data.loading.sample import EvalBatch, Prediction
-from camloc.report.drawing import gallery_caption, gallery_tile, save_png
+from camloc.callbacks.watched import BatchResult, RunPaths, batch_index, datamodule_of
+from camloc.data.loading.sample import EvalBatch
+from camloc.report.gallery_tile import gallery_caption, gallery_tile
+from camloc.report.page import GalleryItem
+from camloc.report.rgb import save_png
 
 
 class Gallery(Callback):
-    """Draw some test images into ``report/gallery``, each a PNG with a JSON file of what it shows.
+    """Draw some test images into a folder, a PNG each.
 
     The heatmap and the predicted box are those of the true class, as GT-known localization sees them, at the reported
-    threshold. Every process draws the images it was dealt.
+    threshold. Every process draws the images it was given.
 
     Args:
-        count: How many images.
+        run: Has the folder.
         iou_threshold: From which IoU on a box is shown as a hit, a fraction.
+        count: How many images.
+
+    Raises:
+        ValueError: If ``count`` is below 1.
     """
 
-    def __init__(self, count: int = 24, iou_threshold: float = 0.5) -> None:
+    def __init__(self, run: RunPaths, iou_threshold: float, count: int = 24) -> None:
         if count < 1:
             raise ValueError(
                 f"callbacks.gallery.count must be at least 1, got {count}; callbacks.gallery=null leaves it out"
             )
-        self.count = count
-        self.iou_threshold = iou_threshold
+        self.folder, self.iou_threshold, self.count = run.gallery, iou_threshold, count
+        self.items: list[GalleryItem] = []
+        """What was drawn by all processes when an evaluation has ended, in the split's order."""
         self._wanted: set[int] = set()
+        self._drawn: dict[int, GalleryItem] = {}
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Choose the images: the same ones for any number of processes."""
-        num_images = len(trainer.datamodule.split("test"))  # type: ignore[attr-defined] # set while testing
+        num_images = len(datamodule_of(trainer).split("test"))
         # Drawn with a seed of their own: evenly spaced ones would meet the same few classes where classes take turns.
         order = torch.randperm(num_images, generator=torch.Generator().manual_seed(0))
-        self._wanted = set(order[: self.count].tolist())
+        self._wanted, self._drawn, self.items = set(order[: self.count].tolist()), {}, []
 
-    def on_test_batch_end(  # type: ignore[override] # our steps return predictions
+    def on_test_batch_end(  # type: ignore[override] # our steps return results
         self,
         trainer: Trainer,
-        pl_module: Localizer,
-        outputs: Prediction,
+        pl_module: LightningModule,
+        outputs: BatchResult,
         batch: EvalBatch,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         """Draw the chosen images of a batch."""
-        folder = Path(trainer.default_root_dir) / "report" / "gallery"
-        for index, position in enumerate(batch.truth.positions):
-            if position in self._wanted:
-                self._draw(folder / f"{position:08d}", trainer, pl_module, outputs, batch, index)
+        names = datamodule_of(trainer).class_names
+        for pair, image in enumerate(outputs.prediction.pairs.image_index.tolist()):
+            position = outputs.truth.positions[image]
+            if position in self._wanted and position not in self._drawn:
+                seen = batch.images[batch_index(batch.truth, position)]
+                self._drawn[position] = self._draw(f"{position:08d}.png", seen, outputs, pair, names)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Bring the items of all processes into the split's order."""
+        gathered: list[Any] = [self._drawn]
+        if trainer.world_size > 1:
+            gathered = [None] * trainer.world_size
+            torch.distributed.all_gather_object(gathered, self._drawn)
+        drawn = {position: item for part in gathered for position, item in part.items()}
+        self.items = [drawn[position] for position in sorted(drawn)]
 
     def _draw(
-        self,
-        stem: Path,
-        trainer: Trainer,
-        module: Localizer,
-        outputs: Prediction,
-        batch: EvalBatch,
-        index: int,
-    ) -> None:
-        names = trainer.datamodule.class_names  # type: ignore[attr-defined] # set while testing
-        score_map = outputs.score_maps[index].float().cpu()
-        at = module.cam_thresholds.index(module.test_threshold())
-        box = outputs.boxes[index, at].float()
-        truth = batch.truth
-        gt_boxes = truth.gt_boxes[index].cpu()
+        self, name: str, seen: torch.Tensor, outputs: BatchResult, pair: int, names: tuple[str, ...]
+    ) -> GalleryItem:
+        prediction, truth = outputs.prediction, outputs.truth
+        image = int(prediction.pairs.image_index[pair])
+        if prediction.score_maps is None or outputs.shown_boxes is None or prediction.logits is None:
+            raise ValueError("a gallery needs logits and maps; callbacks.gallery=null leaves it out")
+        score_map = prediction.score_maps[pair].float().cpu()
+        box = outputs.shown_boxes[pair].float()
+        gt_boxes = truth.gt_boxes[pair].cpu()
         shown: dict[str, Any] = {
-            "true_class": names[int(truth.target[index])],
-            "predicted_class": names[int(outputs.logits[index].argmax())],
+            "true_class": names[int(prediction.pairs.classes[pair])],
+            "predicted_class": names[int(prediction.logits[image].argmax())],
             "iou": float(iou(box[None], gt_boxes).max()) if len(gt_boxes) else None,
         }
         # Images are shown in their own aspect, not in the square that the network sees.
-        seen, (x0, y0, x1, y1) = batch.images.shape[-2:], truth.windows[index]
+        square, (x0, y0, x1, y1) = (seen.shape[-2], seen.shape[-1]), truth.windows[image]
         height, width = y1 - y0, x1 - x0
-        zoom = max(seen) / max(height, width)
+        zoom = max(square) / max(height, width)
         size = (max(1, round(height * zoom)), max(1, round(width * zoom)))
-        image = interpolate(batch.images[index : index + 1].cpu().float(), size, mode="bilinear", antialias=True)
+        resized = interpolate(seen[None].cpu().float(), size, mode="bilinear", antialias=True)
         tile = gallery_tile(
-            image[0].round().byte(),
+            resized[0].round().byte(),
             interpolate(score_map[None, None], size, mode="bilinear")[0, 0],
-            rescale(gt_boxes, (seen[0], seen[1]), size),
-            rescale(box, (seen[0], seen[1]), size),
+            rescale(gt_boxes, truth.map_size, size),
+            rescale(box, truth.map_size, size),
             iou_threshold=self.iou_threshold,
             **shown,
         )
-        save_png(stem.with_suffix(".png"), tile)
+        file = self.folder / name
+        save_png(file, tile)
         caption = gallery_caption(**shown, predicted_box=box, iou_threshold=self.iou_threshold)
-        record = {"image_id": truth.image_ids[index], **shown, "caption": caption}
-        stem.with_suffix(".json").write_text(json.dumps(record), encoding="utf-8")
+        return GalleryItem(file, caption, truth.image_ids[image])

@@ -10,41 +10,41 @@ from numpy.typing import NDArray
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.trainer.states import TrainerFn
 
-from camloc.callbacks.localizer import Localizer
-from camloc.data.loading.sample import EvalBatch, Prediction, Truth
-from camloc.predictors.saved_maps import write_saved_maps
-
-FILE_NAME = "score_maps.npz"
+from camloc.callbacks.watched import BatchResult, datamodule_of
+from camloc.export.saved_maps import write_saved_maps
+from camloc.records import Truth
 
 
 class SaveScoreMaps(Callback):
-    """Write ``score_maps.npz``: both splits, see :mod:`camloc.predictors.saved_maps`.
+    """Write both splits to one file, see :mod:`camloc.predictors.saved_maps`.
 
     While the evaluation runs, every process writes its images at their place in arrays on disk, so that a data set's
     maps never sit in memory; the first process then joins them.
 
     Args:
+        file: The ``.npz``.
         config_yaml: The evaluation's configuration, kept in the file.
     """
 
-    def __init__(self, config_yaml: str) -> None:
-        self.config_yaml = config_yaml
+    def __init__(self, file: Path, config_yaml: str) -> None:
+        self.file, self.config_yaml = file, config_yaml
+        self._folder = file.with_name(f".{file.stem}")
         self._arrays: dict[str, NDArray[Any]] = {}
         self._boxes: dict[int, NDArray[np.float32]] = {}
         self._finished: dict[str, NDArray[Any]] = {}
 
-    def on_validation_batch_end(  # type: ignore[override] # our steps return predictions
-        self, trainer: Trainer, pl_module: Localizer, outputs: Prediction, batch: EvalBatch, batch_idx: int
+    def on_validation_batch_end(  # type: ignore[override] # our steps return results
+        self, trainer: Trainer, pl_module: LightningModule, outputs: BatchResult, batch: object, batch_idx: int
     ) -> None:
         """Keep a batch of ``val``, unless it only watches a training."""
         if trainer.state.fn == TrainerFn.VALIDATING:
-            self._keep(trainer, pl_module, outputs, batch, "val")
+            self._keep(trainer, outputs, "val")
 
-    def on_test_batch_end(  # type: ignore[override] # our steps return predictions
-        self, trainer: Trainer, pl_module: Localizer, outputs: Prediction, batch: EvalBatch, batch_idx: int
+    def on_test_batch_end(  # type: ignore[override] # our steps return results
+        self, trainer: Trainer, pl_module: LightningModule, outputs: BatchResult, batch: object, batch_idx: int
     ) -> None:
         """Keep a batch of ``test``."""
-        self._keep(trainer, pl_module, outputs, batch, "test")
+        self._keep(trainer, outputs, "test")
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Finish ``val``."""
@@ -55,47 +55,47 @@ class SaveScoreMaps(Callback):
         """Finish ``test`` and write the file."""
         self._finish(trainer, "test")
         if trainer.is_global_zero:
-            datamodule: Any = trainer.datamodule  # type: ignore[attr-defined] # set while testing
+            data = datamodule_of(trainer)
             general = {
-                "class_names": np.array(datamodule.class_names),
-                "devkit_ids": np.array(getattr(datamodule, "devkit_ids", None) or (), dtype=np.int64),
+                "class_names": np.array(data.class_names),
+                "devkit_ids": np.array(data.devkit_ids or (), dtype=np.int64),
                 "map_size": np.array(self._map_size),
                 "config": np.array(self.config_yaml),
             }
-            write_saved_maps(Path(trainer.default_root_dir) / FILE_NAME, {**general, **self._finished})
+            write_saved_maps(self.file, {**general, **self._finished})
             self._finished.clear()
-            shutil.rmtree(self._folder(trainer))
+            shutil.rmtree(self._folder)
 
-    def _keep(self, trainer: Trainer, module: Localizer, outputs: Prediction, batch: EvalBatch, split: str) -> None:
-        truth = batch.truth
+    def _keep(self, trainer: Trainer, outputs: BatchResult, split: str) -> None:
+        prediction, truth = outputs.prediction, outputs.truth
+        ranked = prediction.ranked
+        if prediction.logits is None or prediction.cams is None or ranked is None or ranked.cams is None:
+            raise ValueError("save_score_maps=true needs logits and raw maps, which this source of predictions lacks")
         self._map_size = truth.map_size
-        predictions = module.prediction(batch, outputs)
         rows = {
-            "logits": outputs.logits,
-            "cam": outputs.cam,
-            "predictions": predictions.classes,
-            "prediction_cams": predictions.cams.float(),
+            "logits": prediction.logits,
+            "cam": prediction.cams,
+            "ranked_classes": ranked.classes,
+            "ranked_cams": ranked.cams.float(),
             **_plain(truth),
         }
         arrays = {name: np.asarray(value.cpu()) for name, value in rows.items()}
         if not self._arrays:
             self._open(trainer, split, arrays)
-        for index, is_padding in enumerate(truth.is_padding.tolist()):
-            if not is_padding:
-                position = truth.positions[index]
-                self._boxes[position] = truth.image_boxes[index].cpu().numpy()
-                self._arrays["image_ids"][position] = truth.image_ids[index].encode()
-                for name, array in arrays.items():
-                    self._arrays[name][position] = array[index]
+        for index, position in enumerate(truth.positions):
+            self._boxes[position] = truth.image_boxes[index].cpu().numpy()
+            self._arrays["image_ids"][position] = truth.image_ids[index].encode(errors="surrogateescape")
+            for name, array in arrays.items():
+                self._arrays[name][position] = array[index]
 
     def _open(self, trainer: Trainer, split: str, first: dict[str, NDArray[Any]]) -> None:
         """Map the split's arrays on disk into memory; the first process has made them."""
-        source: Any = trainer.datamodule.split(split)  # type: ignore[attr-defined] # set while testing
+        source = datamodule_of(trainer).split(split)
         length = len(source)
-        longest = max(len(source.image_id(index).encode()) for index in range(length))
+        longest = max(len(source.image_id(index).encode(errors="surrogateescape")) for index in range(length))
         shapes = {name: ((length, *array.shape[1:]), array.dtype) for name, array in first.items()}
         shapes["image_ids"] = ((length,), np.dtype(f"S{longest}"))
-        folder = self._folder(trainer) / split
+        folder = self._folder / split
         if trainer.is_global_zero:
             folder.mkdir(parents=True)
             for name, (shape, dtype) in shapes.items():
@@ -117,10 +117,6 @@ class SaveScoreMaps(Callback):
             self._finished[f"{split}/image_boxes"] = np.concatenate([np.zeros((0, 4), np.float32), *in_order])
             self._finished[f"{split}/box_ends"] = np.cumsum([len(found) for found in in_order])
         self._arrays, self._boxes = {}, {}
-
-    @staticmethod
-    def _folder(trainer: Trainer) -> Path:
-        return Path(trainer.default_root_dir) / ".score_maps"
 
 
 def _plain(truth: Truth) -> dict[str, torch.Tensor]:

@@ -1,40 +1,63 @@
 """What Weights & Biases shows of a training beside its numbers: threshold curves, images, the best epoch."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
 from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
 from camloc.boxes import area, iou
-from camloc.callbacks.localizer import Localizer
+from camloc.callbacks.watched import datamodule_of
 from camloc.data.loading.sample import EvalBatch, collate_eval
-from camloc.report.drawing import gallery_caption, overlay_heatmap
+from camloc.records import Prediction
+from camloc.report.gallery_tile import gallery_caption
+from camloc.report.heatmap import overlay_heatmap
 
 CURVE, IMAGES, HEATMAPS = "val_curve/gt_known_error", "val_images/boxes", "val_images/heatmaps"
 """Keys of the panels; W&B makes a section of what stands before the slash."""
 
 MAX_CURVE_POINTS = 100
-WITHOUT_BOXES = 0.2
-"""CAM threshold of the boxes shown where ``val`` has no true ones to choose it on: the paper's."""
 
 
-class Watched(Localizer, Protocol):
-    """A classifier in training."""
+class ValResult(Protocol):
+    """What validating gave."""
 
-    results: dict[str, dict[str, Tensor]]
-    val_metrics: Any
+    @property
+    def numbers(self) -> Mapping[str, Tensor]:
+        """By key below the split."""
+
+
+class ShownProtocols(Protocol):
+    """What says which boxes people are shown."""
+
+    @property
+    def shown_thresholds(self) -> Sequence[float]:
+        """(T,) ascending CAM thresholds of the boxes."""
+
+
+class Watched(Protocol):
+    """A network in training."""
+
+    results: Mapping[str, ValResult]
+    val_protocols: ShownProtocols
 
     @property
     def device(self) -> torch.device:
         """Where it is."""
 
-    def predict_maps(self, images: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return ``(logits, cam, feature_maps)``."""
+    def predict(self, batch: Any, protocols: Any) -> Prediction:  # noqa: ANN401 - the module's own
+        """Predict with score maps and boxes at the shown thresholds; nothing is counted."""
+
+    def shown_curve(self) -> tuple[Sequence[float], Tensor] | None:
+        """Return the IoU thresholds (I,) and the GT-known errors (I,T) of the last validation; None without boxes."""
+
+    def shown_threshold(self) -> float:
+        """Return the CAM threshold of the boxes that people are shown."""
 
 
 class WandbPanels(Callback):
@@ -52,7 +75,7 @@ class WandbPanels(Callback):
         iou_threshold: From which IoU on a caption calls a box a hit, a fraction.
     """
 
-    def __init__(self, count: int = 8, iou_threshold: float = 0.5) -> None:
+    def __init__(self, iou_threshold: float, count: int = 8) -> None:
         if count < 1:
             raise ValueError(
                 f"callbacks.wandb_panels.count must be at least 1, got {count}; "
@@ -78,19 +101,18 @@ class WandbPanels(Callback):
         if logger is None or not is_epoch or not trainer.is_global_zero:
             return
         panels: dict[str, Any] = {"epoch": trainer.current_epoch, **self._images(trainer, pl_module)}
-        by_iou = pl_module.results["val"].get("localization/gt_known_curve")
-        if by_iou is not None:
-            iou_thresholds = pl_module.val_metrics.localization.iou_thresholds
-            panels[CURVE] = threshold_chart(pl_module.cam_thresholds, iou_thresholds, by_iou)
+        if (curve := pl_module.shown_curve()) is not None:
+            panels[CURVE] = threshold_chart(pl_module.val_protocols.shown_thresholds, *curve)
         # One less: Lightning's own rows count the steps from 0.
         logger.log_metrics(panels, step=trainer.global_step - 1)
         self._summarize_best(trainer, logger)
 
     def _summarize_best(self, trainer: Trainer, logger: WandbLogger) -> None:
-        monitors = [getattr(checkpoint, "monitor", None) for checkpoint in trainer.checkpoint_callbacks]
-        for monitor in filter(None, monitors):
-            key, value = f"best/{monitor}", trainer.callback_metrics[monitor].item()
-            if value < self._best.get(key, math.inf):
+        monitored = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor]
+        for checkpoint in monitored:
+            key, value = f"best/{checkpoint.monitor}", trainer.callback_metrics[str(checkpoint.monitor)].item()
+            sign = 1 if checkpoint.mode == "min" else -1
+            if key not in self._best or sign * value < sign * self._best[key]:
                 self._best = {key: value, "best/epoch": trainer.current_epoch}
         # Also when it was an earlier epoch: resumed offline, a run goes on in another file.
         logger.experiment.summary.update(self._best)
@@ -98,20 +120,25 @@ class WandbPanels(Callback):
     def _images(self, trainer: Trainer, module: Watched) -> dict[str, list[Any]]:
         import wandb  # noqa: PLC0415 - only where it is logged to
 
-        images, truth = self._fixed_batch(trainer)
+        batch = self._fixed_batch(trainer)
+        images, truth = batch
+        on_device = EvalBatch(images.to(module.device), truth._replace(target=truth.target.to(module.device)))
         with trainer.precision_plugin.forward_context():
-            logits, cam, _ = module.predict_maps(images.to(module.device), truth.target.to(module.device))
-        score_maps = module.score_map(cam, truth.map_size).float().cpu()
-        boxes = module.sweep(score_maps)[:, _shown_threshold(module)].float()
-        names = trainer.datamodule.class_names  # type: ignore[attr-defined] # set while fitting
+            prediction = module.predict(on_device, module.val_protocols)
+        if prediction.score_maps is None or prediction.boxes is None or prediction.logits is None:
+            raise ValueError("the panels need logits and maps; callbacks.wandb_panels=null leaves them out")
+        logits, score_maps = prediction.logits, prediction.score_maps.float().cpu()
+        at = list(module.val_protocols.shown_thresholds).index(module.shown_threshold())
+        boxes = prediction.boxes[:, at].float()
+        names = datamodule_of(trainer).class_names
         # Every image brings all labels: W&B keeps one list per key, the last one it is given.
         class_labels = {target: names[target] for target in truth.target.tolist()}
         panels: dict[str, list[Any]] = {IMAGES: [], HEATMAPS: []}
         for index, target in enumerate(truth.target.tolist()):
             gt_boxes, box = truth.gt_boxes[index], boxes[index]
             overlap = float(iou(box[None], gt_boxes).max()) if len(gt_boxes) else None
-            prediction = names[int(logits[index].argmax())]
-            caption = gallery_caption(names[target], prediction, box, overlap, self.iou_threshold)
+            predicted = names[int(logits[index].argmax())]
+            caption = gallery_caption(names[target], predicted, box, overlap, self.iou_threshold)
             scores = {} if overlap is None else {"IoU": overlap}
             found = {
                 "ground_truth": box_data(gt_boxes, truth.map_size, target, names[target], {}),
@@ -127,7 +154,7 @@ class WandbPanels(Callback):
     def _fixed_batch(self, trainer: Trainer) -> EvalBatch:
         if self._batch is None:
             dataset: Any = trainer.val_dataloaders.dataset  # type: ignore[union-attr] # one loader, of the whole split
-            num_images = len(trainer.datamodule.split("val"))  # type: ignore[attr-defined] # set while fitting
+            num_images = len(datamodule_of(trainer).split("val"))
             # With a seed of their own, as the gallery's: evenly spaced ones would meet the same few classes.
             order = torch.randperm(num_images, generator=torch.Generator().manual_seed(0))
             self._batch = collate_eval([dataset[position] for position in order[: self.count].tolist()])
@@ -186,13 +213,3 @@ def box_data(
         }
         for corners in inside[area(inside) > 0].tolist()
     ]
-
-
-def _shown_threshold(module: Watched) -> int:
-    """Return where the threshold that ``val`` reports at stands among all."""
-    reported = module.results["val"].get("localization/cam_threshold")
-    if reported is not None:
-        return module.cam_thresholds.index(float(reported))
-    fixed = module.val_metrics.localization.cam_threshold
-    wanted = WITHOUT_BOXES if fixed is None else fixed
-    return min(range(len(module.cam_thresholds)), key=lambda at: abs(module.cam_thresholds[at] - wanted))

@@ -2,23 +2,28 @@
 
 import logging
 import warnings
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from hydra.utils import instantiate
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.callbacks import ModelCheckpoint
 
-from camloc.classifier import Classifier
+from camloc.attribution.contract import Attribution
+from camloc.backbones.contract import Backbone
 from camloc.data.loading.datamodule import LocalizationDataModule
-from camloc.data.loading.split import Split, SplitName
+from camloc.data.loading.split import SplitName
 from camloc.experiment.checkpoint import WholeCheckpoints
 from camloc.experiment.device import check_clipping, check_devices
+from camloc.experiment.measuring.split_protocols import Measures
 from camloc.experiment.run_directory import RunDirectory
-
-BESIDE = ("also", "threshold_interval", "submission")
-"""What a localization config holds beside the arguments of its own metric."""
+from camloc.experiment.training import TrainingModule
+from camloc.localization.threshold_sweep import largest_component_boxes
+from camloc.objectives.contract import Objective
+from camloc.predictors.contract import ScoreMapFunction
+from camloc.predictors.network import NetworkPredictor
 
 
 def build_datamodule(config: DictConfig, splits: tuple[SplitName, ...]) -> LocalizationDataModule:
@@ -29,32 +34,61 @@ def build_datamodule(config: DictConfig, splits: tuple[SplitName, ...]) -> Local
     return datamodule
 
 
-def build_localization(config: DictConfig) -> dict[str, Any]:
-    """Build the metrics of a localization config: ``localization``, and ``also`` by name."""
-    own = {key: value for key, value in config.localization.items() if key not in BESIDE}
-    also = config.localization.get("also") or {}
-    return {
-        "localization": instantiate(own),
-        "also": {name: instantiate(entry) for name, entry in also.items() if entry is not None},
-    }
+def build_measures(config: DictConfig, score_map: ScoreMapFunction | None = None) -> Measures:
+    """Build what is measured.
 
+    Args:
+        config: With ``localization``, ``score_map`` and ``box_rule``.
+        score_map: Replaces the configured one, as for maps that are score maps already.
 
-def build_classifier(config: DictConfig, num_classes: int) -> Classifier:
-    """Build the classifier with its backbone, attribution and metrics."""
-    classifier: Classifier = instantiate(
-        config.classifier,
-        backbone=instantiate(config.backbone)(num_classes=num_classes),
-        cam=instantiate(config.cam),
-        score_map=instantiate(config.score_map),
-        **build_localization(config),
-        optimizer=instantiate(config.get("optimizer")),
-        scheduler=instantiate(config.get("scheduler")),
+    Raises:
+        ValueError: If no protocol is left.
+    """
+    localization = config.localization
+    protocols = instantiate_all(localization.protocols)
+    if not protocols:
+        raise ValueError("localization.protocols is empty; choose one or several, such as localization=val_threshold")
+    return Measures(
+        protocols=protocols,
+        score_map=score_map or instantiate(config.score_map),
+        own_score_maps=instantiate_all(localization.score_maps),
+        box_rule=instantiate(config.box_rule) if config.box_rule else largest_component_boxes,
+        iou_threshold=localization.iou_threshold,
     )
-    return classifier
+
+
+def build_predictor(config: DictConfig, datamodule: LocalizationDataModule) -> NetworkPredictor:
+    """Build the network and its attribution; the data module takes the size that the network was made for."""
+    backbone: Backbone = instantiate(config.backbone)(num_classes=datamodule.num_classes)
+    attribution: Attribution = instantiate(config.views)(instantiate(config.attribution))
+    predictor = NetworkPredictor(backbone, attribution, channels_last=config.classifier.channels_last)
+    datamodule.use_input_size(backbone.input_spec.size)
+    return predictor
+
+
+def build_training(
+    config: DictConfig, predictor: NetworkPredictor, datamodule: LocalizationDataModule
+) -> TrainingModule:
+    """Build the module that trains a network, with its objective and optimizer."""
+    objective: Objective = instantiate(config.objective)(class_counts=datamodule.class_counts())
+    return TrainingModule(
+        predictor,
+        build_measures(config),
+        objective,
+        optimizer=instantiate(config.optimizer),
+        scheduler=instantiate(config.scheduler),
+        head_lr_multiplier=config.classifier.head_lr_multiplier,
+    )
+
+
+def build_callbacks(config: DictConfig, run: RunDirectory) -> list[Callback]:
+    """Build the configured callbacks; a partial one is completed with the run."""
+    built = instantiate_all(config.callbacks).values()
+    return [callback(run=run) if isinstance(callback, partial) else callback for callback in built]
 
 
 def build_trainer(config: DictConfig, run: RunDirectory, callbacks: list[Callback]) -> Trainer:
-    """Build the trainer with the configured callbacks and loggers, all writing below the run directory.
+    """Build the trainer with the configured loggers, all writing below the run directory.
 
     Raises:
         ValueError: If more GPUs are asked for than there are, or gradients cannot be clipped.
@@ -65,19 +99,24 @@ def build_trainer(config: DictConfig, run: RunDirectory, callbacks: list[Callbac
     trainer: Trainer = instantiate(
         config.trainer,
         default_root_dir=str(run.path),
-        callbacks=[*instantiate_all(config.callbacks), *callbacks],
+        callbacks=callbacks,
         plugins=[
             WholeCheckpoints(),
             # SLURM's own requeueing would start another run directory; resume=RUN goes on in this one.
             *([SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []),
         ],
-        logger=[factory(save_dir=str(run.path)) for factory in instantiate_all(config.logger)],
+        logger=[factory(save_dir=str(run.path)) for factory in instantiate_all(config.logger).values()],
         # Our samplers deal positions themselves: exact counts, and an order that follows from the seed.
         use_distributed_sampler=False,
     )
     for logger in trainer.loggers:
         logger.log_hyperparams(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type] # a dict
     return trainer
+
+
+def instantiate_all(group: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Build every entry of a config group that is not null."""
+    return {str(name): instantiate(entry) for name, entry in (group or {}).items() if entry is not None}
 
 
 def _silence_what_does_not_apply() -> None:
@@ -93,50 +132,3 @@ def _silence_what_does_not_apply() -> None:
         ".*Checkpoint directory .* exists and is not empty",  # hydra.run.dir=DIR names it on purpose
     ):
         warnings.filterwarnings("ignore", message)
-
-
-def instantiate_all(group: DictConfig | None) -> list[Any]:
-    """Build every entry of a config group that is not null."""
-    return [instantiate(entry) for entry in (group or {}).values() if entry is not None]
-
-
-def best_and_last_checkpoint(
-    monitor: str | None, classifier: Classifier, val: Split, run: RunDirectory
-) -> tuple[ModelCheckpoint, ModelCheckpoint]:
-    """Keep ``best.ckpt``, the least value of ``monitor``, and ``last.ckpt``; a whole file replaces the former.
-
-    Args:
-        monitor: Null is the top-1 localization error, or the classification error where ``val`` has no boxes.
-        classifier: Measures it.
-        val: Where.
-        run: Holds the checkpoints.
-
-    Raises:
-        ValueError: If nothing of that name is measured.
-    """
-    has_boxes = len(val.gt_boxes(0)) > 0
-    if monitor is None:
-        monitor = f"val/{'localization' if has_boxes else 'classification'}/top1_error"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torchmetrics: nothing was counted yet, only the names are wanted
-        numbers = classifier.val_metrics.compute(counted_only=False)
-    classifier.val_metrics.reset()
-    measured = [
-        f"val/{name}"
-        for name, value in numbers.items()
-        if value.ndim == 0 and (has_boxes or not name.startswith("localization/"))
-    ]
-    if monitor not in measured:
-        raise ValueError(f"monitor={monitor} is not measured; choose from {', '.join(measured)}")
-    best = ModelCheckpoint(filename="best", monitor=monitor, mode="min", **_every_epoch(run))
-    # Not save_last=True, which writes last.ckpt only after epochs that were the best so far.
-    return best, ModelCheckpoint(filename="last", **_every_epoch(run))
-
-
-def _every_epoch(run: RunDirectory) -> dict[str, Any]:
-    return {
-        "dirpath": str(run.checkpoints),
-        "enable_version_counter": False,
-        # After validation, when the epoch is complete: resuming starts with the next one.
-        "save_on_train_epoch_end": True,
-    }

@@ -6,18 +6,23 @@ import pickle
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import Callback, Trainer
+from torch import Tensor, nn
 
-from camloc.experiment.run_directory import replaced
+import camloc
+from camloc.data.loading.fingerprint import num_trained_on
+from camloc.data.loading.split import Split
+from camloc.experiment.measuring.module import EvaluationModule
+from camloc.experiment.run_directory import VERSION_KEY, replaced
 
 CONFIG_KEY = "camloc_config"
-"""Where a checkpoint keeps its run's configuration, as plain containers."""
-CLASS_NAMES_KEY = "camloc_class_names"
-"""Where a checkpoint keeps the classes that it was trained on."""
+"""Where a checkpoint keeps its run's configuration, resolved, as plain containers."""
+RUN_KEY = "camloc_run"
+"""Where a checkpoint keeps what else it knows of its run, see :class:`RunRecord`."""
 
 
 def load_checkpoint(file: Path) -> dict[str, Any]:
@@ -51,50 +56,106 @@ def trained_so_far(checkpoint: Mapping[str, Any]) -> tuple[int, int]:
         raise ValueError(f"the checkpoint does not say where its training stood: {error} is missing") from error
 
 
-def load_weights(module: LightningModule, file: Path) -> None:
+def load_weights(module: nn.Module, file: Path, prefix: str = "") -> None:
     """Load a checkpoint's weights into a module.
+
+    Args:
+        module: The trained one, or a part of it.
+        file: The checkpoint.
+        prefix: Of the part's weights, such as ``predictor.``; others are left out.
 
     Raises:
         ValueError: If they do not fit.
     """
+    weights = load_checkpoint(file)["state_dict"]
+    own = {name.removeprefix(prefix): weight for name, weight in weights.items() if name.startswith(prefix)}
     try:
-        module.load_state_dict(load_checkpoint(file)["state_dict"])
+        module.load_state_dict(own)
     except RuntimeError as error:
         lines = str(error).splitlines()
         raise ValueError(f"{file} does not fit the network that is configured: {lines[1].strip()}") from error
 
 
-def refuse_other_classes(class_names: Sequence[str], file: Path) -> None:
+class RunRecord(NamedTuple):
+    """What a checkpoint knows of the run that wrote it, so that the file alone predicts and evaluates."""
+
+    class_names: Sequence[str]
+    """(C,) in the order of ``target``."""
+    input_size: int
+    """Side of the square network input, pixels."""
+    cam_threshold: float | None
+    """Chosen on ``val`` in the epoch of the checkpoint, or fixed; None where ``val`` has no boxes to choose on."""
+    threshold_source: str | None
+    """``val`` or ``fixed``."""
+    fingerprint: Tensor | None
+    """Of the images it was trained on, see :mod:`camloc.data.loading.fingerprint`; None for images made in memory."""
+
+
+def run_record(file: Path) -> RunRecord:
+    """Read what a checkpoint knows of its run.
+
+    Raises:
+        ValueError: If it knows nothing.
+    """
+    found = load_checkpoint(file).get(RUN_KEY)
+    if not isinstance(found, dict) or not set(RunRecord._fields) <= found.keys():
+        raise ValueError(
+            f"{file} does not say which run it comes from; camloc 0.1 reads checkpoints of camloc 0.1, and this is "
+            f"camloc {camloc.__version__}"
+        )
+    return RunRecord(**{name: found[name] for name in RunRecord._fields})
+
+
+def refuse_other_classes(class_names: Sequence[str], trained: Sequence[str], file: Path) -> None:
     """Refuse data whose classes are not those that a checkpoint was trained on, in their order.
 
     Raises:
         ValueError: If one differs; else its images would be measured against another class's output.
     """
-    trained = load_checkpoint(file).get(CLASS_NAMES_KEY, class_names)
     if list(trained) != list(class_names):
         pairs = zip_longest(trained, class_names, fillvalue="none")
         one, other = next((one, other) for one, other in pairs if one != other)
         raise ValueError(
-            f"{file} was trained on {len(trained)} classes and the data set has {len(class_names)}; where they first "
-            f"differ, {one} was trained and {other} is to be measured: give data with the classes that were trained"
+            f"{file} was trained on {len(trained)} classes and the data set has {len(class_names)}; the first that "
+            f"differs was trained as {one} and is {other} in the data: give data with the classes that were trained"
+        )
+
+
+def refuse_trained_images(fingerprint: Tensor | None, split: Split, name: str, file: Path) -> None:
+    """Refuse to measure images that a checkpoint was trained on.
+
+    Raises:
+        ValueError: If there are any; the message counts them.
+    """
+    if fingerprint is None:
+        return
+    if trained := num_trained_on(fingerprint, split):
+        raise ValueError(
+            f"{trained} of the {len(split)} images of {name} were trained on by {file} (same file name and size): "
+            "numbers on them mean nothing; give images that it has not seen"
         )
 
 
 class RunInCheckpoint(Callback):
-    """Keep the run's configuration and classes in its checkpoints, so that a file alone can be evaluated.
+    """Keep in a run's checkpoints what they must know of it.
 
     Args:
-        config: Plain containers, which ``weights_only=True`` loads.
-        class_names: (C,) in the order of ``target``.
+        config: Of the run, resolved, as plain containers.
+        record: All but the threshold, which is the module's when the checkpoint is written.
     """
 
-    def __init__(self, config: Mapping[str, Any], class_names: Sequence[str]) -> None:
-        self.config, self.class_names = dict(config), list(class_names)
+    def __init__(self, config: Mapping[str, Any], record: RunRecord) -> None:
+        self.config, self.record = dict(config), record
 
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add both."""
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: EvaluationModule, checkpoint: dict[str, Any]) -> None:  # type: ignore[override]
+        """Add the record."""
+        fixed = pl_module.test_protocols.fixed_threshold
+        chosen = pl_module.results["val"].chosen if "val" in pl_module.results else None
+        source = "fixed" if fixed is not None else None if chosen is None else "val"
+        known = self.record._replace(cam_threshold=chosen if fixed is None else fixed, threshold_source=source)
         checkpoint[CONFIG_KEY] = self.config
-        checkpoint[CLASS_NAMES_KEY] = self.class_names
+        checkpoint[RUN_KEY] = known._asdict()
+        checkpoint[VERSION_KEY] = camloc.__version__
 
 
 class WholeCheckpoints(TorchCheckpointIO):

@@ -1,28 +1,38 @@
-"""What a finished run leaves behind: numbers, curves, the report, a table on the terminal."""
+"""What a finished run leaves behind: numbers, records of every pair, curves, the report, a table on the terminal."""
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+import torch
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from pytorch_lightning import Trainer
 from rich.console import Console
-from torch import Tensor
 
-from camloc.evaluation import EvaluationModule
+from camloc.callbacks.epoch_csv import EpochCsv
+from camloc.callbacks.gallery import Gallery
+from camloc.callbacks.watched import WatchedData, datamodule_of
 from camloc.experiment.loggers import summarize
-from camloc.experiment.misses import misses_by_class, misses_by_size
-from camloc.experiment.run_directory import RunDirectory
-from camloc.experiment.uncertainty import error_intervals, protocol_intervals
-from camloc.report.drawing import contact_sheet, misses_chart, save_png, threshold_curve, training_curve
-from camloc.report.misses import MissRow, misses_table, worst_first
-from camloc.report.page import Figure, GalleryItem, write_page
-from camloc.report.table import result_rows, results_table
+from camloc.experiment.measuring.results import MeasuredSplit, Numbers
+from camloc.experiment.notes import notes_on
+from camloc.experiment.run_directory import ReportedRow, RunDirectory
+from camloc.export.outcomes import write_outcomes
+from camloc.export.predictions_csv import write_predictions
+from camloc.export.submission import write_submission
+from camloc.metrics.functional.devkit import devkit_pixels
+from camloc.metrics.functional.per_image import PerImage
+from camloc.metrics.localization_error import LocalizationError
+from camloc.records import PairRecords
+from camloc.report.charts import misses_chart, threshold_curve, training_curve
+from camloc.report.misses import MissRow, misses_by_class, misses_by_size, misses_table, worst_first
+from camloc.report.page import Figure, write_page
+from camloc.report.rgb import contact_sheet, save_png
+from camloc.report.table import ReportedNumber, results_table
 
-SPLITS = ("val", "test")
+Kind = TypeVar("Kind")
 GALLERY_COLUMNS = 4
 EPOCH_CURVES = (
     "train/classification/top1_error",
@@ -36,9 +46,8 @@ def conclude(
     config: DictConfig,
     run: RunDirectory,
     trainer: Trainer,
-    module: EvaluationModule,
-    metrics: Mapping[str, float | int | str],
-    note: str,
+    results: Mapping[str, MeasuredSplit],
+    notes: Sequence[str],
 ) -> None:
     """Write the run's files and print its table; every process waits for the gallery, the first one writes.
 
@@ -46,92 +55,92 @@ def conclude(
         config: Of the run.
         run: Where the files go.
         trainer: Has just tested.
-        module: Holds the curves.
-        metrics: What goes into ``metrics.json``.
-        note: A sentence on which weights were measured.
+        results: Of the splits.
+        notes: On what was measured.
     """
     trainer.strategy.barrier("gallery drawn")
     if not trainer.is_global_zero:
         return
+    metrics: Numbers = {key: value for split in results.values() for key, value in split.numbers().items()}
     run.write_metrics(metrics)  # first of all: nothing that follows can cost the numbers
-    metrics = {**metrics, **_intervals(run, module, metrics)}
+    intervals = {
+        key: interval for split in results.values() for key, interval in split.intervals(results.get("val")).items()
+    }
+    for key, (low, high) in intervals.items():
+        metrics |= {f"{key}_low": low, f"{key}_high": high}
     run.write_metrics(metrics)
+    rows = [row for split in results.values() for row in split.rows(intervals)]
+    run.write_rows([ReportedRow(r.key, r.title, r.direction, r.threshold_source) for r in rows])
     summarize(trainer, metrics)
-    notes = [note, _threshold_note(metrics), *_counts_notes(metrics), *_unmeasured_notes(module)]
-    curves = _named_curves(module)
-    if curves:
-        _write_curves(run.path / "threshold_curve.csv", module.cam_thresholds, curves)
+    pairs = {name: split.pairs() for name, split in results.items()}
+    data, test = datamodule_of(trainer), results["test"]
+    _write_records(run, data, results, pairs["test"])
+    all_notes = [*notes, *notes_on(test, metrics)]
+    misses = _misses(pairs["test"], data.class_names)
     run.report.mkdir(exist_ok=True)
-    misses, gallery = _misses(run, trainer, module.results["test"]), _gallery(run.report)
+    gallery = [item for callback in _of_kind(trainer, Gallery) for item in callback.items]
     if gallery:
         tiles = [np.asarray(Image.open(item.path).convert("RGB")) for item in gallery]
         save_png(run.report / "gallery.png", contact_sheet(tiles, GALLERY_COLUMNS))
+    counts = {name: len(dict.fromkeys(split.image_ids)) for name, split in results.items()}
     page = write_page(
         run.report,
         title=f"{run.path.name}: localization from image labels",
-        rows=result_rows(metrics, SPLITS),
-        figures=_figures(run, module.cam_thresholds, curves, metrics, misses.get("object size", [])),
+        numbers=rows,
+        num_images=counts,
+        figures=[
+            *_curve_figures(run, test),
+            *_miss_figures(run, misses.get("object size", [])),
+            *_epoch_figures(run, trainer),
+        ],
         gallery=gallery,
         misses=misses,
         config_yaml=OmegaConf.to_yaml(config, resolve=True),
-        notes=notes,
+        notes=all_notes,
     )
-    console = Console()
-    console.print(results_table(metrics, SPLITS))
-    if misses:
-        console.print(misses_table("object size", misses["object size"]))
-    for line in (*notes, f"Run directory: {run.path}", f"Report: {page}"):
-        console.print(line, highlight=False, soft_wrap=True)
+    _print(rows, counts, misses, [*all_notes, f"Run directory: {run.path}", f"Report: {page}"])
 
 
-def _intervals(
-    run: RunDirectory, module: EvaluationModule, metrics: Mapping[str, float | int | str]
-) -> dict[str, float]:
-    per_image = run.path / "per_image"
-    found = protocol_intervals(per_image, metrics)
-    if (per_image / "test.npz").is_file():  # not with callbacks.predictions=null, nor without true boxes
-        source = str(metrics["test/localization/threshold_source"])
-        iou_threshold = module.test_metrics.localization.iou_threshold
-        found |= error_intervals(per_image, module.test_threshold(), iou_threshold, source)
-    return found
+def _write_records(
+    run: RunDirectory, data: WatchedData, results: Mapping[str, MeasuredSplit], test_pairs: PairRecords
+) -> None:
+    for name, split in results.items():
+        for protocol in split.protocols.protocols:
+            outcome = split.outcome(protocol)
+            if outcome is None:
+                continue
+            if protocol == split.protocols.shown:
+                measured = split.protocols.protocols[protocol]
+                if isinstance(measured, LocalizationError):
+                    PerImage.of(outcome, measured.cam_thresholds).save(run.per_image(name))
+                continue
+            write_outcomes(run.per_image(name, protocol), outcome)
+    write_predictions(run.predictions, test_pairs, data.class_names)
+    stored = results["test"].result.pairs.values
+    if "ranked_boxes" in stored:
+        ids = data.devkit_ids or range(1, len(data.class_names) + 1)
+        labels = [[ids[one] for one in classes] for classes in stored["ranked_classes"].tolist()]
+        boxes = list(devkit_pixels(torch.from_numpy(stored["ranked_boxes"])))
+        write_submission(run.submission, labels, boxes)
 
 
-def _threshold_note(metrics: Mapping[str, float | int | str]) -> str:
-    threshold = metrics.get("test/localization/cam_threshold")
-    if threshold is None:
-        return "The test images have no true boxes: localization was not measured."
-    if metrics["test/localization/threshold_source"] == "fixed":
-        return f"The CAM threshold {threshold} was fixed beforehand."
-    return f"The CAM threshold {threshold} has the least GT-known error on val; test did not take part in the choice."
-
-
-def _counts_notes(metrics: Mapping[str, float | int | str]) -> list[str]:
-    if "test/localization/gt_known_hits" not in metrics:
+def _curve_figures(run: RunDirectory, test: MeasuredSplit) -> list[Figure]:
+    shown = test.protocols.shown
+    protocol = None if shown is None else test.protocols.protocols[shown]
+    if shown is None or not isinstance(protocol, LocalizationError) or not test.is_counted(shown):
         return []
-    hits = {name: metrics[f"test/localization/{name}_hits"] for name in ("gt_known", "top1", "top5")}
-    localized = f"{hits['gt_known']} GT-known, {hits['top1']} top-1, {hits['top5']} top-5"
-    notes = [f"Localized on test: {localized} of {metrics['test/localization/num_images']} images."]
-    if degenerate := metrics["test/localization/num_degenerate"]:
-        notes.append(f"{degenerate} score maps are flat or not finite; a flat map of zeros gives no box.")
-    return notes
-
-
-def _unmeasured_notes(module: EvaluationModule) -> list[str]:
-    idle = [name for name, metric in module.test_metrics.also.items() if name not in module.measured_beside]
-    return [f"{name} was not measured: the test split lacks what it is measured against." for name in idle]
-
-
-def _named_curves(module: EvaluationModule) -> dict[str, list[float]]:
-    results, metric = module.results["test"], module.test_metrics.localization
     curves: dict[str, list[float]] = {}
-    if "localization/gt_known_curve" not in results:
-        return curves
     for condition, name in (("gt_known", "GT-known"), ("top1", "top-1 localization")):
-        by_iou: Tensor = results[f"localization/{condition}_curve"]
-        for iou_threshold, curve in zip(metric.iou_thresholds, by_iou, strict=True):
-            if condition == "gt_known" or iou_threshold == metric.iou_threshold:
+        by_iou = test.result.numbers.get(test.protocols.key(shown, f"{condition}_curve"))
+        if by_iou is None:
+            continue
+        for iou_threshold, curve in zip(protocol.iou_thresholds, by_iou, strict=True):
+            if condition == "gt_known" or iou_threshold == protocol.iou_threshold:
                 curves[f"{name}, IoU {iou_threshold:g}"] = curve.tolist()
-    return curves
+    _write_curves(run.threshold_curve, protocol.cam_thresholds, curves)
+    image = run.report / "threshold_curve.png"
+    threshold_curve(protocol.cam_thresholds, curves, *test.thresholds[shown], image)
+    return [Figure(image, "Error on test against the CAM threshold.")]
 
 
 def _write_curves(path: Path, thresholds: Sequence[float], curves: Mapping[str, Sequence[float]]) -> None:
@@ -141,49 +150,46 @@ def _write_curves(path: Path, thresholds: Sequence[float], curves: Mapping[str, 
         writer.writerows(zip(thresholds, *curves.values(), strict=True))
 
 
-def _figures(
-    run: RunDirectory,
-    thresholds: Sequence[float],
-    curves: Mapping[str, Sequence[float]],
-    metrics: Mapping[str, float | int | str],
-    by_size: Sequence[MissRow],
-) -> list[Figure]:
-    figures = []
-    if curves:
-        by_threshold = run.report / "threshold_curve.png"
-        reported = float(metrics["test/localization/cam_threshold"])
-        threshold_curve(thresholds, curves, reported, str(metrics["test/localization/threshold_source"]), by_threshold)
-        figures.append(Figure(by_threshold, "Error on test against the CAM threshold."))
-    if by_size:
-        chart = run.report / "misses.png"
-        groups, counts = [row.group for row in by_size], [row.counts for row in by_size]
-        misses_chart(groups, by_size[0].causes, counts, chart)
-        figures.append(Figure(chart, "What became of the test images, by the object's share of its image."))
-    history = run.path / "metrics.csv"
-    if history.exists():
-        with history.open(newline="", encoding="utf-8") as file:
-            rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
-        by_epoch = run.report / "training_curve.png"
-        training_curve(rows, EPOCH_CURVES, by_epoch)
-        figures.append(Figure(by_epoch, "Errors by epoch."))
-    return figures
+def _miss_figures(run: RunDirectory, by_size: Sequence[MissRow]) -> list[Figure]:
+    if not by_size:
+        return []
+    chart = run.report / "misses.png"
+    misses_chart([row.group for row in by_size], by_size[0].causes, [row.counts for row in by_size], chart)
+    return [Figure(chart, "What became of the test images, by the object's share of its image.")]
 
 
-def _misses(run: RunDirectory, trainer: Trainer, results: Mapping[str, Tensor]) -> dict[str, list[MissRow]]:
-    predictions = run.path / "predictions.csv"
-    # Not with callbacks.predictions=null; without true boxes there is nothing to miss.
-    if not predictions.is_file() or "localization/gt_known_error" not in results:
-        return {}
-    class_names = trainer.datamodule.class_names  # type: ignore[attr-defined] # of the data just tested on
+def _epoch_figures(run: RunDirectory, trainer: Trainer) -> list[Figure]:
+    history = [row for callback in _of_kind(trainer, EpochCsv) for row in callback.rows]
+    if not history:
+        return []
+    rows = [{name: float(value) for name, value in row.items() if value} for row in history]
+    by_epoch = run.report / "training_curve.png"
+    training_curve(rows, EPOCH_CURVES, by_epoch)
+    return [Figure(by_epoch, "Errors by epoch.")]
+
+
+def _misses(pairs: PairRecords, class_names: Sequence[str]) -> dict[str, list[MissRow]]:
+    if pairs.causes is None or pairs.object_shares is None:
+        return {}  # without true boxes there is nothing to miss
     return {
-        "object size": misses_by_size(predictions),
-        "class": worst_first(misses_by_class(predictions, class_names)),
+        "object size": misses_by_size(pairs.causes, pairs.object_shares),
+        "class": worst_first(misses_by_class(pairs.causes, pairs.classes, class_names)),
     }
 
 
-def _gallery(report: Path) -> list[GalleryItem]:
-    items = []
-    for image in sorted((report / "gallery").glob("*.png")):
-        record = json.loads(image.with_suffix(".json").read_text(encoding="utf-8"))
-        items.append(GalleryItem(image, record["caption"], record["image_id"]))
-    return items
+def _print(
+    rows: Sequence[ReportedNumber],
+    counts: Mapping[str, int],
+    misses: Mapping[str, Sequence[MissRow]],
+    lines: Sequence[str],
+) -> None:
+    console = Console()
+    console.print(results_table(rows, counts))
+    if misses:
+        console.print(misses_table("object size", misses["object size"]))
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _of_kind(trainer: Trainer, kind: type[Kind]) -> list[Kind]:
+    return [callback for callback in trainer.callbacks if isinstance(callback, kind)]  # type: ignore[attr-defined] # Lightning's

@@ -2,23 +2,35 @@
 
 import signal
 from pathlib import Path
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import seed_everything
+from torch import nn
 
 from camloc.callbacks.repeatable import Repeatable
+from camloc.data.loading.fingerprint import fingerprint
 from camloc.data.loading.split import SplitName
-from camloc.experiment.build import best_and_last_checkpoint, build_classifier, build_datamodule, build_trainer
+from camloc.experiment.build import (
+    build_callbacks,
+    build_datamodule,
+    build_predictor,
+    build_trainer,
+    build_training,
+)
 from camloc.experiment.checkpoint import (
     RunInCheckpoint,
+    RunRecord,
     load_checkpoint,
     load_weights,
     refuse_other_classes,
+    run_record,
     trained_so_far,
 )
+from camloc.experiment.checkpoints import best_and_last_checkpoint
 from camloc.experiment.conclusion import conclude
 from camloc.experiment.device import compile_backbone
-from camloc.experiment.measure import measure
+from camloc.experiment.measuring.measure import measure
 from camloc.experiment.preflight import preflight
 from camloc.experiment.run_directory import RunDirectory
 
@@ -37,24 +49,31 @@ def train(config: DictConfig, run: RunDirectory) -> None:
     preflight(datamodule, splits, run, config.on_unreadable, open_all=config.check_only)
     if config.check_only:
         return
-    classifier = build_classifier(config, datamodule.num_classes)
+    predictor = build_predictor(config, datamodule)
     if config.compile:
-        compile_backbone(classifier, config.trainer.accelerator)
-    checkpoint, each_epoch = best_and_last_checkpoint(config.monitor, classifier, datamodule.split("val"), run)
-    plain_config = OmegaConf.to_container(config, resolve=True)
-    last = run.checkpoints / "last.ckpt"
-    own = [checkpoint, each_epoch, RunInCheckpoint(plain_config, datamodule.class_names), Repeatable(config.seed, last)]  # type: ignore[arg-type] # a dict
-    trainer = build_trainer(config, run, own)
+        compile_backbone(cast(nn.Module, predictor.backbone), config.trainer.accelerator)
+    module = build_training(config, predictor, datamodule)
+    best, last = best_and_last_checkpoint(config.monitor, module.val_protocols, datamodule.split("val"), run)
+    record = RunRecord(
+        class_names=list(datamodule.class_names),
+        input_size=datamodule.eval_transform.size[0],
+        cam_threshold=None,
+        threshold_source=None,
+        fingerprint=fingerprint(datamodule.split("train")),
+    )
+    plain_config: Any = OmegaConf.to_container(config, resolve=True)
+    own = [best, last, RunInCheckpoint(plain_config, record), Repeatable(config.seed, run.last_checkpoint)]
+    trainer = build_trainer(config, run, [*build_callbacks(config, run), *own])
     if resumed:
-        refuse_other_classes(datamodule.class_names, last)
-        datamodule.resume(*trained_so_far(load_checkpoint(last)))
+        refuse_other_classes(datamodule.class_names, run_record(run.last_checkpoint).class_names, run.last_checkpoint)
+        datamodule.resume(*trained_so_far(load_checkpoint(run.last_checkpoint)))
     # As SIGTERM: what SLURM sends ahead of pre-emption with --signal=USR1.
     signal.signal(signal.SIGUSR1, lambda *_: signal.raise_signal(signal.SIGTERM))
-    trainer.fit(classifier, datamodule, ckpt_path=str(last) if resumed else None, weights_only=True)
+    trainer.fit(module, datamodule, ckpt_path=str(run.last_checkpoint) if resumed else None, weights_only=True)
     note = f"The last epoch's weights ({trainer.current_epoch} epochs)."
-    if checkpoint.best_model_path:
-        load_weights(classifier, Path(checkpoint.best_model_path))
-        value = float(checkpoint.best_model_score) if checkpoint.best_model_score is not None else float("nan")
-        note = f"Best checkpoint: least {checkpoint.monitor} = {value:.4f}."
-    metrics = measure(trainer, classifier, datamodule)
-    conclude(config, run, trainer, classifier, metrics, note)
+    if best.best_model_path:
+        load_weights(module, Path(best.best_model_path))
+        value = float(best.best_model_score) if best.best_model_score is not None else float("nan")
+        note = f"Best checkpoint: {'least' if best.mode == 'min' else 'greatest'} {best.monitor} = {value:.4f}."
+    results = measure(trainer, module, datamodule)
+    conclude(config, run, trainer, results, [note])

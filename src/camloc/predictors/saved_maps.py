@@ -1,38 +1,65 @@
 """Predictions of one evaluation in one file: logits, raw maps and what they are measured against.
 
-An uncompressed ``.npz`` without pickled objects, any NumPy reads it. Per split (``val``, ``test``) it holds arrays over
-the split's N images in order: ``<split>/logits`` (N,C), ``cam`` (N,h,w) of the true class, ``predictions`` (N,G) and
-``prediction_cams`` (N,G,h,w) of the classes with the largest logits, ``target``, ``image_ids``, ``image_sizes`` (N,2)
-height and width, ``windows`` (N,4), ``image_boxes`` (M,4) with ``box_ends`` (N,), and ``masks`` (N,2,...) packed bits
-where the split has any; beside them ``config`` (the evaluation's, YAML), ``class_names``,
-``devkit_ids`` and ``map_size``.
+An uncompressed ``.npz`` without pickled objects, which any NumPy reads. Per split (``val``, ``test``) it holds arrays
+over the split's N images in order: ``<split>/logits`` (N,C), ``cam`` (N,h,w) of the true class, ``ranked_classes``
+(N,G) and ``ranked_cams`` (N,G,h,w) of the most likely classes, ``target``, ``image_ids``, ``image_sizes`` (N,2) height
+and width, ``windows`` (N,4), ``image_boxes`` (M,4) with ``box_ends`` (N,), and ``masks`` (N,2,...) packed bits where
+the split has any. ``config`` (the evaluation's, YAML), ``class_names``, ``devkit_ids`` and ``map_size`` belong to both.
 """
 
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from camloc.boxes import to_window
-from camloc.data.loading.sample import EvalSample, SavedSample
+from camloc.data.loading.sample import EvalSample, collate_truth
 from camloc.data.loading.split import SplitName
+from camloc.records import Prediction, Ranked, Truth
 
-PER_IMAGE = (
-    "logits",
-    "cam",
-    "predictions",
-    "prediction_cams",
-    "target",
-    "image_ids",
-    "image_sizes",
-    "windows",
-    "box_ends",
-)
+PREDICTED = ("logits", "cam", "ranked_classes", "ranked_cams")
+PER_IMAGE = (*PREDICTED, "target", "image_ids", "image_sizes", "windows", "box_ends")
+
+
+class SavedSample(NamedTuple):
+    """One image's prediction as it was saved."""
+
+    logits: Tensor
+    """(C,) float32."""
+    cam: Tensor
+    """(h,w) float32, raw, of the true class."""
+    ranked_classes: Tensor
+    """(G,) int64, best first."""
+    ranked_cams: Tensor
+    """(G,h,w) float32, raw."""
+    truth: EvalSample
+    """Its ``image`` is empty."""
+
+
+class SavedBatch(NamedTuple):
+    """B predictions as they were saved."""
+
+    logits: Tensor
+    """(B,C)."""
+    cams: Tensor
+    """(B,h,w)."""
+    ranked: Ranked
+    truth: Truth
+
+
+class SavedPredictor:
+    """Returns the predictions that were saved."""
+
+    def predict(self, batch: SavedBatch, *, num_ranked: int = 0) -> Prediction:
+        """Return a batch's predictions; the most likely classes are those that were saved."""
+        return Prediction(batch.truth.pairs, batch.logits, batch.cams, ranked=batch.ranked if num_ranked else None)
 
 
 class SavedMaps:
@@ -101,6 +128,16 @@ class SavedSplit(Dataset[SavedSample]):
         """Return N."""
         return len(self.arrays["target"])
 
+    def image_id(self, index: int) -> str:
+        """Return an image's name."""
+        return bytes(self.arrays["image_ids"][index]).decode()
+
+    def collate(self, samples: Sequence[SavedSample]) -> SavedBatch:
+        """Stack saved predictions."""
+        logits, cams, classes, ranked_cams, truth = zip(*samples, strict=True)
+        ranked = Ranked(torch.stack(classes), torch.stack(ranked_cams), None)
+        return SavedBatch(torch.stack(logits), torch.stack(cams), ranked, collate_truth(truth, self.map_size))
+
     def __getitem__(self, position: int) -> SavedSample:
         """Return the prediction at a position that ``EvalSampler`` dealt."""
         index = position % len(self)
@@ -121,19 +158,9 @@ class SavedSplit(Dataset[SavedSample]):
             masks=masks,
             image_size=(height, width),
             window=(x0, y0, x1, y1),
-            image_id=saved["image_ids"].item().decode(),
+            image_id=self.image_id(index),
             position=position,
             is_padding=position >= len(self),
         )
-        parts = [
-            torch.from_numpy(np.asarray(saved[name])) for name in ("logits", "cam", "predictions", "prediction_cams")
-        ]
+        parts = [torch.from_numpy(np.asarray(saved[name])) for name in PREDICTED]
         return SavedSample(parts[0], parts[1], parts[2], parts[3], truth)
-
-
-def write_saved_maps(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
-    """Write the arrays under the names above, one after the other; memory maps are not read into memory at once."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type] # no array of ours is called allow_pickle
-    partial.replace(path)

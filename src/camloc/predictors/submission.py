@@ -1,43 +1,22 @@
-"""Files of predictions in the format of the ILSVRC devkit.
-
-A line per image in the split's order, with up to five predictions of five numbers, ``label xmin ymin xmax ymax``.
-Labels count from 1 as the devkit numbers them, which is not the order of sorted WordNet ids; pixels are inclusive and
-those of the original image.
-"""
+"""Predictions read from a submission file of the ILSVRC devkit, see :mod:`camloc.export.submission`."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
+
+from camloc.data.loading.sample import EvalSample, collate_truth
+from camloc.predictors.truth import SplitTruth
+from camloc.records import NO_PREDICTION, NUM_PREDICTIONS, Prediction, Ranked, Truth
 
 FIELDS = 5
-MAX_PREDICTIONS = 5
-NO_PREDICTION = -1
-"""Label of a prediction that was not made."""
+"""Numbers of one prediction."""
 MAX_LABEL = 2**31 - 1
 """Larger ones would not survive the conversion to whole numbers."""
-
-
-def write_submission(path: Path, labels: Sequence[Sequence[int]], boxes: Sequence[Tensor]) -> None:
-    """Write predictions, whole or not at all.
-
-    Args:
-        path: The file.
-        labels: N times at most five devkit labels, best first.
-        boxes: N tensors (G_i,4), half-open whole pixels; a box without area is written as one pixel, so that its label
-            still counts for classification.
-    """
-    lines = []
-    for predictions, prediction_boxes in zip(labels, boxes, strict=True):
-        fields = []
-        for label, (x0, y0, x1, y1) in zip(predictions, prediction_boxes.to(torch.int64).tolist(), strict=True):
-            fields += [label, x0, y0, max(x1 - 1, x0), max(y1 - 1, y0)]
-        lines.append(" ".join(map(str, fields)))
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    partial.replace(path)
 
 
 def read_submission(path: Path, num_images: int, known_labels: Collection[int] | None = None) -> tuple[Tensor, Tensor]:
@@ -57,6 +36,7 @@ def read_submission(path: Path, num_images: int, known_labels: Collection[int] |
 
     Example:
         >>> import tempfile
+        >>> from camloc.export.submission import write_submission
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     file = Path(folder, "predictions.txt")
         ...     write_submission(file, [[7], []], [torch.tensor([[0, 0, 10, 5]]), torch.zeros(0, 4)])
@@ -70,11 +50,11 @@ def read_submission(path: Path, num_images: int, known_labels: Collection[int] |
     lines = path.read_text(encoding="utf-8", errors="replace").removesuffix("\n").split("\n")
     if len(lines) != num_images:
         raise ValueError(f"submission={path} has {len(lines)} lines and the split has {num_images} images, in order")
-    table = np.zeros((num_images, MAX_PREDICTIONS, FIELDS))
+    table = np.zeros((num_images, NUM_PREDICTIONS, FIELDS))
     table[:, :, 0] = NO_PREDICTION
     for number, line in enumerate(lines, start=1):
         fields = line.split()
-        if len(fields) % FIELDS or len(fields) > FIELDS * MAX_PREDICTIONS:
+        if len(fields) % FIELDS or len(fields) > FIELDS * NUM_PREDICTIONS:
             raise ValueError(
                 f"submission={path}, line {number}: expected up to five times 'label xmin ymin xmax ymax', "
                 f"found {len(fields)} fields"
@@ -101,3 +81,68 @@ def read_submission(path: Path, num_images: int, known_labels: Collection[int] |
         torch.from_numpy(table[:, :, :1]) == NO_PREDICTION, 0.0, boxes + torch.tensor([0.0, 0.0, 1.0, 1.0])
     )
     return torch.from_numpy(table[:, :, 0]).to(torch.int64), boxes
+
+
+class SubmittedSample(NamedTuple):
+    """One image's line of a submission."""
+
+    classes: Tensor
+    """(5,) int64, -1 where no prediction was made."""
+    boxes: Tensor
+    """(5,4) float64 half-open pixels of the image."""
+    truth: EvalSample
+    """Its ``image`` is empty."""
+
+
+class SubmittedBatch(NamedTuple):
+    """B lines of a submission."""
+
+    ranked: Ranked
+    truth: Truth
+
+
+class SubmissionPredictor:
+    """Returns the classes and boxes that were submitted; there are neither logits nor maps."""
+
+    def predict(self, batch: SubmittedBatch, *, num_ranked: int = 0) -> Prediction:  # noqa: ARG002 - all are given
+        """Return a batch's predictions."""
+        return Prediction(batch.truth.pairs, ranked=batch.ranked)
+
+
+class SubmissionDataset(Dataset[SubmittedSample]):
+    """The lines of a submission in a split's order; positions beyond the end repeat from the start and say so.
+
+    Args:
+        path: The file.
+        split: What they are measured against.
+        labels: (C,) the devkit's label of each class.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it does not fit the split; the line is named.
+    """
+
+    def __init__(self, path: Path, split: SplitTruth, labels: Sequence[int]) -> None:
+        self.split = split
+        submitted, self._boxes = read_submission(path, len(split), labels)
+        class_of = {label: index for index, label in enumerate(labels)} | {NO_PREDICTION: NO_PREDICTION}
+        self._classes = submitted.apply_(lambda label: class_of[label])
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.split)
+
+    def image_id(self, index: int) -> str:
+        """Return an image's name."""
+        return self.split.image_id(index)
+
+    def __getitem__(self, position: int) -> SubmittedSample:
+        """Return the line at a position that ``EvalSampler`` dealt."""
+        index = position % len(self)
+        return SubmittedSample(self._classes[index], self._boxes[index], self.split.sample(position))
+
+    @staticmethod
+    def collate(samples: Sequence[SubmittedSample]) -> SubmittedBatch:
+        """Stack lines."""
+        classes, boxes, truth = zip(*samples, strict=True)
+        return SubmittedBatch(Ranked(torch.stack(classes), None, torch.stack(boxes)), collate_truth(truth, (1, 1)))

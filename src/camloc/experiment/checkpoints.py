@@ -1,0 +1,67 @@
+"""Which checkpoints a training keeps: the best by a monitored number, and the last."""
+
+from typing import Any
+
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from camloc.data.loading.split import Split
+from camloc.experiment.measuring.split_protocols import SplitProtocols
+from camloc.experiment.run_directory import RunDirectory
+from camloc.metrics.contract import NEEDS
+
+OF_BOXES = ("boxes", "reported_boxes", "gt_boxes", "image_boxes", "resized_boxes")
+"""Needs that a split without true boxes cannot meet."""
+MASKS = ("masks", "ignore")
+LOSS = "val/loss"
+
+
+def best_and_last_checkpoint(
+    monitor: str | None, protocols: SplitProtocols, val: Split, run: RunDirectory
+) -> tuple[ModelCheckpoint, ModelCheckpoint]:
+    """Keep ``best.ckpt``, the least or greatest value of ``monitor``, and ``last.ckpt``.
+
+    Each is replaced by a whole file.
+
+    Args:
+        monitor: Null is the top-1 localization error, or the classification error where that is not measured.
+        protocols: Of ``val``.
+        val: Where it is measured.
+        run: Holds the checkpoints.
+
+    Raises:
+        ValueError: If nothing of that name is measured.
+    """
+    directions = monitored_directions(protocols, val)
+    if monitor is None:
+        defaults = ("val/localization/top1_error", "val/classification/top1_error", LOSS)
+        monitor = next(name for name in defaults if name in directions)
+    if monitor not in directions:
+        raise ValueError(f"monitor={monitor} is not measured; choose from {', '.join(directions)}")
+    best = ModelCheckpoint(
+        filename=run.best_checkpoint.stem, monitor=monitor, mode=directions[monitor], **_every_epoch(run)
+    )
+    # Not save_last=True, which writes last.ckpt only after epochs that were the best so far.
+    return best, ModelCheckpoint(filename=run.last_checkpoint.stem, **_every_epoch(run))
+
+
+def monitored_directions(protocols: SplitProtocols, val: Split) -> dict[str, str]:
+    """Return ``min`` or ``max`` of every number that will be measured on ``val``, by key."""
+    has_boxes, has_masks = len(val.gt_boxes(0)) > 0, val.masks(0) is not None
+    absent = {name for name in NEEDS if (name in OF_BOXES and not has_boxes) or (name in MASKS and not has_masks)}
+    # What reports at a threshold that is chosen only when val has been measured is not there in time.
+    found = {LOSS: "min"}
+    for key, (name, row) in protocols.rows().items():
+        needs = protocols.needs[name].required
+        waits = "reported_boxes" in needs and protocols.protocols[name].cam_threshold is None
+        if not needs & absent and not waits:
+            found[f"val/{key}"] = row.direction
+    return found
+
+
+def _every_epoch(run: RunDirectory) -> dict[str, Any]:
+    return {
+        "dirpath": str(run.checkpoints),
+        "enable_version_counter": False,
+        # After validation, when the epoch is complete: resuming starts with the next one.
+        "save_on_train_epoch_end": True,
+    }

@@ -1,0 +1,197 @@
+"""What protocols are handed of a batch, made when the first of them asks for it."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from camloc.boxes import from_window, half_open_to_inclusive
+from camloc.localization.contract import BoxRule
+from camloc.metrics.functional.max_box_acc import wsolevaluation_boxes
+from camloc.predictors.contract import ScoreMapFunction
+from camloc.records import Pairs, Prediction, Truth
+
+
+class Localized:
+    """A batch's score maps under one normalization, with the boxes that a box rule reads off them.
+
+    Args:
+        prediction: Of the batch.
+        truth: Of the same images.
+        score_map: Raw CAMs to score maps.
+        box_rule: Score maps to boxes.
+        cam_thresholds: (T,) ascending, all that any protocol of this normalization asks for.
+    """
+
+    def __init__(
+        self,
+        prediction: Prediction,
+        truth: Truth,
+        score_map: ScoreMapFunction,
+        box_rule: BoxRule,
+        cam_thresholds: Sequence[float],
+    ) -> None:
+        self._prediction, self._truth = prediction, truth
+        self._score_map, self._box_rule, self.cam_thresholds = score_map, box_rule, list(cam_thresholds)
+
+    @cached_property
+    def score_maps(self) -> Tensor | None:
+        """(P,H,W) in [0,1]; None where the predictions have no maps."""
+        if self._prediction.score_maps is not None:
+            return self._prediction.score_maps
+        cams = self._prediction.cams
+        return None if cams is None else self._score_map(cams, self._truth.map_size)
+
+    @cached_property
+    def boxes(self) -> Tensor | None:
+        """(P,T,4) half-open pixels of the score maps, on the CPU; None where the predictions have no maps."""
+        if self._prediction.boxes is not None:
+            return self._prediction.boxes
+        return None if self.score_maps is None else self._box_rule(self.score_maps.cpu(), self.cam_thresholds)
+
+    def at(self, cam_thresholds: Sequence[float]) -> Tensor | None:
+        """Return the boxes at some of the thresholds."""
+        if self.boxes is None or list(cam_thresholds) == self.cam_thresholds:
+            return self.boxes
+        return self.boxes[:, [self.cam_thresholds.index(threshold) for threshold in cam_thresholds]]
+
+    def image_boxes(self, cam_threshold: float) -> Tensor | None:
+        """Return the (P,4) boxes at a threshold, float64 pixels of the images."""
+        boxes = self.at([cam_threshold])
+        return None if boxes is None else to_images(boxes[:, 0].double(), self._truth.pairs, self._truth)
+
+
+class Evidence:
+    """A batch's inputs to protocols by the names of :data:`camloc.metrics.contract.NEEDS`.
+
+    Args:
+        prediction: Of the batch, without padding.
+        truth: Of the same images.
+    """
+
+    def __init__(self, prediction: Prediction, truth: Truth) -> None:
+        self._prediction, self._truth = prediction, truth
+        self._made: dict[str, Any] = {}
+        self._makers: dict[str, Callable[[], Any]] = {
+            "logits": self._logits,
+            "target": lambda: prediction.pairs.classes,
+            "gt_boxes": lambda: truth.gt_boxes if truth.has_boxes else None,
+            "image_boxes": lambda: truth.image_boxes if truth.has_boxes else None,
+            "map_size": lambda: truth.map_size,
+            "image_sizes": lambda: self._per_pair(truth.image_sizes),
+            "positions": lambda: self._per_pair(truth.positions),
+            "resized_boxes": lambda: resized_boxes(truth) if truth.has_boxes else None,
+            "masks": lambda: None if truth.masks is None else truth.masks[:, 0],
+            "ignore": lambda: None if truth.masks is None else truth.masks[:, 1],
+            "predicted_classes": lambda: self._ranked(prediction.ranked.classes) if self._has_ranked_boxes else None,  # type: ignore[union-attr] # checked
+            "predicted_boxes": lambda: self._ranked(prediction.ranked.image_boxes) if self._has_ranked_boxes else None,  # type: ignore[union-attr,arg-type] # checked
+        }
+
+    def get(self, name: str, localized: Localized, cam_thresholds: Sequence[float], cam_threshold: float | None) -> Any:  # noqa: ANN401 - as many types as names
+        """Return what goes by a name for a protocol with these thresholds; None where there is nothing of the kind."""
+        if name == "score_maps":
+            return localized.score_maps
+        if name == "boxes":
+            return localized.at(cam_thresholds)
+        if name == "reported_boxes":
+            return None if cam_threshold is None else localized.image_boxes(cam_threshold)
+        if name not in self._makers:
+            return None
+        if name not in self._made:
+            self._made[name] = self._makers[name]()
+        return self._made[name]
+
+    @property
+    def _has_ranked_boxes(self) -> bool:
+        return self._prediction.ranked is not None and self._prediction.ranked.image_boxes is not None
+
+    def _logits(self) -> Tensor | None:
+        logits = self._prediction.logits
+        if logits is None or self._truth.target.ndim == 1:
+            return logits
+        return logits[self._prediction.pairs.image_index]
+
+    def _ranked(self, values: Tensor) -> Tensor:
+        return values if self._truth.target.ndim == 1 else values[self._prediction.pairs.image_index]
+
+    def _per_pair(self, values: list[Any]) -> list[Any]:
+        if self._truth.target.ndim == 1:
+            return values
+        return [values[index] for index in self._prediction.pairs.image_index.tolist()]
+
+
+def to_images(boxes: Tensor, pairs: Pairs, truth: Truth) -> Tensor:
+    """Carry one box (P,4) per pair from pixels of the score map to pixels of its image."""
+    windows = [truth.windows[index] for index in pairs.image_index.tolist()]
+    placed = [from_window(box, window, truth.map_size) for box, window in zip(boxes, windows, strict=True)]
+    return torch.stack(placed) if placed else boxes
+
+
+def resized_boxes(truth: Truth) -> list[Tensor]:
+    """Carry true boxes to pixels of the maps as wsolevaluation does, from inclusive whole pixels.
+
+    Raises:
+        ValueError: If a map covers only a part of its image, which that evaluator does not know.
+    """
+    resized = []
+    for index, boxes in zip(truth.pairs.image_index.tolist(), truth.image_boxes, strict=True):
+        height, width = truth.image_sizes[index]
+        if truth.windows[index] != (0, 0, width, height):
+            raise ValueError("MaxBoxAcc is defined on whole images; set datamodule.eval_transform=warp")
+        whole = boxes.cpu().round().to(torch.int64)
+        resized.append(wsolevaluation_boxes(half_open_to_inclusive(whole), (height, width), truth.map_size))
+    return resized
+
+
+def without_padding(prediction: Prediction, truth: Truth) -> tuple[Prediction, Truth]:
+    """Drop the images that only fill up the last round of a distributed sampler."""
+    is_padding = truth.is_padding.tolist()
+    if not any(is_padding):
+        return prediction, truth
+    images = [index for index, padded in enumerate(is_padding) if not padded]
+    new_index = {old: new for new, old in enumerate(images)}
+    image_index = prediction.pairs.image_index.tolist()
+    pairs = [place for place, index in enumerate(image_index) if index in new_index]
+
+    def of_images(values: Tensor | None) -> Tensor | None:
+        return None if values is None else values[images]
+
+    def of_pairs(values: Tensor | None) -> Tensor | None:
+        return None if values is None else values[pairs]
+
+    kept = Pairs(
+        torch.tensor(
+            [new_index[image_index[place]] for place in pairs],
+            dtype=torch.int64,
+            device=prediction.pairs.image_index.device,
+        ),
+        prediction.pairs.classes[pairs],
+    )
+    ranked = prediction.ranked
+    if ranked is not None:
+        ranked = ranked._replace(
+            classes=ranked.classes[images], cams=of_images(ranked.cams), image_boxes=of_images(ranked.image_boxes)
+        )
+    return (
+        Prediction(
+            kept,
+            of_images(prediction.logits),
+            of_pairs(prediction.cams),
+            of_pairs(prediction.score_maps),
+            of_pairs(prediction.boxes),
+            ranked,
+        ),
+        truth._replace(
+            target=truth.target[images],
+            gt_boxes=[truth.gt_boxes[place] for place in pairs],
+            image_boxes=[truth.image_boxes[place] for place in pairs],
+            masks=of_pairs(truth.masks),
+            image_sizes=[truth.image_sizes[index] for index in images],
+            windows=[truth.windows[index] for index in images],
+            image_ids=[truth.image_ids[index] for index in images],
+            positions=[truth.positions[index] for index in images],
+            is_padding=truth.is_padding[images],
+        ),
+    )

@@ -1,0 +1,65 @@
+"""Measuring a predictor: thresholds from ``val``, numbers on ``test``."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pytorch_lightning import LightningDataModule, Trainer
+
+from camloc.experiment.measuring.module import EvaluationModule
+from camloc.experiment.measuring.results import MeasuredSplit, Threshold, image_ids_of
+
+
+def measure(
+    trainer: Trainer,
+    module: EvaluationModule,
+    data: LightningDataModule,
+    splits: Sequence[str] = ("val", "test"),
+    stored: Threshold | None = None,
+) -> dict[str, MeasuredSplit]:
+    """Evaluate splits; a threshold that is not fixed is chosen on ``val``.
+
+    Args:
+        trainer: Runs the evaluation.
+        module: Holds the predictor and the protocols.
+        data: Its loaders, and ``split(name).image_id(index)``.
+        splits: ``test``, with ``val`` before it where thresholds are to be chosen there.
+        stored: The threshold to take where ``val`` is not evaluated or has no boxes.
+
+    Returns:
+        The results by split.
+    """
+    threshold = stored
+    if "val" in splits:
+        trainer.validate(module, data, verbose=False)
+        chosen = module.results["val"].chosen
+        if chosen is not None:
+            threshold = Threshold(chosen, "val")
+    tested = {}
+    for name, protocol in module.test_protocols.protocols.items():
+        if protocol.cam_threshold is not None:
+            tested[name] = Threshold(protocol.cam_threshold, "fixed")
+        elif protocol.chooses_threshold or "reported_boxes" in module.test_protocols.needs[name].all:
+            tested[name] = threshold or Threshold(module.test_protocols.shown_threshold, "fixed")
+            protocol.set_threshold(tested[name].value)
+    trainer.test(module, data, verbose=False)
+    watched = {
+        # On val itself, a threshold that was chosen there is the best on the very split it is reported on.
+        name: Threshold(
+            float(module.results["val"].numbers[key]), "oracle" if protocol.cam_threshold is None else "fixed"
+        )
+        for name, protocol in module.val_protocols.protocols.items()
+        if "val" in splits
+        and protocol.chooses_threshold
+        and (key := module.val_protocols.key(name, "cam_threshold")) in module.results["val"].numbers
+    }
+    source: Any = data
+    return {
+        name: MeasuredSplit(
+            name,
+            module.protocols[name],
+            module.results[name],
+            image_ids_of(module.results[name].pairs, source.split(name).image_id),
+            tested if name == "test" else watched,
+        )
+        for name in splits
+    }

@@ -1,0 +1,149 @@
+"""The LightningModule that measures a predictor: every protocol from one pass over each split."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.trainer.states import TrainerFn
+from torch import Tensor
+
+from camloc.boxes import from_window
+from camloc.experiment.measuring.evidence import to_images
+from camloc.experiment.measuring.split_protocols import Counted, Measures, SplitProtocols, SplitResult
+from camloc.experiment.measuring.store import PairStore, Stored
+from camloc.metrics.functional.breakdown import miss_causes, object_share
+from camloc.metrics.functional.classification import class_rank
+from camloc.metrics.localization_error import LocalizationError
+from camloc.predictors.contract import Batch, Predictor
+from camloc.records import NUM_PREDICTIONS, Prediction, Truth
+
+PROGRESS_BAR = ("classification/top1_error", "localization/top1_error", "localization/gt_known_error")
+
+
+class EvaluationModule(LightningModule):
+    """Count a predictor's answers on ``val`` and ``test``.
+
+    Args:
+        predictor: Where predictions come from.
+        measures: What is measured.
+        num_ranked: How many of the most likely classes are mapped as well, for those who write them to files.
+        box_ranked: Whether these maps are boxed.
+    """
+
+    def __init__(
+        self, predictor: Predictor, measures: Measures, *, num_ranked: int = 0, box_ranked: bool = False
+    ) -> None:
+        super().__init__()
+        self.predictor, self.measures = predictor, measures
+        self.num_ranked, self.box_ranked = num_ranked, box_ranked
+        self.protocols = {"val": SplitProtocols(measures), "test": SplitProtocols(measures)}
+        self.val_protocols, self.test_protocols = self.protocols["val"], self.protocols["test"]
+        self.results: dict[str, SplitResult] = {}
+        """Of each split when it was last evaluated."""
+        self._outcomes: dict[str, PairStore] = {}
+        self._pairs = PairStore()
+
+    def predict(self, batch: Any, protocols: SplitProtocols) -> Prediction:  # noqa: ANN401 - each source has its own batch
+        """Predict on a batch and add the score maps and boxes that people are shown; nothing is counted."""
+        return protocols.localize(self.predictor.predict(batch), batch.truth)
+
+    def shown_threshold(self) -> float:
+        """Return the CAM threshold of the boxes that people are shown of ``val``, as it was last validated."""
+        result, protocols = self.results["val"], self.val_protocols
+        key = "" if protocols.shown is None else protocols.key(protocols.shown, "cam_threshold")
+        return float(result.numbers[key]) if key in result.numbers else protocols.shown_threshold
+
+    def shown_curve(self) -> tuple[Sequence[float], Tensor] | None:
+        """Return the IoU thresholds (I,) and the GT-known errors (I,T) of the last validation; None without boxes."""
+        protocols = self.val_protocols
+        protocol = None if protocols.shown is None else protocols.protocols[protocols.shown]
+        if protocols.shown is None or not isinstance(protocol, LocalizationError):
+            return None
+        curve = self.results["val"].numbers.get(protocols.key(protocols.shown, "gt_known_curve"))
+        return None if curve is None else (protocol.iou_thresholds, curve)
+
+    def validation_step(self, batch: Batch) -> Counted:  # type: ignore[override] # what callbacks are handed
+        """Count a batch of the split that thresholds are chosen on."""
+        return self._count(batch, "val")
+
+    def test_step(self, batch: Batch) -> Counted:  # type: ignore[override] # what callbacks are handed
+        """Count a batch of the split that results are reported on."""
+        return self._count(batch, "test")
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the numbers of ``val``."""
+        self._conclude("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the numbers of ``test``."""
+        self._conclude("test")
+
+    @property
+    def _is_watched_only(self) -> bool:
+        """Whether this validation only watches a training, so that nothing is kept of single pairs."""
+        return self.trainer.state.fn == TrainerFn.FITTING
+
+    def _count(self, batch: Batch, split: str) -> Counted:
+        prediction = self.predictor.predict(batch, num_ranked=0 if self._is_watched_only else self.num_ranked)
+        counted = self.protocols[split].update(prediction, batch.truth)
+        if not self._is_watched_only:
+            positions = [counted.truth.positions[i] for i in counted.prediction.pairs.image_index.tolist()]
+            for name, outcome in counted.outcomes.items():
+                if outcome.values:
+                    self._outcomes.setdefault(name, PairStore()).add(positions, outcome.values)
+            self._pairs.add(positions, self._pair_values(counted))
+        return counted
+
+    def _pair_values(self, counted: Counted) -> dict[str, Tensor]:
+        prediction, truth = counted.prediction, counted.truth
+        pairs, logits, boxes = prediction.pairs, prediction.logits, counted.shown_boxes
+        values = {"classes": pairs.classes}
+        is_right = torch.ones(len(pairs.classes), dtype=torch.bool)
+        if logits is not None:
+            of_pairs = logits[pairs.image_index]
+            values["predicted"] = of_pairs.topk(min(NUM_PREDICTIONS, logits.shape[1])).indices
+            values["rank"] = class_rank(of_pairs, pairs.classes)
+            is_right = values["rank"].cpu() == 0
+        if boxes is not None:
+            values["boxes"] = to_images(boxes.float(), pairs, truth)
+            if truth.has_boxes:
+                gt_boxes = [true_boxes.cpu() for true_boxes in truth.gt_boxes]
+                values["causes"] = miss_causes(boxes, gt_boxes, is_right, self.measures.iou_threshold)
+        if truth.has_boxes:
+            sizes = [truth.image_sizes[index] for index in pairs.image_index.tolist()]
+            values["object_shares"] = object_share(truth.image_boxes, sizes)
+        if self.box_ranked and prediction.ranked is not None:
+            values["ranked_classes"] = prediction.ranked.classes
+            values["ranked_boxes"] = self._ranked_boxes(prediction, truth)
+        return values
+
+    def _ranked_boxes(self, prediction: Prediction, truth: Truth) -> Tensor:
+        """Return the (B,G,4) boxes of the most likely classes, float64 pixels of the images."""
+        ranked = prediction.ranked
+        if ranked is None or ranked.cams is None:
+            raise ValueError("this source of predictions has no maps of the most likely classes")
+        protocols = self.test_protocols
+        score_maps = self.measures.score_map(ranked.cams.flatten(0, 1), truth.map_size).cpu()
+        boxes = self.measures.box_rule(score_maps, [protocols.shown_threshold])[:, 0].double()
+        by_image = boxes.view(*ranked.classes.shape, 4)
+        placed = [from_window(box, window, truth.map_size) for box, window in zip(by_image, truth.windows, strict=True)]
+        return torch.stack(placed) if placed else by_image
+
+    def _conclude(self, split: str) -> None:
+        protocols = self.protocols[split]
+        numbers = protocols.compute()
+        unmet = dict(protocols.unmet)
+        outcomes, pairs = {}, Stored.nothing()
+        if not self._is_watched_only:
+            world_size = self.trainer.world_size
+            # In the protocols' order and all of them: a process may have had no batch that counted.
+            outcomes = {name: self._outcomes.get(name, PairStore()).gather(world_size) for name in protocols.protocols}
+            pairs = self._pairs.gather(world_size)
+        self.results[split] = SplitResult(numbers, protocols.chosen_threshold(), outcomes, pairs, unmet)
+        protocols.reset()
+        self._outcomes, self._pairs = {}, PairStore()
+        for name, value in numbers.items():
+            if value.ndim == 0:
+                # Counts are summed over processes already: every rank logs the same number.
+                self.log(f"{split}/{name}", value.float(), prog_bar=name in PROGRESS_BAR)

@@ -1,0 +1,143 @@
+"""What an evaluation hands on: numbers with their sources and intervals, and what became of every pair."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from camloc.experiment.measuring.split_protocols import SplitProtocols, SplitResult
+from camloc.experiment.measuring.store import Stored
+from camloc.records import PairRecords, SplitOutcome
+from camloc.report.table import ReportedNumber
+
+Numbers = dict[str, float | int | str]
+
+
+class Threshold(NamedTuple):
+    """A CAM threshold and where it came from."""
+
+    value: float
+    source: str
+    """``fixed``, ``val``, ``pseudo`` or ``oracle``."""
+
+
+class MeasuredSplit(NamedTuple):
+    """One evaluated split, with names and sources."""
+
+    name: str
+    """``val`` or ``test``."""
+    protocols: SplitProtocols
+    result: SplitResult
+    image_ids: Sequence[str]
+    """P names, in the split's order."""
+    thresholds: Mapping[str, Threshold]
+    """By protocol, of those that report at one."""
+
+    def is_counted(self, protocol: str) -> bool:
+        """Tell whether a protocol measured anything."""
+        return any(
+            self.protocols.key(protocol, row.key) in self.result.numbers
+            for row in self.protocols.protocols[protocol].rows
+        )
+
+    def numbers(self) -> Numbers:
+        """Return the flat keys of ``metrics.json``, every threshold with its source."""
+        found: Numbers = {
+            f"{self.name}/{key}": value.item() for key, value in self.result.numbers.items() if value.ndim == 0
+        }
+        for name, protocol in self.protocols.protocols.items():
+            if not self.is_counted(name):
+                continue
+            if protocol.chooses_threshold:
+                found[self._key(name, "threshold_source")] = self.thresholds[name].source
+            elif len(protocol.cam_thresholds):
+                oracles = (row.key for row in protocol.rows if row.threshold == "oracle")
+                found |= {self._key(name, f"{key}_threshold_source"): "oracle" for key in oracles}
+        return found
+
+    def outcome(self, protocol: str) -> SplitOutcome | None:
+        """Return what a protocol found of every pair; None where it keeps nothing."""
+        stored = self.result.outcomes.get(protocol)
+        if stored is None or not stored.values:
+            return None
+        values = {name: torch.from_numpy(array) for name, array in stored.values.items()}
+        return SplitOutcome(self.image_ids, torch.from_numpy(self.result.pairs.values["classes"]), values)
+
+    def intervals(self, val: "MeasuredSplit | None") -> dict[str, tuple[float, float]]:
+        """Return 95% intervals by key of ``metrics.json``.
+
+        Args:
+            val: Where thresholds were chosen, for those that were.
+        """
+        found = {}
+        for name, protocol in self.protocols.protocols.items():
+            outcome = self.outcome(name)
+            if outcome is None or not self.is_counted(name):
+                continue
+            threshold = self.thresholds.get(name)
+            chosen_on = val if val is not None and threshold is not None and threshold.source == "val" else None
+            on_val = None if chosen_on is None else chosen_on.outcome(name)
+            for key, interval in protocol.intervals(outcome, on_val).items():
+                found[self._key(name, key)] = interval
+        return found
+
+    def rows(self, intervals: Mapping[str, tuple[float, float]]) -> list[ReportedNumber]:
+        """Return the numbers that people are shown."""
+        shown = []
+        for key, (name, row) in self.protocols.rows().items():
+            value = self.result.numbers.get(key)
+            if value is None or not bool(value.isfinite()):
+                continue
+            cam_threshold, source = self._threshold(name, row.threshold, row.threshold_key)
+            full_key = f"{self.name}/{key}"
+            shown.append(
+                ReportedNumber(
+                    split=self.name,
+                    key=full_key,
+                    title=row.title,
+                    direction=row.direction,
+                    value=value.item(),
+                    interval=intervals.get(full_key),
+                    cam_threshold=cam_threshold,
+                    threshold_source=source,
+                    protocol=name,
+                )
+            )
+        return shown
+
+    def pairs(self) -> PairRecords:
+        """Return what is known of every pair."""
+        values: dict[str, Tensor] = {name: torch.from_numpy(array) for name, array in self.result.pairs.values.items()}
+        shown = self.protocols.shown
+        outcome = self.outcome(shown) if shown is not None else None
+        return PairRecords(
+            image_ids=self.image_ids,
+            classes=values["classes"],
+            predicted=values.get("predicted"),
+            rank=values.get("rank"),
+            boxes=values.get("boxes"),
+            iou=None if outcome is None else outcome.values.get("iou"),
+            cam_thresholds=self.protocols.shown_thresholds,
+            cam_threshold=self.protocols.shown_threshold,
+            causes=values.get("causes"),
+            object_shares=values.get("object_shares"),
+        )
+
+    def _key(self, protocol: str, key: str) -> str:
+        return f"{self.name}/{self.protocols.key(protocol, key)}"
+
+    def _threshold(self, protocol: str, kind: str, threshold_key: str | None) -> tuple[float | None, str]:
+        if kind == "reported" and protocol in self.thresholds:
+            return self.thresholds[protocol]
+        if kind == "oracle":
+            value = (
+                None if threshold_key is None else self.result.numbers.get(self.protocols.key(protocol, threshold_key))
+            )
+            return None if value is None else value.item(), "oracle"
+        return None, ""
+
+
+def image_ids_of(stored: Stored, image_id: Callable[[int], str]) -> list[str]:
+    """Return the name of every stored pair's image."""
+    return [image_id(position) for position in stored.positions.tolist()]

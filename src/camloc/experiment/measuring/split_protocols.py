@@ -1,0 +1,258 @@
+"""All protocols of one split, counted batch by batch."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from functools import partial
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torchmetrics import MeanMetric, Metric
+
+from camloc.experiment.measuring.evidence import Evidence, Localized, without_padding
+from camloc.experiment.measuring.store import Stored
+from camloc.localization.contract import BoxRule
+from camloc.metrics.contract import Needs, Protocol, needs_of
+from camloc.metrics.functional.localization import PAPER_CAM_THRESHOLD
+from camloc.metrics.stock import StockMetric
+from camloc.predictors.contract import ScoreMapFunction
+from camloc.records import Outcome, Prediction, Row, Truth
+
+NO_BOX_THRESHOLD = (PAPER_CAM_THRESHOLD,)
+
+
+class Measures(NamedTuple):
+    """What is measured and how, the same on ``val`` and ``test``."""
+
+    protocols: Mapping[str, Metric]
+    """By name; a Metric that is no Protocol is one over logits and targets."""
+    score_map: ScoreMapFunction
+    """Raw CAMs to score maps, where a protocol has none of its own."""
+    own_score_maps: Mapping[str, ScoreMapFunction]
+    """Of protocols with a normalization of their own, by name."""
+    box_rule: BoxRule
+    """Score maps to the boxes that localization is measured on."""
+    iou_threshold: float
+    """Fraction; from it on a box is a hit."""
+
+
+class Counted(NamedTuple):
+    """What became of a batch, padding left out."""
+
+    prediction: Prediction
+    """With the score maps and boxes that people are shown."""
+    truth: Truth
+    outcomes: Mapping[str, Outcome]
+    """By protocol; one that lacks what it needs has none."""
+    shown_boxes: Tensor | None
+    """(P,4) half-open pixels of the score maps, at the threshold that is reported; None without maps."""
+
+
+class SplitResult(NamedTuple):
+    """What evaluating a split gave, the same on every process."""
+
+    numbers: Mapping[str, Tensor]
+    """Everything the protocols report, by key below the split."""
+    chosen: float | None
+    """The CAM threshold that the first protocol which chooses one has chosen."""
+    outcomes: Mapping[str, Stored]
+    """Of every pair, by protocol; empty while a training is only watched."""
+    pairs: Stored
+    """What else is known of every pair."""
+    unmet: Mapping[str, frozenset[str]]
+    """By protocol that was not measured, what it lacked."""
+
+
+class SplitProtocols(nn.Module):
+    """The protocols of one split with their counts, each a copy of its own.
+
+    Args:
+        measures: What is measured.
+
+    Raises:
+        ValueError: If a protocol needs what no evaluation can give, or a normalization belongs to none.
+    """
+
+    def __init__(self, measures: Measures) -> None:
+        super().__init__()
+        self.box_rule = measures.box_rule
+        protocols = {name: as_protocol(name, deepcopy(metric)) for name, metric in measures.protocols.items()}
+        self.protocols: Mapping[str, Protocol] = nn.ModuleDict(protocols)  # type: ignore[assignment] # of Protocols
+        self.needs: dict[str, Needs] = {name: needs_of(protocol) for name, protocol in protocols.items()}
+        self.loss = MeanMetric()
+        if unknown := measures.own_score_maps.keys() - protocols.keys():
+            raise ValueError(f"localization.score_maps has {', '.join(sorted(unknown))}, which is no protocol")
+        self._groups = _group_by_score_map(protocols, measures)
+        self.shown = next((name for name in protocols if "boxes" in self.needs[name].all), None)
+        """The protocol whose boxes people are shown: the first that has any."""
+        self.unmet: dict[str, frozenset[str]] = {}
+        """By protocol, what it needs and was not there; of those that counted nothing."""
+
+    @property
+    def fixed_threshold(self) -> float | None:
+        """The CAM threshold that the shown protocol reports at; None until it is fixed or chosen."""
+        return None if self.shown is None else self.protocols[self.shown].cam_threshold
+
+    @property
+    def shown_threshold(self) -> float:
+        """The CAM threshold of the boxes that people are shown; the paper's where none is fixed or chosen yet."""
+        protocol = self.protocols[self.shown] if self.shown is not None else None
+        if protocol is None:
+            return PAPER_CAM_THRESHOLD
+        if protocol.cam_threshold is not None:
+            return protocol.cam_threshold
+        return min(protocol.cam_thresholds, key=lambda on_grid: abs(on_grid - PAPER_CAM_THRESHOLD))
+
+    @property
+    def shown_thresholds(self) -> Sequence[float]:
+        """(T,) of the boxes of that protocol."""
+        return NO_BOX_THRESHOLD if self.shown is None else self.protocols[self.shown].cam_thresholds
+
+    def localize(self, prediction: Prediction, truth: Truth) -> Prediction:
+        """Add the score maps and boxes that people are shown."""
+        localized = self._localized(prediction, truth)[self.shown]
+        return prediction._replace(score_maps=localized.score_maps, boxes=localized.at(self.shown_thresholds))
+
+    def update(self, prediction: Prediction, truth: Truth) -> Counted:
+        """Count a batch."""
+        prediction, truth = without_padding(prediction, truth)
+        if prediction.logits is not None and truth.target.ndim == 1 and len(truth.target):
+            self.loss.update(cross_entropy(prediction.logits, truth.target, reduction="none"))
+        localized, evidence = self._localized(prediction, truth), Evidence(prediction, truth)
+        outcomes = {}
+        for name, protocol in self.protocols.items():
+            needs = self.needs[name]
+            arguments = {
+                need: evidence.get(need, localized[name], protocol.cam_thresholds, protocol.cam_threshold)
+                for need in needs.all
+            }
+            missing = frozenset(need for need in needs.required if arguments[need] is None)
+            if missing:
+                self.unmet[name] = missing
+                continue
+            given = {k: v for k, v in arguments.items() if v is not None or k in needs.nullable}
+            outcomes[name] = protocol.update(**given)
+        shown = localized[self.shown]
+        boxes = shown.at(self.shown_thresholds) if prediction.cams is not None or shown.score_maps is not None else None
+        at = list(self.shown_thresholds).index(self.shown_threshold)
+        return Counted(
+            prediction._replace(score_maps=shown.score_maps, boxes=boxes),
+            truth,
+            outcomes,
+            None if boxes is None else boxes[:, at],
+        )
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return every number by key below the split, the same on every process.
+
+        Protocols that counted nothing have none.
+        """
+        found: dict[str, Tensor] = {}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*called before the ``update`` method")
+            loss = self.loss.compute()
+            numbers = {name: protocol.compute() for name, protocol in self.protocols.items()}
+        if not loss.isnan():
+            found["loss"] = loss
+        for name, values in numbers.items():
+            if counted_something(values, self.protocols[name].rows):
+                found |= {self.key(name, key): value for key, value in values.items()}
+        return found
+
+    def key(self, protocol: str, key: str) -> str:
+        """Return where a protocol's number stands in ``metrics.json`` below the split.
+
+        Where several protocols report the same number, the first has the plain key and the others' carry their names.
+        """
+        section = self.protocols[protocol].section
+        rows = {row.key for row in self.protocols[protocol].rows}
+        for earlier, other in self.protocols.items():
+            if earlier == protocol:
+                break
+            if other.section == section and rows & {row.key for row in other.rows}:
+                return f"{section}/{protocol}/{key}"
+        return f"{section}/{key}"
+
+    def rows(self) -> dict[str, tuple[str, Row]]:
+        """Return the protocol and the row of every number that people are shown, by key below the split.
+
+        Classification comes first, then what is reported at a chosen threshold, then the rest.
+        """
+
+        def place(name: str) -> tuple[bool, bool]:
+            protocol = self.protocols[name]
+            return protocol.section != "classification", not protocol.chooses_threshold
+
+        ordered = sorted(self.protocols, key=place)
+        return {self.key(name, row.key): (name, row) for name in ordered for row in self.protocols[name].rows}
+
+    def chosen_threshold(self) -> float | None:
+        """Return the CAM threshold that the first protocol which chooses one has chosen; None where none could."""
+        for protocol in self.protocols.values():
+            if protocol.chooses_threshold and protocol.cam_threshold is None:
+                values = protocol.compute()
+                if counted_something(values, protocol.rows):
+                    return float(values["cam_threshold"])
+        return None
+
+    def reset(self) -> None:
+        """Forget all counts."""
+        self.loss.reset()
+        self.unmet = {}
+        for protocol in self.protocols.values():
+            protocol.reset()
+
+    def _localized(self, prediction: Prediction, truth: Truth) -> dict[str | None, Localized]:
+        """Give protocols of one normalization one set of maps and boxes."""
+        made: dict[str | None, Localized] = {}
+        for names, score_map in self._groups:
+            thresholds = sorted({threshold for name in names for threshold in self._thresholds(name)})
+            made |= dict.fromkeys(names, Localized(prediction, truth, score_map, self.box_rule, thresholds))
+        return made
+
+    def _thresholds(self, name: str | None) -> Sequence[float]:
+        """Return where a protocol needs boxes."""
+        if name is None:
+            return NO_BOX_THRESHOLD if self.shown is None else ()
+        protocol, needs = self.protocols[name], self.needs[name].all
+        reported = () if protocol.cam_threshold is None or "reported_boxes" not in needs else (protocol.cam_threshold,)
+        return (*(protocol.cam_thresholds if "boxes" in needs else ()), *reported)
+
+
+def as_protocol(name: str, metric: Metric) -> Protocol:
+    """Return a Protocol as it is, and a stock Metric over logits and targets as one.
+
+    Raises:
+        TypeError: If it is neither.
+    """
+    if isinstance(metric, Protocol):
+        return metric
+    if isinstance(metric, Metric):
+        return StockMetric(name, metric)
+    raise TypeError(f"localization.protocols.{name} is a {type(metric).__name__}; name a torchmetrics Metric")
+
+
+def counted_something(values: Mapping[str, Tensor], rows: Sequence[Row]) -> bool:
+    """Tell whether a protocol's numbers rest on any pair."""
+    counts = [value for key, value in values.items() if key.endswith("num_images")]
+    if counts:
+        return all(int(count) > 0 for count in counts)
+    return any(bool(values[row.key].isfinite()) for row in rows if row.key in values)
+
+
+def _group_by_score_map(
+    protocols: Mapping[str, Protocol], measures: Measures
+) -> list[tuple[list[str | None], ScoreMapFunction]]:
+    """Put protocols of one normalization together; None is what people are shown where no protocol has boxes."""
+    groups: dict[Any, tuple[list[str | None], ScoreMapFunction]] = {}
+    for name in (*protocols, None):
+        score_map = measures.own_score_maps.get(name, measures.score_map) if name is not None else measures.score_map
+        groups.setdefault(_identity(score_map), ([], score_map))[0].append(name)
+    return list(groups.values())
+
+
+def _identity(score_map: ScoreMapFunction) -> Any:  # noqa: ANN401 - hashable
+    if isinstance(score_map, partial):
+        return score_map.func, score_map.args, tuple(sorted(score_map.keywords.items()))
+    return score_map

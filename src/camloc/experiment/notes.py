@@ -1,0 +1,71 @@
+"""Sentences that a reader must know before the numbers."""
+
+from collections.abc import Mapping, Sequence
+
+from camloc.experiment.measuring.results import MeasuredSplit, Numbers
+
+PLAIN_NEEDS: Mapping[str, str] = {
+    "logits": "a classifier's logits",
+    "score_maps": "maps",
+    "boxes": "maps",
+    "reported_boxes": "maps",
+    "gt_boxes": "true boxes",
+    "image_boxes": "true boxes",
+    "resized_boxes": "true boxes",
+    "masks": "masks",
+    "ignore": "masks",
+    "predicted_classes": "predicted classes",
+    "predicted_boxes": "predicted boxes",
+}
+"""What people call a need of :data:`camloc.metrics.contract.NEEDS`."""
+
+
+def notes_on(test: MeasuredSplit, metrics: Numbers) -> list[str]:
+    """Say where thresholds came from, what was counted, and what was not measured and why."""
+    return [*_threshold_notes(test), *_count_notes(test, metrics), *_unmet_notes(test)]
+
+
+def _threshold_notes(test: MeasuredSplit) -> list[str]:
+    texts = {
+        "fixed": "was fixed beforehand",
+        "val": "has the least GT-known error on val; test did not take part in the choice",
+        "pseudo": "was chosen without true boxes",
+    }
+    measured = [name for name in test.thresholds if test.is_counted(name)]
+    shown: dict[tuple[float, str], list[str]] = {}
+    for name in measured:
+        shown.setdefault(test.thresholds[name], []).append(name)
+    several = len(shown) > 1
+    return [
+        f"The CAM threshold {value:.4g}{f' of {_listed(names)}' if several else ''} {texts[source]}."
+        for (value, source), names in shown.items()
+    ]
+
+
+def _count_notes(test: MeasuredSplit, metrics: Numbers) -> list[str]:
+    notes = []
+    for name, protocol in test.protocols.protocols.items():
+        key = f"test/{test.protocols.key(name, 'gt_known_hits')}"
+        if not protocol.chooses_threshold or not test.is_counted(name):
+            continue
+        section = key.removesuffix("gt_known_hits")
+        titles = (("gt_known", "GT-known"), ("top1", "top-1"), ("top5", "top-5"))
+        counts = [f"{metrics[f'{section}{k}_hits']} {title}" for k, title in titles if f"{section}{k}_hits" in metrics]
+        by = "" if section == "test/localization/" else f" by {name}"
+        notes.append(f"Localized on test{by}: {', '.join(counts)} of {metrics[f'{section}num_images']} images.")
+    if degenerate := metrics.get("test/localization/num_degenerate"):
+        notes.append(f"{degenerate} score maps are flat or not finite; a flat map of zeros gives no box.")
+    return notes
+
+
+def _unmet_notes(test: MeasuredSplit) -> list[str]:
+    notes = []
+    for name, needs in test.result.unmet.items():
+        if not test.is_counted(name):
+            plain = _listed(sorted({PLAIN_NEEDS.get(need, need) for need in needs}))
+            notes.append(f"{name} was not measured: it needs {plain}, and there are none on test.")
+    return notes
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

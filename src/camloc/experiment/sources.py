@@ -1,0 +1,205 @@
+"""Where an evaluation's predictions come from: a checkpoint, saved maps, ready-made maps or a submission file."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from pytorch_lightning import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+from camloc.attribution.score_map import score_map
+from camloc.data.datasets.wsol_metadata import WsolMetadata
+from camloc.data.loading.datamodule import LocalizationDataModule
+from camloc.data.loading.samplers import EvalSampler
+from camloc.data.loading.split import SplitName
+from camloc.experiment.build import build_datamodule, build_predictor
+from camloc.experiment.checkpoint import (
+    load_weights,
+    refuse_other_classes,
+    refuse_trained_images,
+    run_record,
+)
+from camloc.experiment.measuring.results import Threshold
+from camloc.experiment.preflight import preflight
+from camloc.experiment.run_directory import RunDirectory
+from camloc.experiment.saved_config import checkpoint_file
+from camloc.predictors.contract import Predictor, ScoreMapFunction
+from camloc.predictors.map_files import MAP_SIZE, MapDataset, MapFolder, MapPredictor
+from camloc.predictors.saved_maps import SavedMaps, SavedPredictor
+from camloc.predictors.submission import SubmissionDataset, SubmissionPredictor
+from camloc.predictors.truth import MetadataSplit, SomeOf, SplitTruth, UnseenSplit
+
+
+class Source(NamedTuple):
+    """Predictions with the data that they are measured against."""
+
+    predictor: Predictor
+    data: LightningDataModule
+    """Loaders, ``split(name).image_id(index)``, ``class_names`` and ``devkit_ids``."""
+    splits: tuple[SplitName, ...]
+    """``test``, with ``val`` before it where thresholds can be chosen there."""
+    notes: list[str]
+    """What people should know of the predictions."""
+    score_map: ScoreMapFunction | None = None
+    """In place of the configured one; None where that applies."""
+    threshold: Threshold | None = None
+    """To report at where ``val`` is not evaluated."""
+    has_images: bool = False
+    """Whether there are images to draw on."""
+    has_other_classes: bool = False
+    """Whether it can map other classes than the true ones."""
+
+
+class PredictedData(LightningDataModule):
+    """Loads predictions that were made before.
+
+    Args:
+        splits: By name.
+        collate: Samples to a batch, by split.
+        class_names: (C,).
+        devkit_ids: See :class:`camloc.callbacks.watched.WatchedData`.
+        batch_size: Per process and step.
+        num_workers: Loader processes.
+    """
+
+    def __init__(
+        self,
+        splits: Mapping[SplitName, Dataset[Any]],
+        collate: Mapping[SplitName, Callable[[Any], Any]],
+        class_names: Sequence[str],
+        devkit_ids: Sequence[int] | None,
+        batch_size: int,
+        num_workers: int,
+    ) -> None:
+        super().__init__()
+        self._splits, self._collate = splits, collate
+        self.class_names, self.devkit_ids = tuple(class_names), devkit_ids
+        self.batch_size, self.num_workers = batch_size, num_workers
+
+    def split(self, name: SplitName) -> Any:  # noqa: ANN401 - each source has its own
+        """Return a split."""
+        return self._splits[name]
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Return this process's share of ``val``."""
+        return self._loader("val")
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Return this process's share of ``test``."""
+        return self._loader("test")
+
+    def _loader(self, name: SplitName) -> DataLoader[Any]:
+        if self.trainer is None:
+            raise ValueError("predictions are loaded by a trainer")
+        split = self.split(name)
+        sampler = EvalSampler(len(split), self.trainer.world_size, self.trainer.global_rank)
+        return DataLoader(
+            split, self.batch_size, sampler=sampler, num_workers=self.num_workers, collate_fn=self._collate[name]
+        )
+
+
+def build_source(config: DictConfig, run: RunDirectory) -> Source:
+    """Build the one source that a configuration names.
+
+    Raises:
+        ValueError: If it names none, or several.
+    """
+    named = [name for name in ("checkpoint", "score_maps", "submission") if config[name] is not None]
+    if len(named) != 1:
+        found = f"found {' and '.join(named)}" if named else "found none"
+        raise ValueError(
+            "say what to evaluate by one of checkpoint=RUN_OR_FILE.ckpt, score_maps=FILE_OR_FOLDER and submission=FILE; "
+            f"{found}"
+        )
+    if config.submission is not None:
+        return _submission(config)
+    if config.score_maps is None:
+        return _checkpoint(config, run)
+    return _saved_maps(config) if Path(config.score_maps).is_file() else _map_folder(config)
+
+
+def _checkpoint(config: DictConfig, run: RunDirectory) -> Source:
+    file = checkpoint_file(Path(config.checkpoint))
+    record = run_record(file)
+    splits: tuple[SplitName, ...] = ("val", "test") if config.threshold_from == "val" else ("test",)
+    datamodule = build_datamodule(config, splits)
+    preflight(datamodule, splits, run, config.on_unreadable)
+    refuse_other_classes(datamodule.class_names, record.class_names, file)
+    for name in splits:
+        refuse_trained_images(record.fingerprint, datamodule.split(name), name, file)
+    if "weights" in config.backbone:
+        config.backbone.weights = None  # the checkpoint brings all weights; nothing is fetched for it
+    predictor = build_predictor(config, datamodule)
+    load_weights(predictor, file, prefix="predictor.")
+    threshold = None
+    if record.cam_threshold is not None and record.threshold_source is not None:
+        threshold = Threshold(record.cam_threshold, record.threshold_source)
+    if splits == ("test",) and threshold is None:
+        raise ValueError(
+            f"threshold_from=checkpoint: {file} has no threshold, for its val had no boxes to choose it on"
+        )
+    return Source(
+        predictor,
+        datamodule,
+        splits,
+        [f"Weights: {file}."],
+        threshold=threshold,
+        has_images=True,
+        has_other_classes=True,
+    )
+
+
+def _saved_maps(config: DictConfig) -> Source:
+    saved = SavedMaps(Path(config.score_maps))
+    splits = {name: saved.split(name) for name in ("val", "test")}
+    data = PredictedData(
+        splits,  # type: ignore[arg-type] # literal names
+        {name: split.collate for name, split in splits.items()},  # type: ignore[misc] # the same
+        saved.class_names,
+        saved.devkit_ids,
+        config.map_loader.batch_size,
+        num_workers=0,  # they lie in memory
+    )
+    return Source(SavedPredictor(), data, ("val", "test"), [f"Saved score maps: {saved.path}."], has_other_classes=True)
+
+
+def _map_folder(config: DictConfig) -> Source:
+    folder = MapFolder(config.score_maps)
+    truth, class_names, devkit_ids = _unseen_test_split(config, MAP_SIZE)
+    image_ids = [truth.image_id(index) for index in range(len(truth))]
+    present, notes = folder.check(image_ids, config.on_missing)
+    measured = MapDataset(folder, truth if len(present) == len(truth) else SomeOf(truth, present))
+    data = PredictedData({"test": measured}, {"test": MapDataset.collate}, class_names, devkit_ids, **config.map_loader)
+    notes = [f"Ready-made maps: {folder.directory}.", *measured.size_notes(), *notes]
+    as_they_are = partial(score_map, normalization="none")
+    # Maps that are finished are measured as they are, unless another normalization is asked for.
+    chosen = None if config.score_map else as_they_are
+    return Source(MapPredictor(), data, ("test",), notes, score_map=chosen)
+
+
+def _submission(config: DictConfig) -> Source:
+    truth, class_names, devkit_ids = _unseen_test_split(config, (1, 1))
+    labels = devkit_ids or range(1, len(class_names) + 1)
+    path = Path(config.submission)
+    data = PredictedData(
+        {"test": SubmissionDataset(path, truth, labels)},
+        {"test": SubmissionDataset.collate},
+        class_names,
+        devkit_ids,
+        config.map_loader.batch_size,
+        num_workers=0,
+    )
+    return Source(SubmissionPredictor(), data, ("test",), [f"Submission: {path}."])
+
+
+def _unseen_test_split(
+    config: DictConfig, map_size: tuple[int, int]
+) -> tuple[SplitTruth, Sequence[str], Sequence[int] | None]:
+    """Return the test split without its images, its classes' names and their labels in the devkit."""
+    built: LocalizationDataModule | WsolMetadata = instantiate(config.datamodule)
+    if isinstance(built, WsolMetadata):
+        return MetadataSplit(built, map_size), [str(label) for label in range(built.num_classes)], None
+    return UnseenSplit(built.split("test"), map_size), built.class_names, built.devkit_ids

@@ -1,0 +1,88 @@
+"""The LightningModule that trains a backbone on image labels and measures its localization every epoch."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from camloc.data.loading.sample import TrainBatch
+from camloc.experiment.measuring.module import EvaluationModule
+from camloc.experiment.measuring.split_protocols import Measures
+from camloc.objectives.contract import Labelled, Objective
+from camloc.optimization import parameter_groups, scale_learning_rates
+from camloc.predictors.network import NetworkPredictor
+
+
+class SchedulerFactory(Protocol):
+    """An optimizer and the number of its steps to a schedule."""
+
+    def __call__(self, optimizer: Optimizer, *, total_steps: int) -> LRScheduler:
+        """Return a scheduler that is stepped after every optimizer step."""
+
+
+class TrainingModule(EvaluationModule):
+    """An objective's losses in training; every protocol's numbers in validation and test.
+
+    Args:
+        predictor: The network to be trained, with its attribution method.
+        measures: What is measured.
+        objective: Losses of a batch.
+        optimizer: Factory over parameter groups.
+        scheduler: Factory over the optimizer and ``total_steps``; null keeps the learning rate.
+        head_lr_multiplier: How many times faster the new layers learn than the trunk.
+    """
+
+    predictor: NetworkPredictor
+
+    def __init__(
+        self,
+        predictor: NetworkPredictor,
+        measures: Measures,
+        objective: Objective,
+        optimizer: Callable[[list[dict[str, Any]]], Optimizer],
+        scheduler: SchedulerFactory | None = None,
+        head_lr_multiplier: float = 1.0,
+    ) -> None:
+        super().__init__(predictor, measures)
+        self.objective = objective
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.head_lr_multiplier = head_lr_multiplier
+
+    def training_step(self, batch: TrainBatch) -> Tensor:
+        """Return the sum of the objective's losses on a batch that carries no boxes."""
+        labelled = Labelled(self.predictor.normalize(batch.images), batch.target)
+        losses = self.objective(self.predictor.backbone, labelled)
+        loss = _sum(losses.by_name)
+        wrong = (losses.logits.detach().argmax(dim=1) != batch.target).float().mean()
+        options: dict[str, Any] = {
+            "on_step": False,
+            "on_epoch": True,
+            "sync_dist": True,
+            "batch_size": len(batch.target),
+        }
+        self.log("train/loss", loss, prog_bar=True, **options)
+        if len(losses.by_name) > 1:
+            self.log_dict({f"train/loss/{name}": value for name, value in losses.by_name.items()}, **options)
+        self.log("train/classification/top1_error", wrong, **options)
+        return loss
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig | Optimizer:
+        """Build the optimizer over parameter groups, and its schedule over optimizer steps."""
+        groups = parameter_groups(self, self.predictor.backbone.new_layers(), self.head_lr_multiplier)
+        optimizer = self.optimizer(groups)
+        scale_learning_rates(optimizer)
+        if self.scheduler is None:
+            return optimizer
+        scheduler = self.scheduler(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def _sum(losses: Mapping[str, Tensor]) -> Tensor:
+    first, *others = losses.values()
+    for other in others:
+        first = first + other
+    return first

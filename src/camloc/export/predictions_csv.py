@@ -1,0 +1,66 @@
+"""``predictions.csv``: a row for every pair of a split, for people and spreadsheets."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from camloc.metrics.functional.breakdown import CAUSES
+from camloc.records import PairRecords
+
+COLUMNS = (
+    "image_id",
+    "true_class",
+    "top5_classes",  # best first, separated by |; empty without a classifier
+    "rank",  # of the true class, 0 when it is first; empty without a classifier
+    "x0",
+    "y0",
+    "x1",
+    "y1",  # half-open pixels of the image as stored; all 0 where the map gave no box
+    # Empty for a split without true boxes:
+    "iou",  # at the reported CAM threshold, with the best true box
+    "best_iou",  # over all CAM thresholds: a diagnostic, not a result
+    "best_cam_threshold",
+    "cause",  # hit, or why it is no top-1 hit, see camloc.metrics.functional.breakdown
+    "object_share",  # of the image's area, the largest true box
+)
+
+
+def write_predictions(path: Path, pairs: PairRecords, class_names: Sequence[str]) -> None:
+    """Write a row for every pair.
+
+    Args:
+        path: The file; it appears when it is whole.
+        pairs: Of a split.
+        class_names: (C,).
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            writer = csv.writer(file)
+            writer.writerow(COLUMNS)
+            for index in range(len(pairs.image_ids)):
+                writer.writerow(_row(pairs, index, class_names))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _row(pairs: PairRecords, index: int, class_names: Sequence[str]) -> list[object]:
+    row: list[object] = [pairs.image_ids[index], class_names[int(pairs.classes[index])]]
+    if pairs.predicted is None or pairs.rank is None:
+        row += ["", ""]
+    else:
+        row += ["|".join(class_names[one] for one in pairs.predicted[index].tolist()), int(pairs.rank[index])]
+    row += [""] * 4 if pairs.boxes is None else [f"{value:g}" for value in pairs.boxes[index].tolist()]
+    if pairs.iou is None or pairs.causes is None or pairs.object_shares is None:
+        return row
+    iou = pairs.iou[index]
+    best = int(iou.argmax())
+    return [
+        *row,
+        f"{iou[list(pairs.cam_thresholds).index(pairs.cam_threshold)]:.6f}",
+        f"{iou[best]:.6f}",
+        pairs.cam_thresholds[best],
+        CAUSES[int(pairs.causes[index])],
+        f"{pairs.object_shares[index]:.6f}",
+    ]
