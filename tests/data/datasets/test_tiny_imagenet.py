@@ -96,9 +96,9 @@ def test_a_missing_root_is_named_with_the_mend(tmp_path: Path) -> None:
     [
         ({"classes": ["n01", "n7", "n8"]}, r"datamodule\.classes: n7, n8 not in .*wnids\.txt \(2 ids\)"),
         ({"classes": []}, r"datamodule\.classes is empty"),
-        ({"val_per_class": 0}, r"datamodule\.val_per_class must be at least 1"),
-        ({"crop_area": (1.0, 0.5)}, r"datamodule\.crop_area must rise within"),
-        ({"batch_size": 0}, r"datamodule\.batch_size must be at least 1, got 0"),
+        ({"val_per_class": 0}, r"datamodule\.val_per_class must be at least 1, got 0"),
+        ({"crop_area": (1.0, 0.5)}, r"datamodule\.crop_area must be two ascending shares"),
+        ({"batch_size": 0}, r"datamodule\.batch_size must be at least 1"),
     ],
 )
 def test_options_that_cannot_be_are_refused(root: Path, options: dict[str, object], message: str) -> None:

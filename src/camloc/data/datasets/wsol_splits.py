@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from numpy.typing import NDArray
 
 from camloc.data.annotations.mask_files import refuse_missing
 from camloc.data.datasets.wsol_metadata import WsolMetadata, leaves_folder
@@ -72,31 +71,4 @@ def wsol_split(
     encoded = np.array([file.encode() for file in files], dtype=np.bytes_)
     refuse_missing(root, encoded, f"{metadata / 'image_ids.txt'} names; see {option}")
     boxes = [listed.gt_boxes(index).numpy() for index in range(len(listed))]
-    return LocatedSplit(root, image_ids, targets, boxes, encoded)
-
-
-class LocatedSplit(FileSplit):
-    """Images whose ids need not be the paths of their files.
-
-    Args:
-        root: Folder that ``files`` are relative to.
-        image_ids: (N,) names.
-        targets: (N,) true classes, 0-based.
-        gt_boxes: N arrays (M_i,4), half-open xyxy pixels; null for a split without boxes.
-        files: (N,) image files below ``root``.
-    """
-
-    def __init__(
-        self,
-        root: Path,
-        image_ids: Sequence[str],
-        targets: Sequence[int],
-        gt_boxes: Sequence[NDArray[np.floating]] | None,
-        files: NDArray[np.bytes_],
-    ) -> None:
-        super().__init__(root, image_ids, targets, gt_boxes)
-        self._files = files
-
-    def file(self, index: int) -> Path:
-        """Return the image's file."""
-        return self.root / bytes(self._files[index]).decode()
+    return FileSplit(root, image_ids, targets, boxes, files=encoded)

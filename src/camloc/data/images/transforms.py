@@ -32,7 +32,7 @@ class TrainTransform:
     Fastest on images that lie in memory pixel by pixel, as ``read_image`` gives them.
 
     Args:
-        input_size: Side of the square, pixels.
+        input_size: Side of the square, pixels; null until it is known.
         crop_area: Smallest and largest share of the image's area that a random resized crop covers, in (0, 1].
         kind: ``random_resized_crop`` or ``resize_crop``.
 
@@ -45,23 +45,23 @@ class TrainTransform:
     """
 
     def __init__(
-        self, input_size: int, crop_area: tuple[float, float], kind: TrainKind = "random_resized_crop"
+        self, input_size: int | None, crop_area: tuple[float, float], kind: TrainKind = "random_resized_crop"
     ) -> None:
         if kind not in get_args(TrainKind):
             raise ValueError(f"datamodule.train_transform must be one of {get_args(TrainKind)}, found {kind!r}")
         self.input_size, self.crop_area, self.kind = input_size, crop_area, kind
-        self._side = round(input_size / CROP_SHARE)
 
     def __call__(self, image: Tensor, seed: int) -> Tensor:
         """Return the (3,S,S) uint8 image that this seed draws from a (3,H,W) uint8 image, channels last in memory."""
         mirror, *uniform = _uniform(seed)
+        size = _known(self.input_size)
         if self.kind == "resize_crop":
-            top, left = (int(u * (self._side - self.input_size + 1)) for u in uniform[:2])
-            warped = _resize(image, self._side)
-            square = warped[top : top + self.input_size, left : left + self.input_size]
+            warped = _resize(image, _warp_side(size))
+            top, left = (int(u * (len(warped) - size + 1)) for u in uniform[:2])
+            square = warped[top : top + size, left : left + size]
         else:
             top, left, height, width = _crop(image.shape[1], image.shape[2], self.crop_area, uniform)
-            square = _resize(image[:, top : top + height, left : left + width], self.input_size)
+            square = _resize(image[:, top : top + height, left : left + width], size)
         return torch.from_numpy(cv2.flip(square, 1) if mirror < MIRRORED else square).permute(2, 0, 1)
 
     def shrink(self, seed: int) -> Shrink:
@@ -73,9 +73,11 @@ class TrainTransform:
         """
 
         def times(size: tuple[int, int]) -> int:
-            crop, wanted = size, self._side
+            input_size = _known(self.input_size)
             if self.kind == "random_resized_crop":
-                crop, wanted = _crop(*size, self.crop_area, _uniform(seed)[1:])[2:], self.input_size
+                crop, wanted = _crop(*size, self.crop_area, _uniform(seed)[1:])[2:], input_size
+            else:
+                crop, wanted = size, _warp_side(input_size)
             return next(factor for factor in (8, 4, 2, 1) if min(crop) >= factor * wanted or factor == 1)
 
         return times
@@ -89,7 +91,7 @@ class EvalTransform:
     cut, so what lies outside counts as missed.
 
     Args:
-        input_size: Side of the square, pixels.
+        input_size: Side of the square, pixels; null until it is known, and not needed for the window.
         kind: ``warp`` or ``centre_crop``.
 
     Raises:
@@ -103,11 +105,19 @@ class EvalTransform:
         torch.Size([3, 32, 32])
     """
 
-    def __init__(self, input_size: int, kind: EvalKind = "warp") -> None:
+    def __init__(self, input_size: int | None, kind: EvalKind = "warp") -> None:
         if kind not in get_args(EvalKind):
             raise ValueError(f"datamodule.eval_transform must be one of {get_args(EvalKind)}, found {kind!r}")
-        self.size = (input_size, input_size)
-        self.kind = kind
+        self.input_size, self.kind = input_size, kind
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """``(height, width)`` of the network's input.
+
+        Raises:
+            ValueError: If it is not known yet.
+        """
+        return (_known(self.input_size),) * 2
 
     def window(self, image_size: tuple[int, int]) -> Window:
         """Return what is shown of an image of ``(height, width)``, half-open xyxy pixels."""
@@ -130,6 +140,16 @@ class EvalTransform:
         shown = masks[:, y0:y1, x0:x1].numpy().astype(np.uint8)
         resized = [cv2.resize(mask, self.size[::-1], interpolation=cv2.INTER_NEAREST) for mask in shown]
         return torch.from_numpy(np.stack(resized) > 0)
+
+
+def _known(input_size: int | None) -> int:
+    if input_size is None:
+        raise ValueError("the input size is not known yet; give the transform the size that the backbone was made for")
+    return input_size
+
+
+def _warp_side(input_size: int) -> int:
+    return round(input_size / CROP_SHARE)
 
 
 def _uniform(seed: int) -> list[float]:

@@ -15,6 +15,7 @@ from camloc.data.loading.dataset import EvalDataset, TrainDataset
 from camloc.data.loading.sample import EvalSample, TrainSample, collate_eval, collate_train
 from camloc.data.loading.samplers import EvalSampler, TrainSampler
 from camloc.data.loading.split import Split, SplitName, Subset
+from camloc.data.loading.whole_split import all_targets
 
 MAX_DEFAULT_WORKERS = 8
 
@@ -24,8 +25,8 @@ Sample = TypeVar("Sample", TrainSample, EvalSample)
 class LoaderOptions(TypedDict, total=False):
     """Options that every data module takes."""
 
-    input_size: int
-    """Side of the square network input, pixels. Default 224."""
+    input_size: int | None
+    """Side of the square network input, pixels; null, the default, takes the size that the backbone was made for."""
     batch_size: int
     """Images per process and step. Default 64."""
     crop_area: Sequence[float]
@@ -51,25 +52,30 @@ class LocalizationDataModule(LightningDataModule, ABC):
         ValueError: If an option lies outside its range.
     """
 
+    devkit_ids: Sequence[int] | None = None
+    """(C,) labels of the classes in ILSVRC's submission files; null for other data."""
+
     def __init__(self, class_names: Sequence[str], **options: Unpack[LoaderOptions]) -> None:
         super().__init__()
         self.class_names = tuple(class_names)
-        self.input_size = options.get("input_size", 224)
+        self.input_size = options.get("input_size")
         self.batch_size = options.get("batch_size", 64)
-        smallest, largest = _crop_area(options.get("crop_area", (0.3, 1.0)))
         self.num_workers = options.get("num_workers")
         self.seed = options.get("seed", 0)
         for name, least in (("input_size", 1), ("batch_size", 1), ("seed", 0), ("num_workers", 0)):
             value = getattr(self, name)
-            if not (isinstance(value, int) and value >= least) and (name, value) != ("num_workers", None):
-                raise ValueError(f"datamodule.{name} must be at least {least}, got {value!r}; it is a whole number")
+            if value is None and name in ("input_size", "num_workers"):
+                continue
+            if not (isinstance(value, int) and value >= least):
+                raise ValueError(f"datamodule.{name} must be at least {least} and a whole number, found {value!r}")
+        crop_area = _crop_area(options.get("crop_area", (0.3, 1.0)))
         train_kind = options.get("train_transform", "random_resized_crop")
-        self.train_transform = TrainTransform(self.input_size, (smallest, largest), train_kind)
+        self.train_transform = TrainTransform(self.input_size, crop_area, train_kind)
         self.eval_transform = EvalTransform(self.input_size, options.get("eval_transform", "warp"))
         self._splits: dict[SplitName, Split] = {}
         self._resume_at = (0, 0)
         self.notes: list[str] = []
-        """What a reader of the summary should know of the files that were found."""
+        """Remarks on the files that were found, for the summary before a run."""
 
     @abstractmethod
     def load_split(self, name: SplitName) -> Split:
@@ -100,12 +106,24 @@ class LocalizationDataModule(LightningDataModule, ABC):
             raise ValueError(f"no image of the {name} split can be read")
         self._splits[name] = Subset(split, kept)
 
+    def use_input_size(self, size: int) -> None:
+        """Load images at this size, pixels, unless ``input_size`` was given; call it before loaders are made."""
+        if self.input_size is None:
+            self.input_size = self.train_transform.input_size = self.eval_transform.input_size = size
+
+    def class_counts(self) -> list[int]:
+        """Return the number of training images of each of the C classes."""
+        counts: list[int] = np.bincount(all_targets(self.split("train")), minlength=self.num_classes).tolist()
+        return counts
+
     def resume(self, epoch: int, num_batches: int) -> None:
-        """Let the next training begin where another one stopped; loaders draw ahead of what Lightning would tell them.
+        """Start the next training where another one stopped.
+
+        Loaders draw ahead, before Lightning restores its own position, so they must be told.
 
         Args:
-            epoch: To begin with.
-            num_batches: That each process has trained of it already.
+            epoch: The epoch to start in.
+            num_batches: How many of its batches each process has trained on already.
         """
         self._resume_at = (epoch, num_batches)
 
@@ -116,6 +134,7 @@ class LocalizationDataModule(LightningDataModule, ABC):
 
     def train_dataloader(self) -> DataLoader[TrainSample]:
         """Return shuffled, augmented training batches without boxes."""
+        self._refuse_unknown_size()
         split = self.split("train")
         dataset = TrainDataset(split, self.train_transform)
         sampler = TrainSampler(len(split), self.seed, *self._processes())
@@ -124,14 +143,15 @@ class LocalizationDataModule(LightningDataModule, ABC):
         return self._loader(dataset, sampler, collate_train)
 
     def val_dataloader(self) -> DataLoader[EvalSample]:
-        """Return the batches that thresholds and checkpoints are chosen on."""
+        """Return the batches on which thresholds and checkpoints are chosen."""
         return self._eval_loader("val")
 
     def test_dataloader(self) -> DataLoader[EvalSample]:
-        """Return the batches that results are reported on."""
+        """Return the batches on which results are reported."""
         return self._eval_loader("test")
 
     def _eval_loader(self, name: SplitName) -> DataLoader[EvalSample]:
+        self._refuse_unknown_size()
         split = self.split(name)
         dataset = EvalDataset(split, self.eval_transform)
         return self._loader(dataset, EvalSampler(len(split), *self._processes()), collate_eval)
@@ -152,6 +172,13 @@ class LocalizationDataModule(LightningDataModule, ABC):
             persistent_workers=workers > 0,
         )
 
+    def _refuse_unknown_size(self) -> None:
+        if self.input_size is None:
+            raise ValueError(
+                "datamodule.input_size is null and no backbone has set it; call use_input_size with the size that the "
+                "backbone was made for, or give datamodule.input_size"
+            )
+
     def _processes(self) -> tuple[int, int]:
         """Return (world size, rank); one process outside a trainer."""
         if self.trainer is None:
@@ -165,5 +192,5 @@ def _crop_area(given: Any) -> tuple[float, float]:  # noqa: ANN401 - whatever wa
     except (TypeError, ValueError):
         smallest, largest = 0.0, 0.0
     if not 0 < smallest <= largest <= 1:
-        raise ValueError(f"datamodule.crop_area must rise within (0, 1], two shares; got {given}")
+        raise ValueError(f"datamodule.crop_area must be two ascending shares in (0, 1], found {given}")
     return smallest, largest

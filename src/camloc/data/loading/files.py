@@ -1,4 +1,4 @@
-"""Splits whose images are files."""
+"""Splits whose images are files, in arrays rather than an object for each image."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -17,11 +17,17 @@ class FileSplit:
     """Images in files, with labels and boxes in arrays that loader workers share.
 
     Args:
-        root: Folder that ``image_ids`` are relative to.
-        image_ids: (N,) file paths below ``root``.
+        root: Folder that the files are relative to.
+        image_ids: (N,) names of the images.
         targets: (N,) true classes, 0-based.
         gt_boxes: N arrays (M_i,4), half-open xyxy pixels; null for a split without boxes.
         masks: From an index to ``(mask, ignore)``, each (H,W) bool; null for a split without masks.
+        files: (N,) paths below ``root``; null where they are the ``image_ids``.
+
+    Attributes:
+        root: As given.
+        files: (N,) paths below ``root``, in the file system's bytes.
+        targets: (N,) true classes, 0-based.
     """
 
     def __init__(
@@ -31,36 +37,38 @@ class FileSplit:
         targets: Sequence[int] | NDArray[np.int64],
         gt_boxes: Sequence[NDArray[np.floating]] | None = None,
         masks: Callable[[int], tuple[Tensor, Tensor]] | None = None,
+        files: NDArray[np.bytes_] | None = None,
     ) -> None:
         self.root = root
         # Fixed-width byte arrays: one Python object each would be copied into every worker by reference counting.
         encoded = image_ids if isinstance(image_ids, np.ndarray) else [os.fsencode(image_id) for image_id in image_ids]
         self._image_ids = np.asarray(encoded, dtype=np.bytes_)
-        self._targets = np.asarray(targets, dtype=np.int64)
-        boxes = [np.zeros((0, 4))] * len(self._targets) if gt_boxes is None else gt_boxes
+        self.files = self._image_ids if files is None else files
+        self.targets = np.asarray(targets, dtype=np.int64)
+        boxes = [np.zeros((0, 4))] * len(self.targets) if gt_boxes is None else gt_boxes
         self._boxes = np.concatenate([np.zeros((0, 4)), *boxes]).astype(np.float32)
         self._first_box = np.cumsum([0, *(len(b) for b in boxes)])
         self._masks = masks
 
     def __len__(self) -> int:
         """Return N."""
-        return len(self._targets)
+        return len(self.targets)
 
     def image_id(self, index: int) -> str:
-        r"""Return the file's path below the root; bytes of a name that is no UTF-8 are written ``\xe9``."""
+        r"""Return the image's name; bytes of a name that is not UTF-8 are written as ``\xe9``."""
         return bytes(self._image_ids[index]).decode(errors="backslashreplace")
 
     def target(self, index: int) -> int:
         """Return the true class, 0-based."""
-        return int(self._targets[index])
+        return int(self.targets[index])
 
     def image(self, index: int, shrink: Shrink | None = None) -> Tensor:
-        """Return the image as (3,H,W) uint8 RGB, perhaps smaller where ``shrink`` allows it."""
+        """Return the image as (3,H,W) uint8 RGB; where ``shrink`` allows, it may be that many times smaller."""
         return read_image(self.file(index), shrink)
 
     def file(self, index: int) -> Path:
         """Return the image's file."""
-        return self.root / os.fsdecode(bytes(self._image_ids[index]))
+        return self.root / os.fsdecode(bytes(self.files[index]))
 
     def gt_boxes(self, index: int) -> Tensor:
         """Return (M,4) float32 half-open xyxy pixels; (0,4) without annotation."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from camloc.data.images.same_files import same_files
 from camloc.data.images.sizes import read_image_sizes
 from camloc.data.loading.split import Split, SplitName, Track
+from camloc.data.loading.whole_split import all_targets
 from camloc.records import Window
 
 NUM_SHOWN = 3
@@ -70,7 +71,7 @@ def check_splits(
     """
     found = Preflight()
     for name, split in splits.items():
-        targets = np.fromiter((split.target(i) for i in track(range(len(split)), name, len(split))), np.int64)
+        targets = all_targets(split)
         if targets.min() < 0 or targets.max() >= len(class_names):
             worst = int(np.argmax((targets < 0) | (targets >= len(class_names))))
             found.errors.append(

@@ -59,32 +59,32 @@ class Subset:
     """
 
     def __init__(self, split: Split, indices: NDArray[np.int64]) -> None:
-        self._split, self._indices = split, indices
+        self.whole, self.indices = split, indices
 
     def __len__(self) -> int:
         """Return N."""
-        return len(self._indices)
+        return len(self.indices)
 
     def image_id(self, index: int) -> str:
         """Return the image's name."""
-        return self._split.image_id(int(self._indices[index]))
+        return self.whole.image_id(int(self.indices[index]))
 
     def target(self, index: int) -> int:
         """Return the true class, 0-based."""
-        return self._split.target(int(self._indices[index]))
+        return self.whole.target(int(self.indices[index]))
 
     def image(self, index: int, shrink: Shrink | None = None) -> Tensor:
         """Return the image as (3,H,W) uint8 RGB; where ``shrink`` allows, it may be that many times smaller."""
-        return self._split.image(int(self._indices[index]), shrink)
+        return self.whole.image(int(self.indices[index]), shrink)
 
     def file(self, index: int) -> Path | None:
         """Return the image's file."""
-        return self._split.file(int(self._indices[index]))
+        return self.whole.file(int(self.indices[index]))
 
     def gt_boxes(self, index: int) -> Tensor:
         """Return (M,4) float32 half-open xyxy pixels of the image."""
-        return self._split.gt_boxes(int(self._indices[index]))
+        return self.whole.gt_boxes(int(self.indices[index]))
 
     def masks(self, index: int) -> tuple[Tensor, Tensor] | None:
         """Return ``(mask, ignore)``, each (H,W) bool; null where the split has no masks."""
-        return self._split.masks(int(self._indices[index]))
+        return self.whole.masks(int(self.indices[index]))

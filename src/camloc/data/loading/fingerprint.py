@@ -1,0 +1,134 @@
+"""Which images a network was trained on, compactly: the name and the size of each file, of which nothing is read.
+
+A checkpoint carries the fingerprint of its training images, so that measuring on them can be refused even when they
+are found in another folder.
+"""
+
+import os
+import unicodedata
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, compress, islice
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from camloc.data.loading.split import Split
+from camloc.data.loading.whole_split import all_files
+
+CHUNK = 2_000
+"""Files that a thread looks at in one go."""
+THREADS = 16
+"""Network file systems answer slowly, and many questions at once."""
+COMMON = 0.05
+"""Share of the training files from which on a size says nothing of an image: uncompressed files all have one size."""
+_SHIFT = np.uint64(32)
+RARE = 1e-3
+"""Probability below which matches are taken not to be chance."""
+
+
+def fingerprint(split: Split) -> Tensor | None:
+    """Return a number for each image file of a split: the CRC-32 of its name, then its size modulo 2^32.
+
+    The name is the last part of the path, with accents composed, so that neither a copied folder nor macOS changes it.
+    Files that are not there are left out.
+
+    Args:
+        split: The training images.
+
+    Returns:
+        (N,) int64, sorted by name and then by size; 8 bytes per image. Null where no image is a file.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from camloc.data.loading.files import FileSplit
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "1.jpg").write_bytes(b"12345")
+        ...     numbers = fingerprint(FileSplit(Path(folder), ["1.jpg"], [0]))
+        >>> (numbers >> 32).item() & 0xFFFFFFFF == zlib.crc32(b"1.jpg"), (numbers & 0xFFFFFFFF).item()
+        (True, 5)
+    """
+    keys = np.sort(_keys(all_files(split)))
+    return torch.from_numpy(keys.view(np.int64)) if len(keys) else None
+
+
+def num_trained_on(trained: Tensor, split: Split) -> int:
+    """Return how many images of a split are among those of a fingerprint; 0 where chance explains the matches.
+
+    An image matches if a training file has its name and its size. Different images may share both by chance: each
+    class folder may have its own ``001.bmp``. So a size that more than one in twenty other training files have is
+    not counted at all, and for the rest the number of matches is compared with what chance would give. With p the
+    probability that two different training files have equal sizes, an image that k training files share their name
+    with matches by chance with probability 1 - (1 - p)^k; the sum of these is the mean of a Poisson distribution. If it
+    gives as many matches or more with a probability of at least one in a thousand, the matches are taken to be chance.
+
+    Args:
+        trained: (N,) as :func:`fingerprint` returns it.
+        split: Images that are to be measured on; those made in memory never match.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from camloc.data.loading.files import FileSplit
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for number in range(3):
+        ...         _ = Path(folder, f"{number}.jpg").write_bytes(b"." * (number + 9))
+        ...     trained = fingerprint(FileSplit(Path(folder), ["0.jpg", "1.jpg"], [0, 0]))
+        ...     num_trained_on(trained, FileSplit(Path(folder), ["1.jpg", "2.jpg"], [0, 0]))
+        1
+    """
+    known = trained.cpu().numpy().view(np.uint64)
+    names = known >> _SHIFT
+    files = list(all_files(split))
+    has_namesake = _occurrences(np.fromiter(map(_hash, files), np.uint64, len(files)), names) > 0
+    keys = _keys(compress(files, has_namesake.tolist()))
+
+    sizes, counts = np.unique(_size(known), return_counts=True)
+    others = (counts - 1) / max(len(known) - 1, 1)  # share of the other training files that have a file's size
+    is_common = others > COMMON
+    keys = keys[~np.isin(_size(keys), sizes[is_common])]
+    found = int((_occurrences(keys, known) > 0).sum())
+    if found == 0:
+        return 0
+    p = np.average(others[~is_common], weights=counts[~is_common])
+    by_chance = np.sum(1 - (1 - p) ** _occurrences(keys >> _SHIFT, names))
+    at_least_found = torch.special.gammainc(torch.tensor(float(found)), torch.tensor(float(by_chance))).item()
+    return found if at_least_found < RARE else 0
+
+
+def _occurrences(values: NDArray[np.uint64], ascending: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return how often each value occurs; ``numpy.isin`` hashes, which takes seconds for a million such numbers."""
+    return np.searchsorted(ascending, values, "right") - np.searchsorted(ascending, values, "left")
+
+
+def _keys(files: Iterator[bytes]) -> NDArray[np.uint64]:
+    """Return the (N,) numbers of files, not sorted."""
+    chunks = iter(lambda: list(islice(files, CHUNK)), [])
+    with ThreadPoolExecutor(THREADS) as pool:
+        return np.fromiter(chain.from_iterable(pool.map(_keys_of, chunks)), np.uint64)
+
+
+def _keys_of(files: Sequence[bytes]) -> list[int]:
+    keys = []
+    for file in files:
+        try:
+            size = os.stat(file).st_size  # noqa: PTH116 - a Path for each of a million files would take seconds
+        except OSError:
+            continue
+        keys.append(_hash(file) << 32 | size & 0xFFFFFFFF)
+    return keys
+
+
+def _hash(file: bytes) -> int:
+    name = file.rpartition(b"/")[2]
+    if not name.isascii():
+        name = os.fsencode(unicodedata.normalize("NFC", os.fsdecode(name)))
+    return zlib.crc32(name)
+
+
+def _size(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    return keys & np.uint64(0xFFFFFFFF)
