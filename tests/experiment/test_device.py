@@ -33,7 +33,7 @@ def test_one_gpu_is_not_taken_for_granted_either(monkeypatch: pytest.MonkeyPatch
 def test_clipping_before_a_fused_step_in_mixed_precision_is_refused() -> None:
     trainer = {"gradient_clip_val": 1.0, "precision": "bf16-mixed"}
     with pytest.raises(
-        ValueError, match=r"gradient_clip_val=1\.0 does not go with optimizer\.fused=true in .*bf16-mixed"
+        ValueError, match=r"gradient_clip_val=1\.0 cannot be combined with optimizer\.fused=true in .*bf16-mixed"
     ):
         check_clipping(OmegaConf.create({"trainer": trainer, "optimizer": {"fused": True}}))
     for allowed in (

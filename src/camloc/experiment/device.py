@@ -1,13 +1,11 @@
-"""What is asked of the device, checked before it starts."""
+"""What the configuration asks of the device, checked before it starts."""
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from camloc.classifier import Classifier
-
 
 def check_devices(accelerator: str, devices: int | str | list[int]) -> None:
-    """Refuse more GPUs than there are, rather than start as many processes on the CPU.
+    """Refuse more GPUs than there are, instead of starting that many processes on the CPU.
 
     Raises:
         ValueError: If there are fewer GPUs than asked for.
@@ -21,12 +19,12 @@ def check_devices(accelerator: str, devices: int | str | list[int]) -> None:
     if needs_gpu and wanted > available:
         raise ValueError(
             f"trainer.devices={devices} asks for {wanted} GPUs and this machine has {available}; "
-            "set trainer.devices to what there is, or trainer.accelerator=cpu for that many CPU processes"
+            "set trainer.devices to that number, or trainer.accelerator=cpu for that many CPU processes"
         )
 
 
 def check_clipping(config: DictConfig) -> None:
-    """Refuse to clip gradients that a fused optimizer may scale itself, which Lightning would do at the first step.
+    """Refuse to clip gradients that a fused optimizer unscales itself; Lightning would refuse at the first step.
 
     Raises:
         ValueError: If gradients are to be clipped in mixed precision before a fused step.
@@ -34,15 +32,15 @@ def check_clipping(config: DictConfig) -> None:
     clip, precision = config.trainer.gradient_clip_val, config.trainer.precision
     if clip and str(precision).endswith("-mixed") and OmegaConf.select(config, "optimizer.fused"):
         raise ValueError(
-            f"trainer.gradient_clip_val={clip} does not go with optimizer.fused=true in trainer.precision={precision}; "
-            "set optimizer.fused=false"
+            f"trainer.gradient_clip_val={clip} cannot be combined with optimizer.fused=true in "
+            f"trainer.precision={precision}; set optimizer.fused=false"
         )
 
 
-def compile_backbone(classifier: Classifier, accelerator: str) -> None:
-    """Compile the network's training pass in place, so that its weights keep their names.
+def compile_backbone(backbone: torch.nn.Module, accelerator: str) -> None:
+    """Compile a network's ``forward`` in place, so that its weights keep their names.
 
-    Score maps are read between the network's two halves, so evaluation goes on as before.
+    Training calls it; score maps are read between the network's two halves, which stay as they are.
 
     Raises:
         ValueError: If nothing can be compiled here.
@@ -55,4 +53,4 @@ def compile_backbone(classifier: Classifier, accelerator: str) -> None:
             "compile=true needs a C++ compiler, and triton on GPUs; install them, or set compile=false: "
             f"{str(error).partition(chr(10))[0]}"
         ) from error
-    classifier.backbone.compile()
+    backbone.compile()

@@ -1,146 +1,200 @@
-"""What the entries share: composing, one clear line on failure. Imports neither torch nor Lightning."""
+"""Entries that Hydra composes a configuration for: ``train`` and ``evaluate``. Imports neither torch nor Lightning."""
 
 import contextlib
+import io
 import os
 import secrets
-import signal
 import sys
-import traceback
-from collections.abc import Sequence
-from importlib import import_module
+import textwrap
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
+import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
-from hydra.core.hydra_config import HydraConfig
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString
-from hydra.errors import OverrideParseException
-from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
 
+from camloc.experiment.configuration import configuration_directory
 from camloc.experiment.resume import resume_arguments
 from camloc.experiment.run_directory import RunDirectory
+from camloc.experiment.run_job import fail, run_job
 from camloc.experiment.saved_config import saved_config
+from camloc.experiment.version_0_1 import refuse_options
 
-RUN_PARTS = ("backbone", "datamodule", "cam", "score_map", "localization", "classifier")
+RUN_PARTS = ("backbone", "datamodule", "attribution", "views", "score_map", "box_rule", "localization", "classifier")
 """Config groups that an evaluation takes over from the checkpoint's run."""
 
 _RUN_TOKEN = secrets.token_hex(3)
+_HELP_COLUMNS, _HELP_INDENT = 112, 19
+_NO_OPTIONS = ("base", "loader")  # files of a group that its options include
 
 
 def prepare() -> None:
-    """Register what the configuration files refer to; call before Hydra composes."""
+    """Register the resolvers that configuration files use; call before Hydra composes."""
     # Constant in a process: Hydra resolves the run directory more than once and must get one answer.
     OmegaConf.register_new_resolver("unique", lambda: _RUN_TOKEN, replace=True)
+    OmegaConf.register_new_resolver("either", _either, replace=True)
+    OmegaConf.register_new_resolver("group", _group, replace=True)
 
 
-def offer_run(arguments: Sequence[str]) -> None:
+class Entry:
+    """A command that runs a job with the configuration of the same name.
+
+    Args:
+        name: Of the command, of its configuration file, and ``hydra.job.name``.
+        job: ``module:function``, imported only when the configuration has been composed.
+        offer: Turns the user's arguments into those that Hydra composes with.
+        configuration: Directory of the configuration files; None is camloc's own.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        job: str,
+        offer: Callable[[Sequence[str]], list[str]] = list,
+        configuration: Path | None = None,
+    ) -> None:
+        self.job, self.offer = job, offer
+        self.configuration = configuration or configuration_directory()
+        self.name = self.__module__ = name  # Hydra names the job after the module of what it calls
+        self.program: list[str] = []
+        """The command line up to the arguments: what starts this entry again."""
+        self.arguments: list[str] = []
+
+    def run(self, program: Sequence[str], arguments: Sequence[str]) -> None:
+        """Compose the configuration and run the job, or the jobs of a sweep.
+
+        Args:
+            program: How the entry was started: a script, and the command where the script has several.
+            arguments: What follows on the command line.
+
+        Raises:
+            SystemExit: With 1 and one line if the job cannot run.
+        """
+        prepare()
+        try:
+            refuse_options(arguments)
+            self.program, self.arguments = list(program), self.offer(arguments)
+            _refuse_completed_run(self.arguments)
+        except (OSError, ValueError) as error:
+            fail(error)
+        _find_modules_of_the_working_directory()
+        self._hydra(self.arguments)
+
+    def complete(self, words: Sequence[str], line: str) -> None:
+        """Print what may follow on a command line, for a shell, one choice per line.
+
+        Args:
+            words: The complete words of the command line after the command.
+            line: The command and all that follows, with the word to complete.
+        """
+        prepare()
+        with contextlib.redirect_stderr(io.StringIO()):  # half a command line is not worth an error
+            try:
+                self.offer(words)
+            except (OSError, ValueError):
+                self.offer([])
+            given, _ = get_args_parser().parse_known_args(list(words))
+            own = ["--config-dir", str(Path(given.config_dir).expanduser())] if given.config_dir else []
+            os.environ["COMP_LINE"] = line
+            self._hydra([*own, "--shell-completion", "query=fish"])
+
+    def __call__(self, config: DictConfig) -> None:
+        """Run the job; Hydra calls this once it has composed the configuration."""
+        sys.argv = [*self.program, *self.arguments]  # by which Lightning starts the other processes of a run
+        run_job(self.job, config)
+
+    def _hydra(self, arguments: Sequence[str]) -> None:
+        sys.argv = [self.name, *arguments]  # which is all that Hydra's parser understands
+        hydra.main(version_base="1.3", config_path=str(self.configuration), config_name=self.name)(self)()
+
+
+def offer_run(arguments: Sequence[str]) -> list[str]:
     """Offer the parts of the run that ``checkpoint=`` or ``score_maps=FILE.npz`` names as ``of_run`` in their groups.
 
     So an evaluation composes like a training: parts come from the run unless another option is named, and single
     values are overridden on top of them. A sweep over several runs composes with the first one's parts; each of its
-    jobs is a process of its own, which comes here again with its own run.
+    jobs is a process of its own, which calls this again with its own run.
 
     Args:
         arguments: The command line without the program's name.
+
+    Returns:
+        The same.
+
+    Raises:
+        FileNotFoundError: If a run has no checkpoint.
+        ValueError: If a run cannot be evaluated.
     """
     maps = [value for value in _values("score_maps", arguments) if value.endswith(".npz")]
-    parts: DictConfig = OmegaConf.create()
-    try:
-        # All are looked at: a sweep does not begin with one that is not there.
-        runs = [saved_config(Path(source)) for source in maps or _values("checkpoint", arguments)]
-    except (OSError, ValueError) as error:
-        _fail(error)
+    # All are looked at: a sweep does not begin with one that is not there.
+    runs = [saved_config(Path(source)) for source in maps or _values("checkpoint", arguments)]
     launcher = _values("hydra/launcher", arguments)
     if len(runs) > 1 and launcher not in ([], ["processes"]):  # others compose all jobs in this process
-        _fail(ValueError(f"hydra/launcher={launcher[0]} evaluates one run at a time; leave it out, or name one run"))
-    if runs:
-        parts = runs[0]
+        raise ValueError(f"hydra/launcher={launcher[0]} evaluates one run at a time; leave it out, or name one run")
+    parts = runs[0] if runs else OmegaConf.create()
     for part in RUN_PARTS:
         ConfigStore.instance().store(group=part, name="of_run", node=parts.get(part, OmegaConf.create()))
+    return list(arguments)
+
+
+ENTRIES = {
+    entry.name: entry
+    for entry in (
+        Entry("train", "camloc.experiment.train:train", resume_arguments),
+        Entry("evaluate", "camloc.experiment.evaluate:evaluate", offer_run),
+    )
+}
 
 
 def _values(key: str, arguments: Sequence[str]) -> list[str]:
     """Return what an option is given, several values in a sweep, without the quotes of Hydra's grammar."""
-    given = next((argument for argument in reversed(arguments) if argument.startswith(f"{key}=")), f"{key}=null")
+    given = next((argument for argument in reversed(arguments) if argument.startswith(f"{key}=")), None)
+    if given is None:
+        return []
     try:
         override = OverridesParser.create().parse_override(given)
-    except OverrideParseException:
+    except HydraException:
         return []  # Hydra says what is wrong with it
     values = list(override.sweep_iterator()) if override.is_discrete_sweep() else [override.value()]
     return [value.text if isinstance(value, QuotedString) else str(value) for value in values if value is not None]
 
 
-def offer_resume(arguments: Sequence[str]) -> list[str]:
-    """Return the command line that ``resume=RUN`` stands for; fail in one line where there is nothing to resume.
+def _refuse_completed_run(arguments: Sequence[str]) -> None:
+    """Refuse the directory of a completed run here already: Hydra writes to it before the job starts.
 
-    Args:
-        arguments: The command line without the program's name.
+    Raises:
+        FileExistsError: If ``hydra.run.dir=`` names one.
     """
-    try:
-        return resume_arguments(arguments)
-    except (OSError, ValueError) as error:
-        _fail(error)
+    given, _ = get_args_parser().parse_known_args(list(arguments))
+    if given.multirun or given.cfg or given.info or given.help or given.hydra_help or given.shell_completion:
+        return
+    resumes = any(argument.startswith("++resume=") for argument in arguments)
+    for directory in _values("hydra.run.dir", arguments) if not resumes else []:
+        RunDirectory(Path(directory)).refuse_completed(overwrite=_values("overwrite", arguments) == ["True"])
 
 
-def run_job(job: str, config: DictConfig) -> None:
-    """Run a job in its run directory; on failure say why in one line and exit with 1.
-
-    The full traceback goes to ``traceback.txt`` in the run directory, and is raised with ``HYDRA_FULL_ERROR=1``.
-
-    Args:
-        job: ``module:function``, called with the configuration and the run directory.
-        config: As composed.
-    """
-    run = RunDirectory(Path(HydraConfig.get().runtime.output_dir))
-    module, _, function = job.partition(":")
-    run.write_status("running")
-    try:
-        getattr(import_module(module), function)(config, run)
-    except Exception as error:
-        with contextlib.suppress(OSError):  # a full disk has no room for these either, and is what there is to tell
-            run.write_status("failed", error=message(error))
-            (run.path / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
-        _finish_loggers(exit_code=1)
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
-            raise
-        _fail(error, f" (run directory: {run.path})")
-    except BaseException as interruption:
-        run.write_status("failed", error=f"interrupted: {type(interruption).__name__}")
-        _finish_loggers(exit_code=1)
-        if type(interruption).__name__ == "SIGTERMException":  # Lightning's; an exit code of 0 would look like success
-            sys.stderr.write(f"error: interrupted; python train.py resume={run.path} goes on\n")
-            sys.exit(128 + signal.SIGTERM)
-        raise
-    run.write_status("completed")
-    _finish_loggers(exit_code=0)
+def _find_modules_of_the_working_directory() -> None:
+    # A `_target_: my_module.MyNet` of one's own configuration. Last, so that no file here stands in for a package.
+    if (working_directory := str(Path.cwd())) not in sys.path:
+        sys.path.append(working_directory)
 
 
-def message(error: BaseException) -> str:
-    """Return what went wrong in one line, without the wrapping that Hydra and loader workers put around it.
-
-    Example:
-        >>> message(FileNotFoundError("datamodule.root=/data has no wnids.txt"))
-        'datamodule.root=/data has no wnids.txt'
-    """
-    while type(error).__name__ == "InstantiationException" and error.__cause__ is not None:
-        error = error.__cause__
-    if isinstance(error, MissingMandatoryValue):
-        return f"{error.full_key} must be given: {error.full_key}=..., see its file in conf/"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__
-    if lines[0].startswith("Caught "):  # a loader worker's: its own traceback, then "Type: message"
-        return lines[-1].partition(": ")[2] or lines[-1]
-    return " ".join(lines)
+def _either(*values: object) -> object:
+    """Return the first value that is not null, for ``${either:...}``."""
+    return next((value for value in values if value is not None), None)
 
 
-def _finish_loggers(exit_code: int) -> None:
-    # Else the next job of a sweep, in the same process, would go on in this one's W&B run.
-    if "wandb" in sys.modules:
-        sys.modules["wandb"].finish(exit_code=exit_code)
-
-
-def _fail(error: BaseException, where: str = "") -> NoReturn:
-    print(f"error: {message(error)}{where}", file=sys.stderr)  # noqa: T201 - an entry's one line to its user
-    sys.exit(1)
+def _group(name: str, meaning: str) -> str:
+    """Return what the help says of a config group: ``${group:...}`` is its name, its meaning and its options."""
+    found = GlobalHydra.instance().config_loader().get_group_options(name, ObjectType.CONFIG)
+    options = ", ".join(option for option in found if option not in _NO_OPTIONS)
+    lines = textwrap.wrap(f"{meaning}: {options}", _HELP_COLUMNS - _HELP_INDENT, break_on_hyphens=False)
+    head, margin = f"{name}=", _HELP_INDENT - len("  ")
+    lines = [head.ljust(margin) + lines[0], *lines[1:]] if len(head) < margin else [head, *lines]
+    return ("\n" + " " * _HELP_INDENT).join(lines)

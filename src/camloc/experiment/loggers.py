@@ -10,27 +10,25 @@ from urllib.parse import urlsplit
 from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import WandbLogger
 
-from camloc.experiment.run_directory import is_first_process
-
-RUN_ID_FILE = "wandb_run_id.txt"
+from camloc.experiment.run_directory import RunDirectory, is_first_process
 
 
 def wandb_logger(
     save_dir: str, project: str, name: str | None = None, tags: Sequence[str] = (), mode: str | None = None
 ) -> WandbLogger:
-    """Log to Weights & Biases; without an account the run is kept offline, to be sent later with ``wandb sync``.
+    """Log to Weights & Biases; without an account the run is kept offline, and ``wandb sync`` sends it later.
 
     Args:
         save_dir: The run directory.
         project: Project the run belongs to.
         name: Of the run; null lets the service choose.
         tags: Of the run.
-        mode: ``online``, ``offline`` or ``disabled``; null is online when logged in and offline else.
+        mode: ``online``, ``offline`` or ``disabled``; null is online when logged in and offline otherwise.
     """
     if mode is None:
         mode = os.environ.get("WANDB_MODE") or ("online" if _logged_in() else "offline")
-    # One run for a training and what is resumed of it; the agent of a W&B sweep has named it already.
-    file = Path(save_dir) / RUN_ID_FILE
+    # A training and what is resumed of it are one W&B run; the agent of a W&B sweep has named it already.
+    file = RunDirectory(Path(save_dir)).wandb_run_id
     known_id = file.read_text(encoding="utf-8").strip() if file.is_file() else os.environ.get("WANDB_RUN_ID")
     run_id = known_id or secrets.token_hex(4)
     if is_first_process():

@@ -18,7 +18,6 @@ from camloc.experiment.run_directory import RunDirectory, is_first_process, is_s
 
 OnUnreadable = Literal["error", "skip"]
 Unreadable = Mapping[SplitName, Sequence[tuple[int, str]]]
-RECORD = "unreadable.json"
 CLASSES_SHOWN = 10
 SHOW_PROGRESS_FROM = 20_000
 """Images from which a look at all labels takes longer than two seconds."""
@@ -32,19 +31,19 @@ def preflight(
     *,
     open_all: bool = False,
 ) -> None:
-    """Check splits, print one summary, and refuse what would make the result wrong.
+    """Check splits, print one summary, and refuse anything that would invalidate the result.
 
     Under DDP the first process does this; the others only leave out what it left out.
 
     Args:
-        datamodule: Its splits.
+        datamodule: Whose splits are checked.
         names: Which of them.
         run: Keeps ``unreadable.json`` where images were opened.
         on_unreadable: ``skip`` opens every image and leaves out those that cannot be read.
         open_all: Whether to open every image and list those that cannot be read.
 
     Raises:
-        ValueError: If anything is wrong; the message says what, and how to mend it.
+        ValueError: If anything is wrong; the message says what, and how to fix it.
     """
     if on_unreadable not in ("error", "skip"):
         raise ValueError(f"on_unreadable must be error or skip, found {on_unreadable!r}")
@@ -56,11 +55,11 @@ def preflight(
     splits = {name: datamodule.split(name) for name in names}
     found = check_splits(splits, datamodule.class_names, _track, read_files=open_all)
     if open_all or (skip and not found.errors):
-        unreadable = _open_all(splits, found, run.path / RECORD, skip=skip)
+        unreadable = _open_all(splits, found, run.unreadable, skip=skip)
         if skip:
             _leave_out(datamodule, unreadable)
             splits = {name: datamodule.split(name) for name in names}
-            found = _looked_at_again(found, splits, datamodule.class_names)
+            found = _checked_again(found, splits, datamodule.class_names)
     if datamodule.eval_transform.kind == "centre_crop":
         for name, summary in found.splits.items():
             if summary.num_boxes:
@@ -78,16 +77,16 @@ def _open_all(splits: Mapping[SplitName, Split], found: Preflight, record: Path,
         if images:
             shown = "; ".join(reason for _, reason in images[:NUM_SHOWN])
             more = f"; all are listed in {record}" if len(images) > NUM_SHOWN else ""
-            told = f"{name}: {len(images)} images cannot be read: {shown}{more}"
+            problem = f"{name}: {len(images)} images cannot be read: {shown}{more}"
             if skip:
-                found.warnings.append(f"{told}; left out")
+                found.warnings.append(f"{problem}; left out")
             else:
-                found.errors.append(f"{told}; on_unreadable=skip leaves them out")
+                found.errors.append(f"{problem}; on_unreadable=skip leaves them out")
     record.write_text(json.dumps(unreadable, indent=2), encoding="utf-8")
     return unreadable
 
 
-def _looked_at_again(before: Preflight, splits: Mapping[SplitName, Split], class_names: Sequence[str]) -> Preflight:
+def _checked_again(before: Preflight, splits: Mapping[SplitName, Split], class_names: Sequence[str]) -> Preflight:
     """Check what is left of the splits: a class may have lost its last image."""
     found = check_splits(splits, class_names, _track)
     for name, summary in found.splits.items():
@@ -100,9 +99,9 @@ def _leave_out_as_the_first_process_does(
     datamodule: LocalizationDataModule, names: tuple[SplitName, ...], run: RunDirectory
 ) -> None:
     if is_started_by_first_process():
-        record = json.loads((run.path / RECORD).read_text(encoding="utf-8"))
+        record = json.loads(run.unreadable.read_text(encoding="utf-8"))
         _leave_out(datamodule, {name: record[name] for name in names})
-    else:  # torchrun and SLURM start all at once: the record may be another run's, and is not waited for
+    else:  # torchrun and SLURM start all processes at once: the record may not be there yet
         found = {name: open_images(datamodule.split(name), name, lambda items, _what, _total: items) for name in names}
         _leave_out(datamodule, {name: opened.unreadable for name, opened in found.items()})
 
@@ -144,7 +143,7 @@ def _show(found: Preflight, class_names: Sequence[str], notes: Iterable[str]) ->
 def _boxes_notes(found: Preflight) -> Iterator[str]:
     for name, summary in found.splits.items():
         if summary.num_beyond:
-            yield f"{name}: {summary.num_beyond:,} true boxes reach beyond their images; measured as they stand."
+            yield f"{name}: {summary.num_beyond:,} true boxes reach beyond their images; measured as annotated."
         if summary.num_cut or summary.num_unseen:
             yield (
                 f"{name}: the centre crop cuts {summary.num_cut:,} of {summary.num_boxes:,} true boxes and shows "

@@ -1,8 +1,12 @@
-"""Going on with a training that was stopped: ``python train.py resume=RUN``. Imports neither torch nor Lightning."""
+"""Continuing a training that was stopped: ``camloc train resume=RUN``. Imports neither torch nor Lightning."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from camloc.experiment.run_directory import RunDirectory
+from camloc.experiment.version_0_1 import refuse_config
 
 
 def resume_arguments(arguments: Sequence[str]) -> list[str]:
@@ -17,25 +21,28 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
 
     Raises:
         FileNotFoundError: If the directory has no configuration or no checkpoint.
-        ValueError: If the run has completed, and is not told to train more epochs.
+        ValueError: If the run has completed and no further epochs are asked for, or is of version 0.1.
     """
-    run = next((a.partition("=")[2].strip("'\"") for a in reversed(arguments) if a.startswith("resume=")), "null")
-    if run == "null":
+    given = next((a.partition("=")[2].strip("'\"") for a in reversed(arguments) if a.startswith("resume=")), "null")
+    if given == "null":
         return list(arguments)
-    directory = Path(run).absolute()
+    run = RunDirectory(Path(given).absolute())
     others = [argument for argument in arguments if not argument.startswith("resume=")]
-    for needed in ("config.yaml", "checkpoints/last.ckpt"):
-        if not (directory / needed).is_file():
+    for needed in (run.config, run.last_checkpoint):
+        if not needed.is_file():
             raise FileNotFoundError(
-                f"resume={run}: there is no {directory / needed}; give the directory of a run that has trained an epoch"
+                f"resume={given}: there is no {needed}; give the directory of a run that has trained an epoch"
             )
-    status = json.loads((directory / "status.json").read_text(encoding="utf-8")).get("status")
-    if status == "completed" and not any(argument.startswith("trainer.max_epochs=") for argument in others):
-        raise ValueError(f"resume={run}: the run has completed; trainer.max_epochs=N trains on, up to N epochs")
+    config = OmegaConf.load(run.config)
+    if isinstance(config, DictConfig):
+        refuse_config(config, f"resume={given}")
+    trains_on = any(argument.startswith("trainer.max_epochs=") for argument in others)
+    if run.read_status().status == "completed" and not trains_on:
+        raise ValueError(f"resume={given}: the run has completed; trainer.max_epochs=N trains on, up to N epochs")
     return [
-        *("--config-dir", str(directory), "--config-name", "config"),
+        *("--config-dir", str(run.path), "--config-name", "config"),
         *others,
-        f"++resume='{directory}'",
-        f"hydra.run.dir='{directory}'",
+        f"++resume='{run.path}'",
+        f"hydra.run.dir='{run.path}'",
         "hydra.output_subdir=null",  # .hydra keeps what the run was first called with
     ]

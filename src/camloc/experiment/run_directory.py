@@ -1,56 +1,195 @@
-"""The files of a run directory. Imports neither torch nor Lightning."""
+"""The files of a run directory: their names and their life. Imports neither torch nor Lightning."""
 
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+import socket
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
+
+import camloc
+
+VERSION_KEY = "camloc_version"
+"""Key of ``config.yaml`` and of checkpoints: the version that wrote them."""
+
+# What a run writes, as patterns below its directory; what else lies there is not ours to remove.
+_OWN_FILES = (
+    *("config.yaml", "metrics.json", "metrics.csv", "rows.json", "status.json", "traceback.txt", "unreadable.json"),
+    *("predictions.csv", "submission.txt", "threshold_curve.csv", "score_maps.npz", "per_image/*.npz"),
+    *("checkpoints/best.ckpt", "checkpoints/last.ckpt", "wandb_run_id.txt"),
+    *("report/*.html", "report/*.png", "report/gallery/*.png", "report/gallery/*.json"),
+)
+
+
+class ReportedRow(NamedTuple):
+    """A number of ``metrics.json`` that a run reports, for whoever compares runs."""
+
+    key: str
+    """The whole key, such as ``val/localization/gt_known_error``."""
+    title: str
+    direction: Literal["min", "max"]
+    """Which values are better: ``min`` for errors and losses, ``max`` for accuracies."""
+    threshold_source: str = ""
+    """Where its CAM threshold came from: ``fixed``, ``val``, ``pseudo`` or ``oracle``; empty where it has none."""
 
 
 class RunDirectory:
     """One directory per run; under DDP only the first process writes.
 
+    Every path of a run is an attribute, except that a split may have several files in ``per_image/``.
+
     Args:
-        path: Exists already, Hydra has made it.
+        path: The directory; Hydra has made it before a run starts.
+
+    Example:
+        >>> run = RunDirectory(Path("runs/a"))
+        >>> run.best_checkpoint.as_posix(), run.per_image("test", "pxap").as_posix()
+        ('runs/a/checkpoints/best.ckpt', 'runs/a/per_image/test_pxap.npz')
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.config = path / "config.yaml"
+        self.metrics = path / "metrics.json"
+        self.rows = path / "rows.json"
+        self.epochs = path / "metrics.csv"
+        self.status = path / "status.json"
+        self.traceback = path / "traceback.txt"
+        self.unreadable = path / "unreadable.json"
+        self.predictions = path / "predictions.csv"
+        self.submission = path / "submission.txt"
+        self.threshold_curve = path / "threshold_curve.csv"
+        self.score_maps = path / "score_maps.npz"
         self.checkpoints = path / "checkpoints"
+        self.best_checkpoint = self.checkpoints / "best.ckpt"
+        self.last_checkpoint = self.checkpoints / "last.ckpt"
         self.report = path / "report"
+        self.gallery = self.report / "gallery"
+        self.wandb_run_id = path / "wandb_run_id.txt"
         self._writes = is_first_process()
 
+    def per_image(self, split: str, protocol: str | None = None) -> Path:
+        """Return the file of a split's outcomes per image, of one protocol where several have one."""
+        return self.path / "per_image" / f"{split}{f'_{protocol}' if protocol else ''}.npz"
+
+    def start(self, *, overwrite: bool = False) -> None:
+        """Start a new run here: remove what an earlier one left, so that nothing of it is taken for this one's.
+
+        Args:
+            overwrite: Whether the files of a completed run may be removed too.
+
+        Raises:
+            FileExistsError: If there is a completed run that may not be overwritten, or one that is still running.
+        """
+        self.refuse_completed(overwrite=overwrite)
+        self.refuse_running()
+        if not self._writes:
+            return
+        for file in list(self.own_files()):
+            file.unlink()
+
+    def refuse_completed(self, *, overwrite: bool) -> None:
+        """Refuse a directory that holds a completed run.
+
+        Raises:
+            FileExistsError: If it does, and ``overwrite`` is false.
+        """
+        if self.read_status().status == "completed" and not overwrite:
+            raise FileExistsError(
+                f"{self.path} holds a completed run; choose another hydra.run.dir=, or overwrite=true to replace it"
+            )
+
+    def refuse_running(self) -> None:
+        """Refuse a directory that a living process of this machine writes to.
+
+        Raises:
+            FileExistsError: If there is one; a run that was killed counts as interrupted.
+        """
+        found = self.read_status()
+        if not self._writes or found.status != "running":  # what another process of this very run writes is no conflict
+            return
+        if found.host == socket.gethostname() and _is_alive(found.process):
+            raise FileExistsError(
+                f"{self.path} holds a run that process {found.process} is still writing; choose another hydra.run.dir="
+            )
+
+    def own_files(self) -> Iterator[Path]:
+        """Yield the files of an earlier run, which starting a new one removes."""
+        for pattern in _OWN_FILES:
+            yield from self.path.glob(pattern)
+
     def write_config(self, config: DictConfig) -> None:
-        """Write ``config.yaml``, resolved: ``train.py --config-dir RUN --config-name config`` runs it again."""
-        self._write("config.yaml", OmegaConf.to_yaml(config, resolve=True))
+        """Write ``config.yaml``, resolved: ``camloc train --config-dir RUN --config-name config`` runs it again."""
+        resolved: Any = OmegaConf.to_container(config, resolve=True)
+        if "overwrite" in resolved:
+            resolved["overwrite"] = False  # what was allowed once is not allowed when this is run again
+        self._write(self.config, OmegaConf.to_yaml({**resolved, VERSION_KEY: camloc.__version__}))
 
     def write_status(self, status: Literal["running", "completed", "failed"], error: str | None = None) -> None:
-        """Write ``status.json``."""
-        self._write("status.json", json.dumps({"status": status, "error": error}, indent=2))
+        """Write ``status.json``; while running it names the process too."""
+        content: dict[str, str | int | None] = {"status": status, "error": error}
+        if status == "running":
+            content |= {"host": socket.gethostname(), "process": os.getpid()}
+        self._write(self.status, json.dumps(content, indent=2))
+
+    def read_status(self) -> "Status":
+        """Read ``status.json``; nothing is known where it is missing or was cut off."""
+        content = read_json(self.status)
+        return Status(**{name: content.get(name) for name in Status._fields})
 
     def write_metrics(self, metrics: Mapping[str, float | int | str]) -> None:
         """Write ``metrics.json``: flat keys, fractions; a number that is not finite is left out."""
         finite = {k: v for k, v in metrics.items() if not isinstance(v, float) or math.isfinite(v)}
-        self._write("metrics.json", json.dumps(finite, indent=2))
+        self._write(self.metrics, json.dumps(finite, indent=2))
 
-    def _write(self, name: str, text: str) -> None:
+    def write_rows(self, rows: Sequence[ReportedRow]) -> None:
+        """Write ``rows.json``: title, direction and threshold source of each number that the run reports."""
+        self._write(self.rows, json.dumps([row._asdict() for row in rows], indent=2))
+
+    def read_rows(self) -> list[ReportedRow]:
+        """Read ``rows.json``; empty where it is missing or was cut off."""
+        content = read_json(self.rows, list)
+        return [ReportedRow(**row) for row in content]
+
+    def _write(self, file: Path, text: str) -> None:
         if self._writes:
-            with replaced(self.path / name) as partial:
+            with replaced(file) as partial:
                 partial.write_text(text + "\n", encoding="utf-8")
+
+
+class Status(NamedTuple):
+    """Contents of ``status.json``; all None where there is none."""
+
+    status: str | None
+    """``running``, ``completed`` or ``failed``."""
+    error: str | None
+    host: str | None
+    """While running: the machine of the first process."""
+    process: int | None
+    """While running: the id of the first process."""
+
+
+def read_json(file: Path, kind: type[Any] = dict) -> Any:  # noqa: ANN401 - a JSON value
+    """Return a file's content; an empty one where it is missing, was cut off or is of another kind."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return kind()
+    return content if isinstance(content, kind) else kind()
 
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """Give a file beside another to be written, which takes the other's place in one step once it is whole.
+    """Give a file next to another to write to, which replaces the other in one step once it is whole.
 
-    So a reader never meets half a file, and a full disk costs the new one, not the former.
+    A reader never meets half a file, and a full disk costs the new file, not the old one.
 
     Args:
-        path: The file that is to be replaced, or made.
+        path: The file to replace, or to make.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -61,11 +200,23 @@ def replaced(path: Path) -> Iterator[Path]:
 
 
 def is_first_process() -> bool:
-    """Tell whether this is the process that writes files, before any process group exists."""
+    """Return whether this is the process that writes files; asked before any process group exists."""
     ranks = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
     return int(next((rank for rank in ranks if rank is not None), 0)) == 0
 
 
 def is_started_by_first_process() -> bool:
-    """Tell whether the first process has started this one, and had done all its work before a device is used."""
+    """Return whether the first process has started this one, after it had done all that comes before a device."""
     return "LOCAL_RANK" in os.environ and not {"RANK", "SLURM_PROCID"} & os.environ.keys()
+
+
+def _is_alive(process: int | None) -> bool:
+    if process is None or process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True

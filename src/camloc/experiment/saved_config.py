@@ -1,8 +1,11 @@
-"""Which run a checkpoint, or a file of score maps, comes from. Imports torch only where such a file stands alone."""
+"""Which run a checkpoint or a file of score maps comes from. Imports torch only to look into such a file."""
 
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
+
+from camloc.experiment.run_directory import RunDirectory
+from camloc.experiment.version_0_1 import refuse_config
 
 
 def checkpoint_file(checkpoint: Path) -> Path:
@@ -11,7 +14,7 @@ def checkpoint_file(checkpoint: Path) -> Path:
     Raises:
         FileNotFoundError: If there is none.
     """
-    file = checkpoint / "checkpoints" / "best.ckpt" if checkpoint.is_dir() else checkpoint
+    file = RunDirectory(checkpoint).best_checkpoint if checkpoint.is_dir() else checkpoint
     if not file.is_file():
         raise FileNotFoundError(
             f"checkpoint={checkpoint}: there is no {file}; give a run directory or a checkpoint file"
@@ -20,27 +23,28 @@ def checkpoint_file(checkpoint: Path) -> Path:
 
 
 def saved_config(checkpoint: Path) -> DictConfig:
-    """Return the configuration of the run that a checkpoint, or a file of saved score maps, comes from.
+    """Return the configuration of the run that a checkpoint or a file of saved score maps comes from.
 
     Args:
         checkpoint: A run directory, a checkpoint file or a ``.npz`` of saved score maps.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is no checkpoint of ours.
+        ValueError: If it is not a checkpoint of ours, or was written by version 0.1.
     """
     file = checkpoint_file(checkpoint)
-    beside = file.parent.parent / "config.yaml"
+    run = RunDirectory(file.parent.parent)
     if file.suffix == ".npz":
         from camloc.predictors.saved_maps import SavedMaps  # noqa: PLC0415 - imports torch
 
         config = OmegaConf.create(SavedMaps(file).config_yaml)
-    elif file.parent.name == "checkpoints" and beside.is_file():
-        config = OmegaConf.load(beside)
+    elif file.parent.name == run.checkpoints.name and run.config.is_file():
+        config = OmegaConf.load(run.config)
     else:
         from camloc.experiment.checkpoint import CONFIG_KEY, load_checkpoint  # noqa: PLC0415 - imports torch
 
         config = OmegaConf.create(load_checkpoint(file).get(CONFIG_KEY, {}))
     if not isinstance(config, DictConfig) or "backbone" not in config:
-        raise ValueError(f"{file} does not say which run it comes from; give a checkpoint that train.py wrote")
+        raise ValueError(f"{file} does not say which run it comes from; give a checkpoint that camloc train wrote")
+    refuse_config(config, str(checkpoint))
     return config

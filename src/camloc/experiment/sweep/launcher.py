@@ -16,6 +16,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console
 
+from camloc.experiment.entry import Entry
 from camloc.experiment.run_directory import is_first_process
 from camloc.experiment.sweep.job import Job
 from camloc.experiment.sweep.summary import (
@@ -23,6 +24,7 @@ from camloc.experiment.sweep.summary import (
     best_job,
     chosen_metric,
     overrides_text,
+    reported_rows,
     summary_table,
     write_summary,
 )
@@ -31,8 +33,9 @@ CAM_THRESHOLD = "localization.cam_threshold"
 FEWEST_TO_SHARE = 2
 SUMMARY_FILE = "sweep_summary.csv"
 JOB_NUMBER = "${hydra.job.num}"
-DEFAULT_METRICS = ("val/localization/gt_known_error", "val/classification/top1_error")
-"""What jobs are compared by where neither ``sweep.metric`` nor ``monitor`` is given: test is not chosen on."""
+DEFAULT_METRIC = "val/localization/gt_known_error"
+"""What jobs are compared by where neither ``sweep.metric`` nor ``monitor`` is given; without it, what val reports."""
+OPTIMIZES = {"min": "minimize", "max": "maximize"}
 
 
 class ProcessLauncher(Launcher):
@@ -42,10 +45,11 @@ class ProcessLauncher(Launcher):
     sweeps again. A job that fails does not stop the others; the exit code is 1 in the end.
     """
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:  # noqa: ARG002 - Hydra's signature
-        """Keep what Hydra gives a launcher, and be told when the sweeper has finished."""
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep what Hydra gives a launcher, and be called when the sweeper has finished."""
         self._config = config
         self._loader = hydra_context.config_loader
+        self._program = task_function.program if isinstance(task_function, Entry) else sys.argv[:1]
         self._directory = Path(config.hydra.sweep.dir).absolute()
         self._jobs: list[Job] = []
         self._results: list[JobResult] = []
@@ -63,7 +67,8 @@ class ProcessLauncher(Launcher):
             The metric of each job.
 
         Raises:
-            CompactHydraException: If a job's directory is another job's, or this is one of several processes.
+            CompactHydraException: If a job's directory is another job's or a completed one, if this is one of several
+                processes, or if the sweeper optimizes in the wrong direction.
             SystemExit: When interrupted (130) and, with ``sweep.fail_fast``, after a job failed (1).
         """
         if not is_first_process():
@@ -72,10 +77,15 @@ class ProcessLauncher(Launcher):
             )
         jobs = [self._job(initial_job_idx + i, overrides) for i, overrides in enumerate(job_overrides)]
         skipped = {job.number for job in jobs if self._option("skip_completed") and job.completed_before()}
+        if not OmegaConf.select(self._config, "overwrite"):
+            for job in jobs:
+                if job.number not in skipped:
+                    job.refuse_completed()
         self._share_evaluation([job for job in jobs if job.number not in skipped])
         returns = []
         for job in jobs:
             result = self._run(job, skip=job.number in skipped)
+            self._refuse_wrong_direction()
             returns.append(self._job_return(job, result))
             stopped = result.status == "interrupted" or (result.status == "failed" and self._option("fail_fast"))
             if stopped:
@@ -91,7 +101,8 @@ class ProcessLauncher(Launcher):
             SystemExit: If a job has failed (1) or was interrupted (130).
         """
         metric = self._metric()
-        Console().print(summary_table(self._results, metric))
+        console = Console()
+        console.print(summary_table(self._results, metric, console.width))
         for result in self._results:
             if result.status == "failed":
                 _say(f"Job {result.job} ({result.swept_text}) failed: {result.error}")
@@ -117,8 +128,8 @@ class ProcessLauncher(Launcher):
             return
         if len(jobs) < FEWEST_TO_SHARE or any(set(job.swept) != {CAM_THRESHOLD} for job in jobs):
             return
-        if config.localization.get("submission") or "ilsvrc" in (config.localization.get("also") or {}):
-            return  # whole pixels and predictions at each threshold are not kept per image
+        if not config.localization.get("one_evaluation_for_thresholds"):
+            return  # a protocol measures what is not kept for every threshold
         thresholds = [job.swept[CAM_THRESHOLD] for job in jobs]
         common = [override for override in jobs[0].overrides if not override.startswith(f"{CAM_THRESHOLD}=")]
         shared = Job(
@@ -129,12 +140,12 @@ class ProcessLauncher(Launcher):
             "evaluation",
         )
         _say(f"one evaluation for {len(jobs)} CAM thresholds (in {shared.directory})")
-        result = shared.run(self._program(), self._given("hydra"), Path(config.hydra.runtime.cwd))
+        result = shared.run(self._job_program(), self._given("hydra"), Path(config.hydra.runtime.cwd))
         if result.status == "interrupted":
             self._results.append(result)
             self.conclude()
         if result.status != "completed":
-            return  # the jobs run one by one, and each says for itself what is wrong
+            return  # the jobs run one by one, and each reports what is wrong
         from camloc.experiment.sweep.thresholds import write_jobs  # noqa: PLC0415 - draws, and imports torch
 
         write_jobs(shared.directory, {float(job.swept[CAM_THRESHOLD]): job.directory for job in jobs})
@@ -145,7 +156,7 @@ class ProcessLauncher(Launcher):
     def _job(self, number: int, overrides: Sequence[str]) -> Job:
         name = self._directory_name(number, overrides)
         # How the sweep itself is run is no part of a job, whose configuration must not change with it.
-        own = [override for override in overrides if not override.lstrip("+~").startswith("sweep.")]
+        own = [override for override in overrides if not override.lstrip("+~").startswith(("sweep.", "overwrite="))]
         fixed = self._fixed_keys()
         swept = {key: value for key, _, value in (override.partition("=") for override in own) if key not in fixed}
         job = Job(number, own, swept, self._directory, name)
@@ -181,9 +192,9 @@ class ProcessLauncher(Launcher):
             result = replace(job.skip(), status="completed")
         else:
             _say(f"{name} (in {job.directory})")
-            result = job.run(self._program(), self._given("hydra"), Path(self._config.hydra.runtime.cwd))
+            result = job.run(self._job_program(), self._given("hydra"), Path(self._config.hydra.runtime.cwd))
         self._results.append(result)
-        write_summary(self._directory / SUMMARY_FILE, self._results, self._metric())
+        write_summary(self._directory / SUMMARY_FILE, self._results)
         seconds = "" if result.seconds is None else f" ({result.seconds:.0f} s)"
         _say(f"{name} -> {result.status}{f': {result.error}' if result.error else ''}{seconds}")
         return result
@@ -193,11 +204,12 @@ class ProcessLauncher(Launcher):
         given = OmegaConf.to_container(self._config.hydra.overrides[kind], resolve=False)
         return [str(override) for override in given] if isinstance(given, list) else []
 
-    def _program(self) -> list[str]:
+    def _job_program(self) -> list[str]:
         # The options by which the configuration was found, as Hydra remembers them.
         hydra = self._config.hydra
         paths = {source.provider: source.path for source in hydra.runtime.config_sources if source.schema == "file"}
-        program = [sys.executable, str(Path(sys.argv[0]).absolute()), "--config-name", hydra.job.config_name]
+        script, *command = self._program
+        program = [sys.executable, str(Path(script).absolute()), *command, "--config-name", hydra.job.config_name]
         for provider, option in (("main", "--config-path"), ("command-line", "--config-dir")):
             if provider in paths:
                 program += [option, paths[provider]]
@@ -205,24 +217,45 @@ class ProcessLauncher(Launcher):
 
     def _job_return(self, job: Job, result: JobResult) -> JobReturn:
         returned = JobReturn(overrides=job.overrides, working_dir=str(job.directory), status=JobStatus.COMPLETED)
-        metric = self._metric()
-        value = result.metrics.get(metric) if metric else None
         if self._config.hydra.sweeper._target_.endswith((".BasicSweeper", ".GridSweeper")):
             return returned  # looks at results only to stop at the first failure, and here the others go on
+        metric = self._metric()
+        value = result.metrics.get(metric) if metric else None
         if value is None:
             returned.status = JobStatus.FAILED
-            wanted = f"{job.directory}/metrics.json has no number {self._option('metric') or 'to compare by'}"
-            returned.return_value = CompactHydraException(result.error or wanted)
+            wanted = self._option("metric") or "to compare by"
+            reported = ", ".join(row.key for row in result.rows) or "none"
+            missing = f"{job.directory} reports no number {wanted}; sweep.metric is one of: {reported}"
+            returned.return_value = CompactHydraException(result.error or missing)
         else:
             returned.return_value = float(value)
         return returned
 
+    def _refuse_wrong_direction(self) -> None:
+        """Stop a sweeper that optimizes where it looks for the worst job.
+
+        Raises:
+            CompactHydraException: With the option that changes it.
+        """
+        given = str(self._config.hydra.sweeper.get("direction") or "").rpartition(".")[2]
+        metric = self._metric()
+        row = reported_rows(self._results).get(metric or "")
+        if row is None or given not in OPTIMIZES.values() or given == OPTIMIZES[row.direction]:
+            return
+        better = "least" if row.direction == "min" else "greatest"
+        raise CompactHydraException(
+            f"error: the {better} {metric} is the best, and the sweeper is set to {given} it: give "
+            f"hydra.sweeper.direction={OPTIMIZES[row.direction]}"
+        )
+
     def _metric(self) -> str | None:
-        given = self._option("metric")
-        if given:
+        if given := self._option("metric"):
             return chosen_metric(self._results, [given])
         monitor = OmegaConf.select(self._config, "monitor")
-        return chosen_metric(self._results, [*([monitor] if monitor else []), *DEFAULT_METRICS])
+        # Test is not chosen on.
+        on_val = [key for key in reported_rows(self._results) if key.startswith("val/")]
+        on_val.sort(key=lambda key: not key.startswith("val/localization/"))
+        return chosen_metric(self._results, [*([monitor] if monitor else []), DEFAULT_METRIC, *on_val])
 
     def _option(self, name: str) -> Any:  # noqa: ANN401 - a configured value
         return OmegaConf.select(self._config, f"sweep.{name}")

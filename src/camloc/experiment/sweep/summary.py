@@ -11,21 +11,15 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from camloc.experiment.run_directory import replaced
+from camloc.experiment.run_directory import ReportedRow, replaced
 
-_SOURCE = "test/localization/threshold_source"
-# Key in metrics.json, and its name in the table, where the source stands beside the threshold.
-_NUMBERS = {
-    "test/classification/top1_error": "top-1 cls",
-    "test/localization/top1_error": "top-1 loc",
-    "test/localization/gt_known_error": "GT-known",
-    "test/localization/cam_threshold": "threshold",
-    _SOURCE: "",
-    "test/localization/max_box_acc_v2": "BoxAccV2",
-    "test/localization/pxap": "PxAP",
-}
-
+JobStatus = Literal["completed", "failed", "interrupted", "skipped"]
 Metrics = Mapping[str, float | int | str]
+
+_THRESHOLDS = ("cam_threshold", "threshold_source")
+"""Ends of the keys that say at which CAM threshold a number was taken."""
+_FIXED_COLUMNS = 30
+"""Characters of the columns that every table has: number, status, the mark of the best."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +37,14 @@ class JobResult:
     """Below the sweep's directory."""
     swept: Mapping[str, str]
     """The overrides in which jobs differ."""
-    status: Literal["completed", "failed", "interrupted", "skipped"]
-    """``skipped`` had been completed before, and has its numbers."""
+    status: JobStatus
+    """``skipped`` had completed in an earlier sweep, and has its numbers."""
     seconds: float | None
     error: str | None = None
     metrics: Metrics = field(default_factory=dict)
     """Contents of the job's ``metrics.json``; empty unless it has completed."""
+    rows: Sequence[ReportedRow] = ()
+    """Contents of the job's ``rows.json``: which of the numbers it reports."""
 
     @property
     def swept_text(self) -> str:
@@ -66,46 +62,59 @@ def overrides_text(overrides: Mapping[str, str]) -> str:
     return " ".join(f"{key}={value}" for key, value in overrides.items())
 
 
+def reported_rows(results: Sequence[JobResult]) -> dict[str, ReportedRow]:
+    """Return the numbers that any job reports, by key, in their order."""
+    return {row.key: row for result in results for row in result.rows}
+
+
 def chosen_metric(results: Sequence[JobResult], preferred: Sequence[str]) -> str | None:
-    """Return the first of some keys that every job with numbers has, or None.
+    """Return the first of some keys that every job with numbers has and reports, or None.
 
     Example:
-        >>> result = JobResult(1, "0", {}, "completed", 1.0, metrics={"val/loss": 0.5})
+        >>> row = ReportedRow("val/loss", "loss", "min")
+        >>> result = JobResult(1, "0", {}, "completed", 1.0, metrics={"val/loss": 0.5}, rows=[row])
         >>> chosen_metric([result], ["test/localization/gt_known_error", "val/loss"])
         'val/loss'
     """
-    measured = [result.metrics for result in results if result.metrics]
-    return next((key for key in preferred if measured and all(_number(m, key) is not None for m in measured)), None)
+    measured, rows = [result.metrics for result in results if result.metrics], reported_rows(results)
+    in_all = (key for key in preferred if all(_number(metrics, key) is not None for metrics in measured))
+    return next((key for key in in_all if key in rows), None)
 
 
 def best_job(results: Sequence[JobResult], metric: str) -> JobResult | None:
-    """Return the job with the least error or loss, or the greatest of any other metric; the first of equals.
+    """Return the job with the best value in the direction that the jobs report; the first of equals.
 
     Args:
         results: Jobs without the number, and numbers that are not finite, do not take part.
         metric: Key in ``metrics.json``.
 
+    Returns:
+        None where no job reports the number.
+
     Example:
-        >>> one, two = (JobResult(i, "", {}, "completed", 1.0, metrics={"top1_error": 1 / i}) for i in (1, 2))
-        >>> best_job([one, two], "top1_error").job
+        >>> row = ReportedRow("pxap", "PxAP", "max")
+        >>> jobs = [JobResult(i, "", {}, "completed", 1.0, metrics={"pxap": i / 4}, rows=[row]) for i in (1, 2)]
+        >>> best_job(jobs, "pxap").job
         2
     """
-    sign = 1 if "error" in metric or "loss" in metric else -1
+    row = reported_rows(results).get(metric)
+    if row is None:
+        return None
+    sign = 1 if row.direction == "min" else -1
     values = [(sign * value, result) for result in results if (value := _number(result.metrics, metric)) is not None]
     return min(values, key=lambda pair: pair[0], default=(0.0, None))[1]
 
 
-def write_summary(path: Path, results: Sequence[JobResult], metric: str | None) -> None:
-    """Write a row per job, or leave the old file as it was; errors are fractions.
+def write_summary(path: Path, results: Sequence[JobResult]) -> None:
+    """Write a row per job, or leave the old file as it was; errors and accuracies are fractions.
 
     Args:
         path: ``sweep_summary.csv``.
-        results: So far.
-        metric: Gets a column too.
+        results: So far; each number that a job reports has a column, and each CAM threshold with its source.
     """
     swept = list(dict.fromkeys(name for result in results for name in result.swept))
-    wanted = dict.fromkeys((*_NUMBERS, *([metric] if metric else [])))
-    numbers = [key for key in wanted if any(key in result.metrics for result in results)]
+    thresholds = (key for result in results for key in result.metrics if key.endswith(_THRESHOLDS))
+    numbers = [key for key in dict.fromkeys((*reported_rows(results), *thresholds)) if _in_any(key, results)]
     with replaced(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["job", "directory", "status", "error", "seconds", *swept, *numbers])
@@ -116,33 +125,60 @@ def write_summary(path: Path, results: Sequence[JobResult], metric: str | None) 
             writer.writerow(row + [result.metrics.get(key, "") for key in numbers])
 
 
-def summary_table(results: Sequence[JobResult], metric: str | None) -> Table:
-    """Lay out the jobs for a terminal, errors and accuracies in percent, the best one marked.
+def summary_table(results: Sequence[JobResult], metric: str | None, width: int) -> Table:
+    """Lay out the jobs for a terminal: errors and accuracies in percent with their threshold's source.
+
+    Args:
+        results: Of all jobs.
+        metric: What they are compared by: the first column of numbers, its best job marked.
+        width: Of the terminal; as many of test's numbers are shown as fit, all of them are in ``sweep_summary.csv``.
 
     Example:
-        >>> summary_table([JobResult(1, "0", {"seed": "1"}, "failed", None, error="no GPU")], None).row_count
+        >>> summary_table([JobResult(1, "0", {"seed": "1"}, "failed", None, error="no GPU")], None, 80).row_count
         1
     """
     best = best_job(results, metric) if metric else None
-    columns = {key: name for key, name in _NUMBERS.items() if name and any(key in r.metrics for r in results)}
-    if metric and best:
-        split, _, name = metric.partition("/")
-        columns.setdefault(metric, f"{split} {_NUMBERS.get(f'test/{name}', name.rpartition('/')[2])}")
     swept = list(dict.fromkeys(name for result in results for name in result.swept))
-    table = Table(title="test, %", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    columns = _columns(results, metric, width - _FIXED_COLUMNS - sum(_swept_width(name, results) for name in swept))
+    table = Table(title="%", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("job", justify="right", no_wrap=True)
     for name in swept:
         table.add_column(Text(name), overflow="fold", min_width=8)
     table.add_column("status", no_wrap=True)
-    for name in columns.values():
-        table.add_column(name.replace(" ", "\n"), justify="right", no_wrap=True)
+    for row in columns:
+        table.add_column(Text("\n".join(_heading(row))), justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for result in results:
         cells = [str(result.job), *(result.swept.get(name, "") for name in swept), result.status]
-        cells += [_shown(key, result.metrics) for key in columns]
+        cells += [_shown(row.key, result) for row in columns]
         # Not markup: brackets of an override would be read as styles.
         table.add_row(*map(Text, [*cells, "best" if result is best else ""]), style="bold" if result is best else None)
     return table
+
+
+def _columns(results: Sequence[JobResult], metric: str | None, room: int) -> list[ReportedRow]:
+    rows = reported_rows(results)
+    test = [row for key, row in rows.items() if key.startswith("test/") and _in_any(key, results)]
+    wanted = {row.key: row for row in ([rows[metric]] if metric in rows else []) + test}
+    columns: list[ReportedRow] = []
+    for row in wanted.values():
+        room -= 1 + max(len(part) for part in (*_heading(row), *(_shown(row.key, result) for result in results)))
+        if columns and room < 0:
+            break
+        columns.append(row)
+    return columns
+
+
+def _heading(row: ReportedRow) -> list[str]:
+    return [row.key.partition("/")[0], *row.title.split()]
+
+
+def _swept_width(name: str, results: Sequence[JobResult]) -> int:
+    return 1 + max(8, len(name), *(len(result.swept.get(name, "")) for result in results))
+
+
+def _in_any(key: str, results: Sequence[JobResult]) -> bool:
+    return any(key in result.metrics for result in results)
 
 
 def _number(metrics: Metrics, key: str) -> float | None:
@@ -150,10 +186,11 @@ def _number(metrics: Metrics, key: str) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-def _shown(key: str, metrics: Metrics) -> str:
-    value = _number(metrics, key)
+def _shown(key: str, result: JobResult) -> str:
+    value = _number(result.metrics, key)
     if value is None:
         return ""
-    if key.endswith("cam_threshold"):
-        return f"{value:.3g} {metrics.get(_SOURCE, '')}".rstrip()
-    return f"{value:.3g}" if key.endswith("loss") else f"{100 * value:.2f}"
+    if key.endswith("loss"):  # the only reported numbers that are no fractions
+        return f"{value:.3g}"
+    source = next((row.threshold_source for row in result.rows if row.key == key), "")
+    return f"{100 * value:.2f} {source}".rstrip()

@@ -8,9 +8,9 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 class GridSweeper(BasicSweeper):
     """Every combination of the values given, in order.
 
-    Before the first job runs, Hydra composes all of them to see that they can be. Whether one can depends on which
-    options of config groups it takes and which keys it sets, not on a key's value: of jobs that differ in values alone,
-    one is composed. Forty thresholds would take ten seconds otherwise.
+    Before the first job runs, Hydra composes every job to find those that cannot be composed. That depends on which
+    options of config groups a job takes and which keys it sets, not on a key's value: of jobs that differ in values
+    alone, one is composed. Forty thresholds would take ten seconds otherwise.
     """
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:

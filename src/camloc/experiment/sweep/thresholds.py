@@ -1,18 +1,23 @@
 """Many CAM thresholds from one evaluation: its outcomes per image hold the errors at all of them."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 
-from camloc.experiment.run_directory import RunDirectory
-from camloc.experiment.uncertainty import ERRORS, fixed_intervals
+from camloc.experiment.run_directory import RunDirectory, read_json
+from camloc.metrics.functional.localization import Condition
 from camloc.metrics.functional.per_image import PerImage, hits
-from camloc.report.drawing import threshold_curve
+from camloc.metrics.functional.threshold_intervals import fixed_intervals
+from camloc.report.charts import threshold_curve
 
 IMAGE = "threshold_sweep.png"
-NAMES = {"gt_known": "GT-known", "top1": "top-1 localization", "top5": "top-5 localization"}
+NAMES: Mapping[Condition, str] = {
+    "gt_known": "GT-known",
+    "top1": "top-1 localization",
+    "top5": "top-5 localization",
+}
 
 
 def write_jobs(evaluation: Path, directories: Mapping[float, Path]) -> None:
@@ -24,18 +29,24 @@ def write_jobs(evaluation: Path, directories: Mapping[float, Path]) -> None:
         evaluation: A finished run that measured all the thresholds.
         directories: Run directory of each.
     """
-    config = OmegaConf.load(evaluation / "config.yaml")
-    metrics = json.loads((evaluation / "metrics.json").read_text(encoding="utf-8"))
+    shared = RunDirectory(evaluation)
+    config: Any = OmegaConf.load(shared.config)
+    metrics, rows = read_json(shared.metrics), shared.read_rows()
     iou_threshold = float(config.localization.iou_threshold)
-    splits = {name: PerImage.load(evaluation / "per_image" / f"{name}.npz") for name in ("val", "test")}
+    files = {name: shared.per_image(name) for name in ("val", "test")}
+    splits = {name: PerImage.load(file) for name, file in files.items() if file.is_file()}  # val may have no boxes
     intervals = {name: fixed_intervals(kept, iou_threshold) for name, kept in splits.items()}
-    curves: dict[str, list[float]] = {f"{name}, test": [] for name in NAMES.values()}
+    errors = {
+        f"{split}/localization/{condition}_error" for split, kept in splits.items() for condition in kept.conditions
+    }
+    fixed = [row._replace(threshold_source="fixed") if row.key in errors else row for row in rows]
+    curves: dict[str, list[float]] = {f"{NAMES[condition]}, test": [] for condition in splits["test"].conditions}
     thresholds = sorted(directories)
     for cam_threshold in thresholds:
         found = dict(metrics)
         for split, kept in splits.items():
             at = kept.threshold_index(cam_threshold)
-            for condition in ERRORS:
+            for condition in kept.conditions:
                 count = int(hits(kept, condition, iou_threshold)[:, at].sum())
                 found[f"{split}/localization/{condition}_hits"] = count
                 error = f"{split}/localization/{condition}_error"
@@ -43,14 +54,16 @@ def write_jobs(evaluation: Path, directories: Mapping[float, Path]) -> None:
                 found[f"{error}_low"], found[f"{error}_high"] = intervals[split][condition][at]
             found[f"{split}/localization/cam_threshold"] = cam_threshold
             found[f"{split}/localization/threshold_source"] = "fixed"
-        for condition in ERRORS:
+        for condition in splits["test"].conditions:
             curves[f"{NAMES[condition]}, test"].append(found[f"test/localization/{condition}_error"])
         directories[cam_threshold].mkdir(parents=True, exist_ok=True)
         run = RunDirectory(directories[cam_threshold])
+        run.start(overwrite=True)  # the launcher has refused completed jobs already
         config.localization.cam_threshold = cam_threshold
         config.localization.more_thresholds = []
-        run.write_config(config)  # type: ignore[arg-type] # a DictConfig
+        run.write_config(config)
         run.write_metrics(found)
+        run.write_rows(fixed)
         run.write_status("completed")
     chosen = float(metrics["test/localization/cam_threshold"])
     image = evaluation.parent / IMAGE

@@ -1,0 +1,94 @@
+"""The command line: ``camloc COMMAND ...``; ``train.py`` and ``evaluate.py`` of a checkout are the same commands."""
+
+import os
+import sys
+from difflib import get_close_matches
+
+from camloc.experiment.completion import SHELLS, script
+
+HELP = """\
+camloc: train classifiers on image labels, read boxes out of class activation maps, measure them.
+
+Commands:
+  train       train a network, choose the best epoch, measure it on val and test, write a report
+  evaluate    measure a checkpoint, saved or ready-made score maps, or a submission file
+  compare     say whether two runs differ by more than chance
+  completion  print what makes TAB complete commands and options in a shell (bash, zsh, fish)
+
+Examples:
+  camloc train                                        # a small data set that comes with camloc
+  camloc train backbone=vgg_gap datamodule=folder datamodule.root=DIR
+  camloc evaluate checkpoint=runs/train/DATE_TIME_ID localization.cam_threshold=0.2
+  camloc compare RUN_A RUN_B
+  eval "$(camloc completion bash)"
+
+camloc COMMAND --help says what a command's options are.
+"""
+COMMANDS = ("train", "evaluate", "compare", "completion")
+
+
+def main() -> None:
+    """Run the command that the command line names.
+
+    Raises:
+        SystemExit: With the command's exit code.
+    """
+    command = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if command in ("--help", "-h"):
+        sys.stdout.write(HELP)
+    elif command == "compare":
+        from camloc.report.compare import main as compare  # noqa: PLC0415 - imports torch
+
+        sys.exit(compare(sys.argv[2:]))
+    elif command == "completion":
+        _completion(sys.argv[2:])
+    elif command in COMMANDS:
+        _run(command, sys.argv[:2], sys.argv[2:])
+    else:
+        near = get_close_matches(command, COMMANDS, 1)
+        _fail(f"camloc has no command {command!r}{f'; did you mean {near[0]}?' if near else '.'} See camloc --help")
+
+
+def train() -> None:
+    """Run ``train.py`` of a checkout."""
+    _run("train", sys.argv[:1], sys.argv[1:])
+
+
+def evaluate() -> None:
+    """Run ``evaluate.py`` of a checkout."""
+    _run("evaluate", sys.argv[:1], sys.argv[1:])
+
+
+def _run(command: str, program: list[str], arguments: list[str]) -> None:
+    from camloc.experiment.entry import ENTRIES  # noqa: PLC0415 - imports Hydra, which `camloc --help` does not need
+
+    ENTRIES[command].run(program, arguments)
+
+
+def _completion(arguments: list[str]) -> None:
+    if len(arguments) != 1 or arguments[0] not in (*SHELLS, "query"):
+        _fail(f"name the shell: camloc completion {'|'.join(SHELLS)}")
+    if arguments[0] == "query":
+        _complete(os.environ["COMP_LINE"])
+    else:
+        sys.stdout.write(script(arguments[0]))
+
+
+def _complete(line: str) -> None:
+    """Print what may follow a command line that ends where the cursor is."""
+    _, *words = line.split()
+    before, word = (words, "") if line.endswith(" ") else (words[:-1], "".join(words[-1:]))
+    if not before:
+        found = [command for command in COMMANDS if command.startswith(word)]
+        sys.stdout.write("".join(f"{command}\n" for command in found))
+    elif before[0] == "completion":
+        sys.stdout.write("".join(f"{shell}\n" for shell in SHELLS if shell.startswith(word)))
+    elif before[0] in COMMANDS and before[0] != "compare":  # which takes directories: the shell knows them
+        from camloc.experiment.entry import ENTRIES  # noqa: PLC0415 - imports Hydra
+
+        ENTRIES[before[0]].complete(before[1:], line.lstrip().partition(" ")[2].lstrip())
+
+
+def _fail(message: str) -> None:
+    sys.stderr.write(f"error: {message}\n")
+    sys.exit(1)

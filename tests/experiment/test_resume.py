@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import pytest
+
+from camloc.experiment.resume import resume_arguments
+from camloc.experiment.run_directory import RunDirectory
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    run = RunDirectory(tmp_path / "a run")
+    run.checkpoints.mkdir(parents=True)
+    run.last_checkpoint.touch()
+    run.config.write_text("backbone: {_target_: mine}\n")
+    run.write_status("failed", "interrupted")
+    return run
+
+
+def test_without_a_run_nothing_changes() -> None:
+    for arguments in ([], ["seed=1"], ["resume=null", "seed=1"]):
+        assert resume_arguments(arguments) == arguments
+
+
+def test_a_run_is_continued_with_its_configuration_in_its_directory(run: RunDirectory) -> None:
+    expected = [
+        *("--config-dir", str(run.path), "--config-name", "config", "trainer.devices=2"),
+        *(f"++resume='{run.path}'", f"hydra.run.dir='{run.path}'", "hydra.output_subdir=null"),
+    ]
+    assert resume_arguments([f"resume='{run.path}'", "trainer.devices=2"]) == expected
+    assert resume_arguments(["resume=other", "trainer.devices=2", f"resume={run.path}"]) == expected
+    assert resume_arguments(expected) == expected  # what Lightning starts other processes with
+
+
+def test_a_relative_directory_stays_the_same_for_other_processes(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run.path.parent)
+    assert f"hydra.run.dir='{run.path}'" in resume_arguments(["resume=a run"])
+
+
+def test_a_completed_run_trains_on_only_when_epochs_are_given(run: RunDirectory) -> None:
+    run.write_status("completed")
+    with pytest.raises(ValueError, match=r"the run has completed; trainer\.max_epochs=N trains on, up to N epochs"):
+        resume_arguments([f"resume={run.path}"])
+    assert "trainer.max_epochs=9" in resume_arguments([f"resume={run.path}", "trainer.max_epochs=9"])
+
+
+def test_what_is_missing_is_named(run: RunDirectory) -> None:
+    run.last_checkpoint.unlink()
+    with pytest.raises(FileNotFoundError, match=r"there is no .*last\.ckpt; give the directory of a run that has"):
+        resume_arguments([f"resume={run.path}"])
+
+
+def test_a_run_of_an_earlier_version_is_refused(run: RunDirectory) -> None:
+    run.config.write_text("cam: {_target_: mine}\n")
+    with pytest.raises(ValueError, match=r"^resume=.* was written by camloc 0\.1; only that version reads it$"):
+        resume_arguments([f"resume={run.path}"])

@@ -1,0 +1,146 @@
+import errno
+import json
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Protocol
+
+import pytest
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
+from omegaconf import MissingMandatoryValue, OmegaConf
+
+from camloc.experiment.run_directory import RunDirectory
+from camloc.experiment.run_job import message, run_job
+
+
+class Toy(Protocol):
+    def run(self, *arguments: str) -> None: ...
+
+
+def test_hydras_wrapping_is_taken_off() -> None:
+    cause = ValueError("datamodule.classes: n7 not in wnids.txt")
+    wrapped = InstantiationException("Error in call to target ...\nfull_key: datamodule")
+    wrapped.__cause__ = cause
+    assert message(wrapped) == "datamodule.classes: n7 not in wnids.txt"
+
+
+def test_a_loader_workers_traceback_is_taken_off() -> None:
+    error = ValueError(
+        "Caught ValueError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
+        '  File "x.py", line 1, in f\nValueError: cannot read the image a.jpg: it is empty\n'
+    )
+    assert message(error) == "cannot read the image a.jpg: it is empty"
+    assert message(ValueError("Caught it\nKeyboardInterrupt")) == "KeyboardInterrupt"
+
+
+def test_several_lines_become_one_and_none_becomes_the_type() -> None:
+    assert message(RuntimeError("first\n  second\n")) == "first second"
+    assert message(KeyboardInterrupt()) == "KeyboardInterrupt"
+
+
+def test_an_option_that_must_be_given_is_named_without_the_jargon() -> None:
+    config = OmegaConf.create({"datamodule": {"root": "???"}})
+    with pytest.raises(MissingMandatoryValue) as missing:
+        _ = config.datamodule.root
+    assert message(missing.value) == "datamodule.root must be given: datamodule.root=..., see its file in conf/"
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of a run whose job is ``jobs:job``; a test writes ``jobs.py``."""
+    output = SimpleNamespace(runtime=SimpleNamespace(output_dir=str(tmp_path / "run")))
+    (tmp_path / "run").mkdir()
+    monkeypatch.setattr(HydraConfig, "get", lambda: output)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "jobs", raising=False)
+    return tmp_path / "run"
+
+
+def job(run: Path, body: str) -> None:
+    (run.parent / "jobs.py").write_text(f"def job(config, run):\n    {body}\n")
+    sys.modules.pop("jobs", None)
+
+
+def status(run: Path) -> tuple[str | None, str | None]:
+    found = RunDirectory(run).read_status()
+    return found.status, found.error
+
+
+def test_a_job_that_ends_has_completed(run: Path) -> None:
+    job(run, "assert run.read_status().status == 'running'")
+    run_job("jobs:job", OmegaConf.create())
+    assert json.loads((run / "status.json").read_text()) == {"status": "completed", "error": None}
+
+
+def test_a_failure_is_one_line_and_keeps_its_traceback(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job(run, "raise ValueError('no\\n such class') from OSError('of a file \\udcff')")
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    with pytest.raises(SystemExit) as stopped:
+        run_job("jobs:job", OmegaConf.create())
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err.splitlines()[0].startswith("error: no such class")
+    assert status(run)[0] == "failed"
+    assert "ValueError" in (run / "traceback.txt").read_text()
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(ValueError, match="such class"):
+        run_job("jobs:job", OmegaConf.create())
+
+
+def test_a_full_disk_does_not_hide_what_went_wrong(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def nowhere(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(RunDirectory, "write_status", lambda _, status, **__: nowhere() if status == "failed" else None)
+    with pytest.raises(SystemExit) as stopped:
+        run_job("camloc.experiment.nothing:job", OmegaConf.create())
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err.startswith("error: No module named 'camloc.experiment.nothing'")
+    assert not (run / "traceback.txt").exists()
+
+
+def test_an_interrupted_job_has_failed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    job(run, "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        run_job("jobs:job", OmegaConf.create())
+    assert status(run) == ("failed", "interrupted: KeyboardInterrupt")
+    job(run, "raise type('SIGTERMException', (SystemExit,), {})()")
+    for config, line in (({"resume": None}, f"error: interrupted; resume={run} continues"), ({}, "error: interrupted")):
+        with pytest.raises(SystemExit) as stopped:
+            run_job("jobs:job", OmegaConf.create(config))
+        assert stopped.value.code == 143  # not 0, which would look like success
+        assert capsys.readouterr().err.splitlines() == [line]
+
+
+def test_loggers_are_finished_with_the_jobs_exit_code(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    codes: list[int] = []
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(finish=lambda exit_code: codes.append(exit_code)))
+    job(run, "pass")
+    run_job("jobs:job", OmegaConf.create())
+    job(run, "raise ValueError")
+    with pytest.raises(SystemExit):
+        run_job("jobs:job", OmegaConf.create({"overwrite": True}))
+    job(run, "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        run_job("jobs:job", OmegaConf.create())
+    assert codes == [0, 1, 1]
+
+
+def test_resuming_keeps_what_is_there(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    job(run, "assert run.last_checkpoint.exists()")
+    (run / "checkpoints").mkdir()
+    (run / "checkpoints" / "last.ckpt").touch()
+    RunDirectory(run).write_status("completed")
+    run_job("jobs:job", OmegaConf.create({"resume": str(run)}))
+    assert status(run)[0] == "completed"
+    (run / "status.json").write_text(
+        json.dumps({"status": "running", "error": None, "host": os.uname().nodename, "process": os.getppid()})
+    )
+    with pytest.raises(SystemExit):
+        run_job("jobs:job", OmegaConf.create({"resume": str(run)}))
+    assert f"process {os.getppid()} is still writing" in capsys.readouterr().err
