@@ -74,10 +74,10 @@ def test_an_annotation_without_ids_and_numbers_is_named_by_its_place(annotations
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"annotations": None}, "is no COCO json with images, annotations and categories: TypeError"),
-        ({"images": [{"id": 3}]}, "is no COCO json .*: KeyError 'file_name'"),
-        ({"categories": [{"id": 90}]}, "is no COCO json .*: KeyError 'name'"),
-        ({"images": [{"id": [3], "file_name": "1.jpg"}]}, "is no COCO json .*: TypeError"),
+        ({"annotations": None}, "is not a COCO json with images, annotations and categories: TypeError"),
+        ({"images": [{"id": 3}]}, "is not a COCO json .*: KeyError 'file_name'"),
+        ({"categories": [{"id": 90}]}, "is not a COCO json .*: KeyError 'name'"),
+        ({"images": [{"id": [3], "file_name": "1.jpg"}]}, "is not a COCO json .*: TypeError"),
         (
             {"annotations": [annotation(bbox=[float("nan"), 0, 1, 1])]},
             r"annotations\[0\]: the box nan 0 nan 1 .*finite",
@@ -86,7 +86,7 @@ def test_an_annotation_without_ids_and_numbers_is_named_by_its_place(annotations
         ({"annotations": [annotation(image_id=4)]}, r"annotations\[0\]: image_id 4 is not among the images"),
         ({"annotations": [annotation(category_id=2)]}, "category_id 2 is not among the categories"),
         ({"images": [{"id": 3, "file_name": "cat/../../1.jpg"}]}, "file_name 'cat/../../1.jpg' leads out of the"),
-        ({"categories": [{"id": 90, "name": "cat"}] * 2}, "the category id 90 stands there 2 times"),
+        ({"categories": [{"id": 90, "name": "cat"}] * 2}, "the category id 90 occurs 2 times"),
     ],
 )
 def test_what_is_broken_is_named(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -97,8 +97,8 @@ def test_what_is_broken_is_named(changes: dict[str, Any], message: str, tmp_path
 @pytest.mark.parametrize(
     ("ids", "names", "message"),
     [
-        ((1, 2, 2), ("a.jpg", "z.jpg", "c.jpg"), "the image id 2 stands there 2 times"),
-        ((1, 2, 3), ("a.jpg", "z.jpg", "z.jpg"), r"the file_name 'z\.jpg' stands there 2 times"),
+        ((1, 2, 2), ("a.jpg", "z.jpg", "c.jpg"), "the image id 2 occurs 2 times"),
+        ((1, 2, 3), ("a.jpg", "z.jpg", "z.jpg"), r"the file_name 'z\.jpg' occurs 2 times"),
     ],
 )
 def test_what_stands_there_twice_is_named(
@@ -113,5 +113,5 @@ def test_what_stands_there_twice_is_named(
 def test_what_is_no_json_is_no_coco(raw: bytes, tmp_path: Path) -> None:
     path = tmp_path / "val.json"
     path.write_bytes(raw)
-    with pytest.raises(ValueError, match=r"val\.json is no COCO json"):
+    with pytest.raises(ValueError, match=r"val\.json is not a COCO json"):
         read_coco(path)

@@ -84,9 +84,9 @@ def test_a_header_that_names_no_box_is_shown(header: str, message: str, tmp_path
         ("1.jpg,3,0,1,1,cat", "the box 3 0 1 1 .* is inverted"),
         ("1.jpg,1,0,1,1,cat", "the box 1 0 1 1 .* is inverted, empty"),
         ("1.jpg,0,0,1,1,cat,0.9", r"expected 6 fields, file,x0,y0,x1,y1,class; found 1\.jpg,0,0,1,1,cat,0\.9"),
-        (",0,0,1,1,cat", "the file '' is none below the images' folder"),
-        ("/etc/passwd,0,0,1,1,cat", "the file '/etc/passwd' is none below the images' folder"),
-        ("a/../../1.jpg,0,0,1,1,cat", "the file 'a/../../1.jpg' is none below"),
+        (",0,0,1,1,cat", "the file '' is not below the images' folder"),
+        ("/etc/passwd,0,0,1,1,cat", "the file '/etc/passwd' is not below the images' folder"),
+        ("a/../../1.jpg,0,0,1,1,cat", "the file 'a/../../1.jpg' is not below"),
     ],
 )
 def test_a_broken_line_is_named_by_its_number(line: str, message: str, tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_broken_line_is_named_by_its_number(line: str, message: str, tmp_path:
 def test_what_is_no_csv_is_named_with_its_file(raw: bytes, tmp_path: Path) -> None:
     path = tmp_path / "val.csv"
     path.write_bytes(HEADER.encode() + b"\n" + raw)
-    with pytest.raises(ValueError, match=r"val\.csv, after line \d+: this is no UTF-8 CSV"):
+    with pytest.raises(ValueError, match=r"val\.csv, after line \d+: this is not a UTF-8 CSV"):
         read_csv(path)
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from camloc.data.annotations.image_masks import ImageMaskFiles, read_mask
+from camloc.data.annotations.image_masks import ImageMaskFiles
+from camloc.data.annotations.mask_images import MaskReader, read_mask
 
 
 def write(path: Path, mask: np.ndarray) -> Path:
@@ -19,7 +20,7 @@ def test_pixels_that_touch_at_a_corner_are_one_piece(tmp_path: Path) -> None:
     mask = np.zeros((6, 8))
     mask[0, 0], mask[1, 1] = 1, 255
     mask[4:6, 5:8] = 7
-    files = ImageMaskFiles([write(tmp_path / "1.png", mask)])
+    files = ImageMaskFiles([write(tmp_path / "1.png", mask)], MaskReader())
     assert files.boxes(0, (6, 8)).tolist() == [[0, 0, 2, 2], [5, 4, 8, 6]]
     drawn, ignore = files.read(0, (6, 8))
     assert torch.equal(drawn, torch.from_numpy(mask > 0))
@@ -30,11 +31,11 @@ def test_a_ring_has_the_box_of_its_outside(tmp_path: Path) -> None:
     mask = np.zeros((5, 5))
     mask[1:4, 1:4] = 255
     mask[2, 2] = 0
-    assert ImageMaskFiles([write(tmp_path / "1.png", mask)]).boxes(0, None).tolist() == [[1, 1, 4, 4]]
+    assert ImageMaskFiles([write(tmp_path / "1.png", mask)], MaskReader()).boxes(0, None).tolist() == [[1, 1, 4, 4]]
 
 
 def test_an_empty_mask_and_a_missing_one_have_no_box(tmp_path: Path) -> None:
-    files = ImageMaskFiles([write(tmp_path / "1.png", np.zeros((4, 4))), None])
+    files = ImageMaskFiles([write(tmp_path / "1.png", np.zeros((4, 4))), None], MaskReader())
     for index in (0, 1):
         assert files.boxes(index, (4, 4)).shape == (0, 4)
         assert not files.read(index, (4, 4))[0].any()
@@ -44,7 +45,7 @@ def test_an_empty_mask_and_a_missing_one_have_no_box(tmp_path: Path) -> None:
 def test_a_mask_that_cannot_be_read_is_named_when_it_is_read(raw: bytes, tmp_path: Path) -> None:
     path = tmp_path / "1_mask.png"
     path.write_bytes(raw)
-    files = ImageMaskFiles([path])
+    files = ImageMaskFiles([path], MaskReader())
     with pytest.raises(ValueError, match=r"cannot read the mask .*1_mask\.png"):
         files.boxes(0, (4, 4))
     with pytest.raises(ValueError, match=r"cannot read the mask .*1_mask\.png"):
@@ -53,7 +54,7 @@ def test_a_mask_that_cannot_be_read_is_named_when_it_is_read(raw: bytes, tmp_pat
 
 def test_loader_workers_may_be_sent_the_files_which_are_read_there(tmp_path: Path) -> None:
     path = tmp_path / "1.png"
-    sent = pickle.dumps(ImageMaskFiles([path]))
+    sent = pickle.dumps(ImageMaskFiles([path], MaskReader()))
     write(path, np.ones((3, 4)))
     assert pickle.loads(sent).boxes(0, (3, 4)).tolist() == [[0, 0, 4, 3]]  # noqa: S301 - our own bytes
 
@@ -105,7 +106,7 @@ def test_what_is_inside_does_not_depend_on_how_a_level_is_shown(image: Image.Ima
 
 @pytest.mark.parametrize(("size", "fits"), [((4, 6), True), ((40, 60), True), ((400, 601), True), ((6, 4), False)])
 def test_a_mask_of_another_shape_than_its_image_is_refused(size: tuple[int, int], fits: bool, tmp_path: Path) -> None:
-    files = ImageMaskFiles([write(tmp_path / "1.png", np.ones((4, 6)))])
+    files = ImageMaskFiles([write(tmp_path / "1.png", np.ones((4, 6)))], MaskReader())
     if fits:
         assert files.boxes(0, size).tolist() == [[0, 0, size[1], size[0]]]
         return

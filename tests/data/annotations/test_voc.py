@@ -60,7 +60,10 @@ def test_a_size_that_is_none_is_not_claimed(width: str, height: str, tmp_path: P
 @pytest.mark.parametrize(
     ("corners", "message"),
     [
-        ((0, 1, 5, 5), r"object 2 \(cat\): <xmin> is 0, before the first pixel, which is 1; .*voc_one_based=false"),
+        (
+            (0, 1, 5, 5),
+            r"object 2 \(cat\): <xmin> is 0, before the first pixel, .*annotations\.one_based=false",
+        ),
         ((1, 0.5, 5, 5), r"<ymin> is 0\.5, before the first pixel"),
         ((-4, 1, 5, 5), r"<xmin> is -4, before the first pixel"),
         ((1, 7, 5, 5), r"001\.xml: the box 0 6 5 5 .* is inverted"),

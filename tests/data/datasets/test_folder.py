@@ -9,11 +9,22 @@ import numpy as np
 import pytest
 import torch
 
+from camloc.data.annotations.coco import CocoReader
+from camloc.data.annotations.contract import AnnotationReader
+from camloc.data.annotations.csv_boxes import CsvReader
+from camloc.data.annotations.mask_images import MaskReader
+from camloc.data.annotations.voc import VocReader
 from camloc.data.datasets.folder import Folder
 from camloc.data.datasets.textures import Textures
 from camloc.data.loading.split import Subset
 
 TREES = run_path(str(Path(__file__).parent / "folder_trees.py"))
+READERS: dict[str, AnnotationReader] = {
+    "voc": VocReader(),
+    "coco": CocoReader(),
+    "csv": CsvReader(),
+    "masks": MaskReader(),
+}
 CLASSES = [f"class{number}" for number in range(9)]
 
 
@@ -41,7 +52,7 @@ def test_every_format_gives_the_boxes_that_were_written(kind: str, tree: Path) -
     split = source()
     for name in ("val", "test"):
         TREES["write_annotations"](kind, split, CLASSES, tree / "annotations", name)
-    datamodule = Folder(str(tree), annotations=kind)  # type: ignore[arg-type] # one of the formats
+    datamodule = Folder(str(tree), annotations=READERS[kind])
     test = datamodule.split("test")
     assert len(test) == len(split)
     by_name = {TREES["image_file"](split, CLASSES, Path("test"), i).as_posix(): i for i in range(len(split))}
@@ -123,7 +134,7 @@ def test_voc_beside_the_images_counts_from_one_or_from_zero(two: Path) -> None:
     for name in ("cat", "dog"):
         text = VOC.format(OBJECT.format(name, 1, 2, 10, 19) + OBJECT.format("horse", 3, 3, 5, 5))
         (two / "test" / name / f"test{name}.xml").write_text(text)
-    boxes = [Folder(str(two), "voc", voc_one_based=flag).split("test").gt_boxes(0).tolist() for flag in (True, False)]
+    boxes = [Folder(str(two), VocReader(one_based=flag)).split("test").gt_boxes(0).tolist() for flag in (True, False)]
     assert boxes == [[[0, 1, 10, 19]], [[1, 2, 11, 20]]]  # the horse is not of the image's class
 
 
@@ -131,7 +142,7 @@ def test_names_that_are_no_class_are_all_taken(two: Path) -> None:
     for name in ("cat", "dog"):
         text = VOC.format(OBJECT.format("object", 1, 2, 10, 20) + OBJECT.format("thing", 3, 3, 5, 5))
         (two / "test" / name / f"test{name}.xml").write_text(text)
-    assert len(Folder(str(two), "voc").split("test").gt_boxes(0)) == 2
+    assert len(Folder(str(two), VocReader()).split("test").gt_boxes(0)) == 2
 
 
 @pytest.mark.parametrize(
@@ -148,14 +159,14 @@ def test_names_that_are_no_class_are_all_taken(two: Path) -> None:
         (VOC.format(OBJECT.format("cat", 1, "two", 3, 4)), r"needs a number in <ymin>, found 'two'"),
         (VOC.format(OBJECT.format("cat", 9, 1, 3, 4)), r"the box 8 0 3 4 .* is inverted, empty or not finite"),
         (VOC.format(OBJECT.format("cat", "nan", 1, 3, 4)), r"the box nan 0 3 4 .* not finite"),
-        (VOC.format(OBJECT.format("dog", 1, 1, 3, 4)), r"lies in the folder cat and its objects are called dog"),
+        (VOC.format(OBJECT.format("dog", 1, 1, 3, 4)), r"lies in the folder cat and its objects are named dog"),
     ],
 )
 def test_broken_voc_is_one_clear_error(text: str, message: str, two: Path) -> None:
     (two / "test" / "cat" / "testcat.xml").write_text(text)
     (two / "test" / "dog" / "testdog.xml").write_text(VOC.format(OBJECT.format("dog", 1, 1, 3, 4)))
     with pytest.raises(ValueError, match=message):
-        Folder(str(two), "voc").split("test")
+        Folder(str(two), VocReader()).split("test")
 
 
 def coco(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - json
@@ -174,29 +185,29 @@ def coco(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - json
 def test_coco_is_found_by_path_or_by_unique_name_and_crowds_are_left_out(two: Path) -> None:
     (two / "annotations").mkdir()
     (two / "annotations" / "test.json").write_text(json.dumps(coco()))
-    split = Folder(str(two), "coco").split("test")
+    split = Folder(str(two), CocoReader()).split("test")
     assert [split.gt_boxes(index).tolist() for index in range(2)] == [[[1.5, 2, 11.5, 7]], [[0, 0, 3, 3]]]
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([], "is no COCO json"),
-        ({"images": []}, "is no COCO json with images, annotations and categories: KeyError 'annotations'"),
+        ([], "is not a COCO json"),
+        ({"images": []}, "is not a COCO json with images, annotations and categories: KeyError 'annotations'"),
         (coco(categories=[]), "category_id 18 is not among the categories"),
         (coco(annotations=[{"image_id": 9, "category_id": 18, "bbox": [0, 0, 1, 1]}]), "image_id 9 is not among"),
         (coco(annotations=[{"image_id": 1, "category_id": 18, "bbox": [0, 0, 1]}]), r"annotations\[0\]: expected"),
         (coco(annotations=[{"image_id": 1, "category_id": 18, "bbox": [0, 0, 0, 1]}]), "is inverted, empty"),
         (coco(images=[{"id": 1, "file_name": "../x.png"}]), "file_name '../x.png' leads out of the images' folder"),
         (coco(images=[{"id": 1, "file_name": "/etc/passwd"}]), "leads out of the images' folder"),
-        (coco(images=[{"id": i, "file_name": "a.png"} for i in (1, 5)]), "the file_name 'a.png' stands there 2 times"),
+        (coco(images=[{"id": i, "file_name": "a.png"} for i in (1, 5)]), "the file_name 'a.png' occurs 2 times"),
     ],
 )
 def test_broken_coco_is_one_clear_error(content: Any, message: str, two: Path) -> None:  # noqa: ANN401 - json
     (two / "annotations").mkdir()
     (two / "annotations" / "test.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match=message):
-        Folder(str(two), "coco").split("test")
+        Folder(str(two), CocoReader()).split("test")
 
 
 @pytest.mark.parametrize(
@@ -210,14 +221,14 @@ def test_broken_coco_is_one_clear_error(content: Any, message: str, two: Path) -
         ),
         ("file,x0,y0,x1,y1\ncat/testcat.png,1,2,3,x\n", "line 2: .* found 1,2,3,x"),
         ("file,x0,y0,x1,y1\ncat/testcat.png,5,2,3,9\n", "line 2: the box 5 2 3 9 .* is inverted"),
-        ("file,x0,y0,x1,y1\n../testcat.png,1,2,3,9\n", "line 2: the file '../testcat.png' is none below"),
+        ("file,x0,y0,x1,y1\n../testcat.png,1,2,3,9\n", "line 2: the file '../testcat.png' is not below"),
     ],
 )
 def test_broken_csv_is_one_clear_error_with_its_line(text: str, message: str, two: Path) -> None:
     (two / "annotations").mkdir()
     (two / "annotations" / "test.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
-        Folder(str(two), "csv").split("test")
+        Folder(str(two), CsvReader()).split("test")
 
 
 def test_several_lines_of_csv_are_several_boxes_and_strays_are_told(two: Path) -> None:
@@ -225,7 +236,7 @@ def test_several_lines_of_csv_are_several_boxes_and_strays_are_told(two: Path) -
     lines = ["file, x1, y1, x2, y2", "test/cat/testcat.png, 0, 0, 3, 3", "test/cat/testcat.png, 4, 4, 9, 9"]
     lines += ["dog/testdog.png,1,1,2,2", "nobody.png,1,1,2,2"]
     (two / "annotations" / "test.csv").write_text("\n".join(lines))
-    datamodule = Folder(str(two), "csv")
+    datamodule = Folder(str(two), CsvReader())
     assert [len(datamodule.split("test").gt_boxes(index)) for index in range(2)] == [2, 1]
     (note,) = datamodule.notes
     assert note.endswith("1 annotations belong to no image, first nobody.png")
@@ -239,7 +250,7 @@ def test_a_flat_annotation_that_could_be_of_two_images_is_an_error(tmp_path: Pat
     with pytest.raises(
         ValueError, match=r"1.xml could belong to test/cat/1.png or to test/dog/1.png; name the folder as well"
     ):
-        Folder(str(root), "voc").split("test")
+        Folder(str(root), VocReader()).split("test")
 
 
 def test_several_pieces_of_a_mask_are_several_boxes_in_pixels_of_the_image(two: Path) -> None:
@@ -249,7 +260,7 @@ def test_several_pieces_of_a_mask_are_several_boxes_in_pixels_of_the_image(two: 
     (two / "annotations" / "test").mkdir(parents=True)
     for name in ("cat", "dog"):
         cv2.imwrite(str(two / "annotations" / "test" / f"test{name}.png"), mask)
-    split = Folder(str(two), "masks").split("test")
+    split = Folder(str(two), MaskReader()).split("test")
     assert split.gt_boxes(0).tolist() == [[2, 2, 6, 6], [16, 10, 28, 18]]
     masks = split.masks(0)
     assert masks is not None
@@ -260,22 +271,25 @@ def test_several_pieces_of_a_mask_are_several_boxes_in_pixels_of_the_image(two: 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"root": "nowhere"}, "datamodule.root=nowhere is no folder"),
-        ({"annotations": "yolo"}, "datamodule.annotations must be one of"),
+        ({"root": "nowhere"}, "datamodule.root=nowhere is not a folder"),
+        (
+            {"annotations": "voc"},
+            r"annotations=voc is not a reader; choose one with a slash: datamodule/annotations=voc, coco",
+        ),
         ({"val_share": 0.0}, "must leave images to train"),
         ({"val_share": 0.6, "test_share": 0.5}, "must leave images to train"),
     ],
 )
 def test_wrong_options_are_named(change: dict[str, Any], message: str, two: Path) -> None:
-    with pytest.raises((ValueError, FileNotFoundError), match=message):
+    with pytest.raises((ValueError, FileNotFoundError, TypeError), match=message):
         Folder(**{"root": str(two), **change})
 
 
 def test_what_is_missing_is_named(two: Path, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"annotations=coco: there is no .*annotations/test.json"):
-        Folder(str(two), "coco").split("test")
-    with pytest.raises(FileNotFoundError, match=r"annotations=voc: .* annotates none of the 2 images"):
-        Folder(str(two), "voc").split("test")
+    with pytest.raises(FileNotFoundError, match=r"annotations \(CocoReader\): there is no .*annotations/test.json"):
+        Folder(str(two), CocoReader()).split("test")
+    with pytest.raises(FileNotFoundError, match=r"annotations \(VocReader\): .* annotates none of the 2 images"):
+        Folder(str(two), VocReader()).split("test")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="has no class folder with images"):
         Folder(str(tmp_path / "empty"))
@@ -299,7 +313,7 @@ def test_val_may_be_called_as_other_tools_call_it(name: str, two: Path) -> None:
         f"{name}/cat/valcat.png",
         f"{name}/dog/valdog.png",
     ]
-    assert datamodule.notes == [f"{two}: not read, as they are beside train/: extra"]
+    assert datamodule.notes == [f"{two}: not read, because they lie next to train/: extra"]
 
 
 @pytest.mark.parametrize("name", ["Train", "training", "TEST", "validation", "masks"])
@@ -315,7 +329,7 @@ def test_folders_of_a_split_are_called_one_way(two: Path) -> None:
         Folder(str(two))
     (two / "valid").rmdir()
     (two / "test").rename(two / "Test")
-    with pytest.raises(ValueError, match="call the folder Test test"):
+    with pytest.raises(ValueError, match="rename the folder Test to test"):
         Folder(str(two))
 
 
@@ -334,7 +348,7 @@ def test_names_are_the_same_whatever_their_case_and_spaces(two: Path) -> None:
             (f" {name.upper()}", 1, 1, 4, 4),
             ("CAT" if name == "dog" else "Dog", 5, 5, 9, 9),
         )
-    datamodule = Folder(str(two), "voc")
+    datamodule = Folder(str(two), VocReader())
     assert [datamodule.split("test").gt_boxes(i).tolist() for i in range(2)] == [[[0, 0, 4, 4]]] * 2
     assert datamodule.notes == []
 
@@ -342,9 +356,9 @@ def test_names_are_the_same_whatever_their_case_and_spaces(two: Path) -> None:
 def test_boxes_of_names_that_are_no_class_are_told(two: Path) -> None:
     for name in ("cat", "dog"):
         voc(two, f"test/{name}/test{name}.xml", ("animal", 1, 1, 4, 4))
-    datamodule = Folder(str(two), "voc")
+    datamodule = Folder(str(two), VocReader())
     datamodule.split("test")
-    assert datamodule.notes == ["test: no object is called like a class, but animal; all boxes are taken"]
+    assert datamodule.notes == ["test: no object is named like a class, but animal; all boxes are taken"]
 
 
 @pytest.mark.parametrize("ending", [".png", "_mask.png"])
@@ -355,13 +369,13 @@ def test_masks_beside_the_images_are_no_images(ending: str, tmp_path: Path) -> N
             mask = np.zeros((20, 30), np.uint8)
             mask[2:5, 3:7] = 1
             cv2.imwrite(str(image.with_name(image.stem + ending)), mask)
-    datamodule = Folder(str(tmp_path), "masks")
+    datamodule = Folder(str(tmp_path), MaskReader())
     assert [len(datamodule.split(name)) for name in ("train", "val", "test")] == [2, 2, 2]
     assert datamodule.split("test").gt_boxes(1).tolist() == [[3, 2, 7, 5]]
     without = Folder(str(tmp_path))
     assert len(without.split("train")) == (2 if ending == "_mask.png" else 4)
     assert without.notes == (
-        [f"{tmp_path / 'train'}: 2 files *_mask.png are no images and were left out"] if ending == "_mask.png" else []
+        [f"{tmp_path / 'train'}: 2 files *_mask.png are not images and were left out"] if ending == "_mask.png" else []
     )
 
 
@@ -371,7 +385,7 @@ def test_masks_beside_the_images_are_found_where_a_folder_holds_other_annotation
             images(tmp_path, f"{split}/{name}/{split}{name}.jpg")
             cv2.imwrite(str(tmp_path / split / name / f"{split}{name}.png"), np.ones((20, 30), np.uint8))
     voc(tmp_path, "annotations/test/testcat.xml", ("cat", 1, 1, 4, 4))
-    datamodule = Folder(str(tmp_path), "masks")
+    datamodule = Folder(str(tmp_path), MaskReader())
     assert len(datamodule.split("train")) == 2
     assert datamodule.split("test").gt_boxes(0).tolist() == [[0, 0, 30, 20]]
 
@@ -379,11 +393,11 @@ def test_masks_beside_the_images_are_found_where_a_folder_holds_other_annotation
 def test_boxes_are_cut_at_the_edge_and_another_size_is_told(two: Path) -> None:
     for name in ("cat", "dog"):
         voc(two, f"test/{name}/test{name}.xml", (name, 1, 1, 33, 4), size=(200, 300))
-    datamodule = Folder(str(two), "voc")
+    datamodule = Folder(str(two), VocReader())
     assert datamodule.split("test").gt_boxes(0).tolist() == [[0, 0, 30, 4]]
     cut, size = datamodule.notes
     assert cut == "test: 2 true boxes reached beyond their images and were cut off"
-    assert size.startswith("test: 2 annotations tell another size than their images have, first ")
+    assert size.startswith("test: 2 annotations state another size than their images have, first ")
 
 
 def test_one_folder_and_one_table_may_annotate_all_splits(two: Path) -> None:
@@ -393,7 +407,7 @@ def test_one_folder_and_one_table_may_annotate_all_splits(two: Path) -> None:
     lines = [f"{split}{name}.png,0,0,3,3" for split in ("val", "test") for name in ("cat", "dog")]
     (two / "annotations.csv").write_text("\n".join(["file,x0,y0,x1,y1", *lines]))
     for kind, box in (("voc", [0, 0, 4, 4]), ("csv", [0, 0, 3, 3])):
-        datamodule = Folder(str(two), kind)  # type: ignore[arg-type] # one of the formats
+        datamodule = Folder(str(two), READERS[kind])
         for name in ("val", "test"):
             assert datamodule.split(name).gt_boxes(1).tolist() == [box]  # type: ignore[arg-type] # a split
         assert datamodule.notes == []
@@ -403,20 +417,20 @@ def test_a_table_of_all_splits_must_say_which_image_it_means(tmp_path: Path) -> 
     root = images(tmp_path, *(f"{split}/{name}/1.png" for split in ("train", "val", "test") for name in ("cat", "dog")))
     (root / "annotations.csv").write_text("file,x0,y0,x1,y1\ncat/1.png,0,0,3,3\n")
     with pytest.raises(ValueError, match=r"cat/1\.png could belong to train/cat/1\.png or to val/cat/1\.png; name the"):
-        Folder(str(root), "csv").split("test")
+        Folder(str(root), CsvReader()).split("test")
     (root / "annotations.csv").write_text("file,x0,y0,x1,y1\ntest/cat/1.png,0,0,3,3\n")
-    assert Folder(str(root), "csv").split("test").gt_boxes(0).tolist() == [[0, 0, 3, 3]]
+    assert Folder(str(root), CsvReader()).split("test").gt_boxes(0).tolist() == [[0, 0, 3, 3]]
     with pytest.raises(ValueError, match="no true box for any of the 2 images of val"):
-        Folder(str(root), "csv").split("val")
+        Folder(str(root), CsvReader()).split("val")
 
 
 def test_what_was_looked_for_and_what_was_found_are_shown(two: Path) -> None:
     voc(two, "annotations/test/other.xml", ("cat", 1, 1, 2, 2))
     with pytest.raises(
         FileNotFoundError,
-        match=r"test/cat/testcat\.png for one would be test/cat/testcat\.xml there, and it has other\.xml",
+        match=r"test/cat/testcat\.png, for example, would be test/cat/testcat\.xml there, and it has other\.xml",
     ):
-        Folder(str(two), "voc").split("test")
+        Folder(str(two), VocReader()).split("test")
 
 
 def test_accents_composed_otherwise_and_linked_folders_are_found(tmp_path: Path) -> None:
@@ -428,7 +442,7 @@ def test_accents_composed_otherwise_and_linked_folders_are_found(tmp_path: Path)
     for number in (3, 4):
         voc(tmp_path / "elsewhere", f"{apart}/{composed}{number}.xml", (composed, 1, 1, 4, 4))
         voc(root, f"test/tea/{number + 2}.XML", ("tea", 1, 1, 4, 4))
-    datamodule = Folder(str(root), "voc")
+    datamodule = Folder(str(root), VocReader())
     assert all(len(datamodule.split(name).gt_boxes(i)) == 1 for name in ("val", "test") for i in range(2))
     assert datamodule.notes == []
 
@@ -443,7 +457,7 @@ def test_names_that_are_no_utf8_are_read_and_can_be_written(tmp_path: Path) -> N
             cv2.imencode(".png", np.ones((20, 30), np.uint8))[1].tobytes()
         )
         cv2.imwrite(str(root / split / "tea" / f"{split}_mask.png"), np.ones((20, 30), np.uint8))
-    datamodule = Folder(str(root), "masks")
+    datamodule = Folder(str(root), MaskReader())
     assert datamodule.class_names == ("caf\\xe9", "tea")
     test = datamodule.split("test")
     assert test.image_id(0) == "test/caf\\xe9/\\xff.png"

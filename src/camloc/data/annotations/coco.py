@@ -6,14 +6,31 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from camloc.data.annotations.contract import BoxTableReader
 from camloc.data.annotations.objects import Objects
 from camloc.data.datasets.wsol_metadata import leaves_folder
+
+
+class CocoReader(BoxTableReader):
+    """COCO json; see :func:`read_coco`."""
+
+    files = (
+        "annotations/{split}.json",
+        "annotations/instances_{split}.json",
+        "{split}/annotations.json",
+        "{split}/_annotations.coco.json",  # as Roboflow exports it
+        "annotations.json",
+    )
+
+    def read(self, file: Path) -> dict[str, Objects]:
+        """Read the objects of all images."""
+        return read_coco(file)
 
 
 def read_coco(path: Path) -> dict[str, Objects]:
     """Read the boxes of a json file. Crowds (``iscrowd``) are left out, segmentations are not read.
 
-    Boxes beyond the image's edge are returned as they stand, for whoever opens the image to count or clip.
+    Boxes that reach beyond the image are returned unchanged, for whoever opens the image to count or clip.
 
     Args:
         path: With ``images``, ``annotations`` and ``categories``.
@@ -22,8 +39,8 @@ def read_coco(path: Path) -> dict[str, Objects]:
         Objects by ``file_name``, which may have folders; an image without annotation has none.
 
     Raises:
-        ValueError: If it is no COCO json, a name or an id comes twice, a name leaves the folder, an id is not defined,
-            or a box is no box.
+        ValueError: If it is not a COCO json, a name or an id occurs twice, a name leads out of the folder, an id is not
+            defined, or a box is invalid.
 
     Example:
         >>> import tempfile
@@ -44,7 +61,7 @@ def read_coco(path: Path) -> dict[str, Objects]:
         files = {image["id"]: str(image["file_name"]) for image in images}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
-            f"{path} is no COCO json with images, annotations and categories: {type(error).__name__} {error}"
+            f"{path} is not a COCO json with images, annotations and categories: {type(error).__name__} {error}"
         ) from None
     outside = next(filter(leaves_folder, files.values()), None)
     if outside is not None:
@@ -70,7 +87,7 @@ def _size(image: Any) -> tuple[int, int] | None:  # noqa: ANN401 - whatever the 
 def _refuse_repeats(values: Iterable[Any], what: str) -> None:
     value, count = max(Counter(values).items(), key=lambda item: item[1], default=("", 1))
     if count > 1:
-        raise ValueError(f"{what} {value!r} stands there {count} times")
+        raise ValueError(f"{what} {value!r} occurs {count} times")
 
 
 def _parts(
@@ -82,7 +99,7 @@ def _parts(
     try:
         x, y, width, height = (float(value) for value in annotation["bbox"])
         image, category = annotation["image_id"], annotation["category_id"]
-        hash((image, category))  # a list is no id
+        hash((image, category))  # a list is not an id
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"{where}: expected image_id, category_id and bbox with four numbers, {type(error).__name__} {error}"

@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 from typing import NamedTuple
 
+from camloc.data.annotations.contract import BoxTableReader
 from camloc.data.annotations.objects import Objects
 from camloc.data.datasets.wsol_metadata import leaves_folder
 
@@ -12,8 +13,18 @@ CLASS_COLUMNS = ("class", "label", "name", "class_name", "label_name", "category
 CORNER_COLUMNS = (("x0", "y0", "x1", "y1"), ("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"))
 
 
+class CsvReader(BoxTableReader):
+    """CSV with a header; see :func:`read_csv`."""
+
+    files = ("annotations/{split}.csv", "{split}/annotations.csv", "{split}/_annotations.csv", "annotations.csv")
+
+    def read(self, file: Path) -> dict[str, Objects]:
+        """Read the objects of all images."""
+        return read_csv(file)
+
+
 class _Columns(NamedTuple):
-    """Which fields of a line are meant."""
+    """Places of the fields that are read in a line."""
 
     file: int
     corners: tuple[int, ...]
@@ -23,19 +34,19 @@ class _Columns(NamedTuple):
 def read_csv(path: Path) -> dict[str, Objects]:
     r"""Read boxes given by their corners, half-open: ``x1 - x0`` is the width.
 
-    Boxes beyond the image's edge are returned as they stand, for whoever opens the image to count or clip.
+    Boxes that reach beyond the image are returned unchanged, for whoever opens the image to count or clip.
 
     Args:
         path: Its header names ``file`` (or filename, image, path), the corners ``x0,y0,x1,y1`` (or xmin,ymin,xmax,ymax
-            or x1,y1,x2,y2) and perhaps ``class`` (or label, category, name); the order does not matter.
+            or x1,y1,x2,y2) and optionally ``class`` (or label, category, name), in any order.
 
     Returns:
         Objects by file, which may have folders; a line with an empty class has no name.
 
     Raises:
-        ValueError: If it is no UTF-8 CSV, a column that is read comes twice or is missing, a line has fewer or more
-            fields than the header, a corner is no number, a box is none or a file leaves the folder; the message names
-            the line.
+        ValueError: If it is not a UTF-8 CSV, a column that is read occurs twice or is missing, a line has fewer or more
+            fields than the header, a corner is not a number, a box is invalid or a file leads out of the folder; the
+            message names the line.
 
     Example:
         >>> import tempfile
@@ -55,7 +66,7 @@ def read_csv(path: Path) -> dict[str, Objects]:
                     name, objects = _line(row, header, columns, f"{path}, line {rows.line_num}")
                     found[name] = found[name] + objects if name in found else objects
         except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}, after line {rows.line_num}: this is no UTF-8 CSV: {error}") from None
+            raise ValueError(f"{path}, after line {rows.line_num}: this is not a UTF-8 CSV: {error}") from None
     return found
 
 
@@ -78,7 +89,7 @@ def _line(row: list[str], header: list[str], columns: _Columns, where: str) -> t
         raise ValueError(f"{where}: expected {len(header)} fields, {','.join(header)}; found {','.join(row)}")
     name = row[columns.file].strip()
     if not name or leaves_folder(name):
-        raise ValueError(f"{where}: the file {name!r} is none below the images' folder")
+        raise ValueError(f"{where}: the file {name!r} is not below the images' folder")
     try:
         x0, y0, x1, y1 = (float(row[corner]) for corner in columns.corners)
     except ValueError:

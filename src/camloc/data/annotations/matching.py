@@ -3,7 +3,7 @@
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -104,7 +104,7 @@ def stems(image: str, endings: Sequence[str], source: str = "") -> list[str]:
     return [name + ending for name in without for ending in endings]
 
 
-def files_below(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
+def files_below(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
     """Return the files of some suffixes by their path below a folder; hidden ones are left out, links are followed.
 
     The path's suffix is given in small letters, whatever the file's is.

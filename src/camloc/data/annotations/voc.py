@@ -1,46 +1,54 @@
 """Pascal VOC: an XML file per image, with an ``object`` and its ``bndbox`` for each object.
 
-Boxes beyond the image's edge are returned as they stand: what size the file claims is not trusted, and whoever opens
-the image counts or clips them.
+Boxes that reach beyond the image are returned unchanged: the size that the file claims is not trusted, and whoever
+opens the image counts or clips them.
 """
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from xml.etree.ElementTree import ParseError
 
-import numpy as np
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import parse
-from numpy.typing import NDArray
 
+from camloc.data.annotations.contract import BoxFileReader
 from camloc.data.annotations.objects import Objects
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
-class VocFile(NamedTuple):
-    """What an XML file says; its file names and paths are not read."""
+class VocReader(BoxFileReader):
+    """Pascal VOC XML; see :func:`read_voc`.
 
-    boxes: NDArray[np.float64]
-    """(M,4) half-open xyxy pixels."""
-    names: tuple[str, ...]
-    """M class names."""
-    image_size: tuple[int, int] | None
-    """``(height, width)`` as the file claims; null where it does not, or claims 0 as some tools do."""
+    Args:
+        one_based: Whether the first pixel is 1, as the format's description says.
+    """
+
+    endings = (".xml",)
+
+    def __init__(self, one_based: bool = True) -> None:
+        self.one_based = one_based
+
+    def read(self, file: Path, image: Path) -> Objects:  # noqa: ARG002 - boxes are in pixels
+        """Read the objects of an image."""
+        return read_voc(file, one_based=self.one_based)
 
 
-def read_voc(path: Path, *, one_based: bool = True) -> VocFile:
-    """Read an XML file; it is parsed without entities, which could fill the memory or open other files.
+def read_voc(path: Path, *, one_based: bool = True) -> Objects:
+    """Read an XML file, of which the file names and paths inside are ignored.
+
+    It is parsed without entities, which could fill the memory or open other files. A size of 0, which some tools write,
+    counts as none.
 
     Args:
         path: The file.
-        one_based: Whether the first pixel is 1, as the format's description says; its boxes include their last pixel
+        one_based: Whether the first pixel is 1, as the format's description says; boxes include their last pixel
             either way. Many tools, and ImageNet's files, count from 0.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no XML, has no object, or an object has no name or no box that is one; if a corner lies
-            before pixel 1 where that is the first, since then the file counts from 0.
+        ValueError: If it is not XML or has no object; if an object has no name or no valid box; if a corner is below 1
+            although the first pixel is 1, since then the file counts from 0.
 
     Example:
         >>> import tempfile
@@ -70,14 +78,13 @@ def read_voc(path: Path, *, one_based: bool = True) -> VocFile:
             if one_based and value < 1:
                 raise ValueError(
                     f"{where}: <{corner}> is {value:g}, before the first pixel, which is 1; if the tool counts from 0, "
-                    "say so: datamodule.voc_one_based=false"
+                    "set datamodule.annotations.one_based=false"
                 )
         boxes.append((x0 - shift, y0 - shift, x1 + 1 - shift, y1 + 1 - shift))
         names.append(name)
     if not boxes:
         raise ValueError(f"{path} has no <object>; annotate the image, or remove the file")
-    checked = Objects.checked(boxes, names, str(path))
-    return VocFile(checked.boxes, tuple(names), _size(root))
+    return Objects.checked(boxes, names, str(path), _size(root))
 
 
 def _number(item: Any, corner: str, where: str) -> float:  # noqa: ANN401 - an element

@@ -1,4 +1,4 @@
-"""Which images of a folder belong to which split and class; what annotates them is of no matter here."""
+"""Which images of a folder belong to which split and class, whatever annotates them."""
 
 import os
 from collections.abc import Sequence
@@ -21,8 +21,9 @@ SPLIT_FOLDERS: dict[SplitName, tuple[str, ...]] = {
 NO_CLASSES = frozenset(
     {"train", "training", "val", "valid", "validation", "test", "testing", "images", "labels", "masks"}
 )
-"""What a class folder is not called: trained on, such a mistake would give a network of splits, or of masks."""
-MASK = b"_mask.png"
+"""Names that no class folder has: by mistake, a network would learn to tell splits or masks apart."""
+MASK = "_mask.png"
+"""Ending of files that are never images where an image has the rest of their name."""
 
 
 class Part(NamedTuple):
@@ -42,28 +43,29 @@ class FolderLayout:
         shares: Of each class, what is held out for ``val`` and for ``test`` where neither has a folder. Where one of
             them has, half of each class becomes the other.
         seed: Settles what is held out.
-        masks_beside: Whether ``X.png`` beside another ``X`` is its mask and no image; ``X_mask.png`` always is.
+        mask_endings: Of mask files that lie next to their images, in small letters. With ``.png``, ``X.png`` next to
+            ``X.jpg`` is a mask and not an image. ``X_mask.png`` next to an image ``X`` always is.
 
     Raises:
-        ValueError: If the class folders are no classes, or fewer than two.
+        ValueError: If the class folders do not look like classes, or are fewer than two.
     """
 
-    def __init__(self, root: Path, shares: tuple[float, float], seed: int, *, masks_beside: bool) -> None:
-        self.root, self._shares, self._seed, self._masks_beside = root, shares, seed, masks_beside
+    def __init__(self, root: Path, shares: tuple[float, float], seed: int, mask_endings: Sequence[str] = ()) -> None:
+        self.root, self._shares, self._seed, self._mask_endings = root, shares, seed, mask_endings
         self.notes: list[str] = []
-        """What a reader of the summary should know."""
+        """Remarks for the summary before a run."""
         folders = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
         self.sources = _sources(root, folders)
         if "train" in self.sources:
             unread = sorted(set(folders) - {*self.sources.values(), ANNOTATIONS})
             if unread:
-                self.notes.append(f"{root}: not read, as they are beside train/: {_some(unread)}")
+                self.notes.append(f"{root}: not read, because they lie next to train/: {_some(unread)}")
         else:
             wrong = [name for name in folders if name.casefold() in NO_CLASSES]
             if wrong:
                 raise ValueError(
                     f"datamodule.root={root} has no train/, so its folders are classes, and {_some(wrong)} does not "
-                    "look like one; call the folder of the training images' class folders train"
+                    "look like one; name the folder with the training images' class folders train"
                 )
         self._indices: dict[str, FolderIndex] = {}
         train = self.sources.get("train", "")
@@ -101,7 +103,7 @@ class FolderLayout:
         return part
 
     def index(self, source: str) -> FolderIndex:
-        """Return the images below a folder of class folders; masks are none."""
+        """Return the images below a folder of class folders, without masks."""
         if source not in self._indices:
             index = index_class_folders(self.root / source, self.root)
             if not source and ANNOTATIONS in index.classes:
@@ -123,12 +125,12 @@ class FolderLayout:
         return Part(source, index.image_ids, renumbered)
 
     def _drawn(self, part: Part, shares: Sequence[float], place: int) -> Part:
-        """Deal each class's images in an order that follows from the seed, and return one of the hands.
+        """Divide each class's images in an order that follows from the seed, and return one of the parts.
 
         Args:
             part: The images.
-            shares: Of each hand; the last one takes what is left. None is empty where a class has enough images.
-            place: Which hand.
+            shares: Of each part; the last one takes the rest. None is empty where a class has enough images.
+            place: Which part to return.
         """
         chosen = []
         for target in range(len(self.class_names)):
@@ -144,27 +146,34 @@ class FolderLayout:
 
     def _without_masks(self, index: FolderIndex, source: str) -> FolderIndex:
         names = index.image_ids.tolist()
-        pngs = [i for i, name in enumerate(names) if name.endswith((b".png", b".PNG"))]
-        if not pngs:
+        endings = [ending.encode() for ending in {MASK, *self._mask_endings}]
+        suspects = [(i, ending) for ending in endings for i in _ending_with(ending, names)]
+        if not suspects:
             return index
-        others = {name.rpartition(b".")[0] for name in names if not name.endswith((b".png", b".PNG"))}
-        stems = others | {names[i][:-4] for i in pngs}
-        masks = [
-            i
-            for i in pngs
-            if (names[i].lower().endswith(MASK) and names[i][: -len(MASK)] in stems)
-            or (self._masks_beside and names[i][:-4] in others)
-        ]
+        stems: dict[bytes, set[bytes]] = {}
+        for name in names:
+            stem, _, suffix = name.rpartition(b".")
+            stems.setdefault(b"." + suffix.lower(), set()).add(stem)
+
+        def is_mask(name: bytes, ending: bytes) -> bool:
+            # With the ending .png, 1.png is the mask of 1.jpg and not of itself.
+            return any(name[: -len(ending)] in having for suffix, having in stems.items() if suffix != ending)
+
+        masks = {i for i, ending in suspects if is_mask(names[i], ending)}
         if not masks:
             return index
-        if not self._masks_beside:
-            self.notes.append(f"{self.root / source}: {len(masks)} files *_mask.png are no images and were left out")
-        kept = np.setdiff1d(np.arange(len(names)), masks)
+        if not self._mask_endings:
+            self.notes.append(f"{self.root / source}: {len(masks)} files *{MASK} are not images and were left out")
+        kept = np.setdiff1d(np.arange(len(names)), list(masks))
         return FolderIndex(index.classes, index.image_ids[kept], index.targets[kept])
 
 
+def _ending_with(ending: bytes, names: Sequence[bytes]) -> list[int]:
+    return [i for i, name in enumerate(names) if name[-len(ending) :].lower() == ending]
+
+
 def readable(name: str) -> str:
-    r"""Spell a file name as people read it; bytes that are no UTF-8 are written ``\xe9``."""
+    r"""Spell a file name for people; bytes that are not UTF-8 are written as ``\xe9``."""
     return os.fsencode(name).decode(errors="backslashreplace")
 
 
@@ -177,7 +186,7 @@ def _sources(root: Path, folders: Sequence[str]) -> dict[SplitName, str]:
         if len(found) > 1:
             raise ValueError(f"datamodule.root={root}: {' and '.join(found)} are both {split}; keep one")
         if found and found[0] not in names:
-            raise ValueError(f"datamodule.root={root}: call the folder {found[0]} {found[0].casefold()}")
+            raise ValueError(f"datamodule.root={root}: rename the folder {found[0]} to {found[0].casefold()}")
         if found:
             sources[split] = found[0]
     return sources

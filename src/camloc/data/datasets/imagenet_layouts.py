@@ -151,9 +151,7 @@ def read_objects(paths: Sequence[Path]) -> list[Objects]:
     with ThreadPoolExecutor() as pool:  # they wait for slow file systems together
         files = pool.map(partial(read_voc, one_based=False), paths)
         shown = track(files, "reading XML", len(paths), console=Console(stderr=True), transient=True)
-        return [
-            Objects(file.boxes, file.names, str(path), file.image_size) for path, file in zip(paths, shown, strict=True)
-        ]
+        return list(shown)
 
 
 def refuse_resized(files: Sequence[Path], objects: Sequence[Objects]) -> None:
