@@ -1,1 +1,1 @@
-"""Attribution: feature maps and class weights in, class activation maps and score maps out."""
+"""Attribution: which places of an image speak for a class. One method per file, and the way to score maps."""

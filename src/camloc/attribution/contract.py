@@ -31,4 +31,17 @@ class Attribution(Protocol):
     """
 
     def __call__(self, backbone: Backbone, images: Tensor, choose: Choose) -> Attributed:
-        """Classify (B,3,H,W) normalized images and map the pairs that ``choose`` makes of the logits."""
+        """Classify (B,3,H,W) normalized images and map the pairs that ``choose`` chooses from the logits.
+
+        Raises:
+            ValueError: The backbone lacks what the method needs, or a pair names no image or no class.
+        """
+
+
+Views = Callable[[Attribution], Attribution]
+"""Wraps an attribution so that it sees each image several times: mirrored, cropped, scaled.
+
+All views of an image map the same pairs, which ``choose`` chooses once, from the mean of the views' logits. To that
+end all views go through the wrapped attribution as one batch; :func:`camloc.attribution.views.attribute_views` does
+so. What is left to a wrapper is to make the views, and to paste their maps back onto the image.
+"""
