@@ -12,7 +12,7 @@ from torch import Tensor
 from camloc.attribution.score_map import Interpolation, Normalization, normalize, score_map
 
 LINEAR: tuple[Normalization, ...] = ("minmax", "max")  # those without a quantile
-METHODS: tuple[Normalization, ...] = get_args(Normalization)
+METHODS: tuple[Normalization, ...] = ("minmax", "max", "pas", "ivr")  # those that stretch a map
 INTERPOLATIONS: tuple[Interpolation, ...] = get_args(Interpolation)
 TINY = torch.finfo(torch.float32).tiny
 LARGEST = torch.finfo(torch.float32).max
@@ -78,13 +78,13 @@ class TestNormalize:
 
     def test_unknown_method(self) -> None:
         with pytest.raises(
-            ValueError, match=r"normalization must be one of \('minmax', 'max', 'pas', 'ivr'\), found 'sum'"
+            ValueError, match=r"normalization must be one of \('minmax', 'max', 'pas', 'ivr', 'none'\), found 'sum'"
         ):
             normalize(torch.zeros(1, 2, 2), "sum")  # type: ignore[arg-type]  # what a configuration may say
 
     @pytest.mark.parametrize("shape", [(2, 2), (1, 1, 2, 2), (1, 0, 3)])
     def test_no_batch_of_maps(self, shape: tuple[int, ...]) -> None:
-        with pytest.raises(ValueError, match=r"maps must be \(B,height,width\)"):
+        with pytest.raises(ValueError, match=r"maps must be \(P,height,width\)"):
             normalize(torch.zeros(shape))
 
     @given(maps_of(any_float32), st.sampled_from(METHODS))
@@ -180,7 +180,7 @@ class TestScoreMap:
             score_map(torch.zeros(1, 2, 2), (4, 4), interpolation="nearest")  # type: ignore[arg-type]  # a user's slip
 
     def test_no_batch_of_maps(self) -> None:
-        with pytest.raises(ValueError, match=r"cam must be \(B,height,width\).*found \(2, 2\)"):
+        with pytest.raises(ValueError, match=r"cam must be \(P,height,width\).*found \(2, 2\)"):
             score_map(torch.zeros(2, 2), (4, 4))
 
     def test_no_images(self) -> None:
@@ -232,3 +232,43 @@ def test_a_quantile_that_leaves_no_range_gives_zeros(method: Normalization) -> N
 def test_a_quantile_that_does_not_belong_is_refused(method: Normalization, quantile: float) -> None:
     with pytest.raises(ValueError, match=r"quantile is a fraction in \[0, 1\] for pas and ivr"):
         normalize(torch.zeros(1, 2, 2), method, quantile)
+
+
+class TestNone:
+    def test_score_maps_are_kept_as_they_are(self) -> None:
+        maps = torch.tensor([[[0.1, 0.25], [0.75, 0.5]], [[0.0, 1.0], [0.0, 0.0]]])
+        assert torch.equal(normalize(maps, "none"), maps)
+        assert torch.equal(score_map(maps, (2, 2), "none"), maps)
+
+    @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+    def test_constant_and_one_pixel_maps_keep_their_value(self, value: float) -> None:
+        assert score_map(torch.tensor([[[value]]]), (2, 3), "none").tolist() == [[[value] * 3] * 2]
+
+    def test_upsampled_by_hand(self) -> None:
+        maps = torch.tensor([[[0.0, 0.5]]])
+        assert score_map(maps, (1, 4), "none").tolist() == [[[0.0, 0.125, 0.375, 0.5]]]
+
+    def test_the_overshoot_of_the_cubic_is_cut_off(self) -> None:
+        maps = torch.tensor([[[0.0, 0.0, 1.0, 1.0, 0.0, 0.0]]])
+        scores = score_map(maps, (1, 60), "none", "bicubic")
+        assert scores.min() == 0
+        assert scores.max() == 1
+        assert scores[0, 0, 29] == 1  # between the two cells
+
+    @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+    def test_one_bad_cell_spoils_only_its_own_map(self, value: float) -> None:
+        maps = torch.tensor([[[0.5, value]], [[0.5, 1.0]]])
+        assert score_map(maps, (1, 2), "none").tolist() == [[[0.0, 0.0]], [[0.5, 1.0]]]
+
+    @pytest.mark.parametrize(("wrong", "found"), [(-0.25, "-0.25 to 0.5"), (255.0, "0 to 255")])
+    def test_values_that_are_no_scores_are_refused(self, wrong: float, found: str) -> None:
+        maps = torch.tensor([[[math.nan, 7.0]], [[0.5, wrong]]])
+        with pytest.raises(ValueError, match=rf"score_map=none .* found values from {found}; .*score_map=minmax"):
+            score_map(maps, (4, 4), "none")
+
+    def test_no_maps(self) -> None:
+        assert score_map(torch.zeros(0, 3, 3), (6, 8), "none").shape == (0, 6, 8)
+
+    def test_a_quantile_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="quantile is a fraction"):
+            score_map(torch.zeros(1, 2, 2), (4, 4), "none", quantile=0.5)

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Normalization = Literal["minmax", "max", "pas", "ivr"]
+Normalization = Literal["minmax", "max", "pas", "ivr", "none"]
 Interpolation = Literal["bilinear", "bicubic"]
 QUANTILES = {"pas": 0.9, "ivr": 0.35}
-"""Of the normalizations that have one, when none is given."""
+"""Default quantile of each normalization that has one."""
 
 
 def score_map(
@@ -22,18 +22,18 @@ def score_map(
     """Upsample class activation maps, then normalize each.
 
     Args:
-        cam: (B,h,w), raw and signed.
+        cam: (P,h,w), raw and signed; for ``none``, score maps.
         size: ``(height, width)`` in pixels of the score map.
         normalization: As in :func:`normalize`.
         interpolation: Between the centres of the map's cells; values beyond the border repeat the border.
         quantile: As in :func:`normalize`.
 
     Returns:
-        (B,H,W) float32 in [0, 1]. All zeros, hence without a box at any threshold, where :func:`normalize`
-        says so of the map before or after upsampling.
+        (P,H,W) float32 in [0, 1]. A map that :func:`normalize` turns into zeros, before or after upsampling, is all
+        zeros and has no box at any threshold.
 
     Raises:
-        ValueError: ``cam`` is not (B,h,w), or an option is unknown.
+        ValueError: ``cam`` is not (P,h,w), an option is unknown, or ``none`` is given values outside [0, 1].
 
     Example:
         >>> score_map(torch.tensor([[[-1.0, 3.0]]]), size=(1, 4))
@@ -44,8 +44,10 @@ def score_map(
     if interpolation not in get_args(Interpolation):
         raise ValueError(f"interpolation must be one of {get_args(Interpolation)}, found {interpolation!r}")
     _check_maps("cam", cam)
-    cam = cam.float()
+    cam = normalize(cam, "none", quantile) if normalization == "none" else cam.float()
     upsampled = F.interpolate(cam[:, None], size=size, mode=interpolation, align_corners=False)[:, 0]
+    if normalization == "none":
+        return upsampled.clamp(min=0, max=1)  # the cubic overshoots
     # Upsampling leaves rounding noise on a constant map, which normalizing would blow up to the full range.
     return normalize(torch.where(_varies(cam), upsampled, 0.0), normalization, quantile)
 
@@ -61,23 +63,25 @@ def normalize(maps: Tensor, method: Normalization = "minmax", quantile: float | 
 
     ``minmax`` is what wsolevaluation and most of the literature do. ``max`` is the paper's wording, "above
     20% of the max value of the CAM" (Zhou et al., CVPR 2016, Sec. 3.2). ``pas`` and ``ivr`` are from Kim et al.,
-    "Normalization Matters in WSOL", ICCV 2021. In all of them the largest value becomes 1.
+    "Normalization Matters in WSOL", ICCV 2021. In all four the largest value becomes 1. ``none`` keeps maps that are
+    score maps already.
 
-    A map that says nothing about a place becomes all zeros: a constant one (its range is below float32's
-    smallest normal number, 1.2e-38), one with a NaN, an infinity or a range that overflows, and one whose
+    A map that localizes nothing becomes all zeros: one with a NaN or an infinity; and, but for ``none``, a constant
+    one (its range is below float32's smallest normal number, 1.2e-38), one whose range overflows, and one whose
     denominator above is not positive, as under ``max`` with nothing above 0.
 
     Args:
-        maps: (B,H,W).
-        method: ``minmax``, ``max``, ``pas`` or ``ivr``.
+        maps: (P,H,W).
+        method: ``minmax``, ``max``, ``pas``, ``ivr`` or ``none``.
         quantile: q of ``pas`` (0.9 when null) and ``ivr`` (0.35 when null; the paper tries 0.2 to 0.45), a fraction
             in [0, 1] of the map's pixels. The other methods have none.
 
     Returns:
-        (B,H,W) float32 in [0, 1].
+        (P,H,W) float32 in [0, 1].
 
     Raises:
-        ValueError: ``maps`` is not (B,H,W), the method is unknown, or the quantile does not belong to it.
+        ValueError: ``maps`` is not (P,H,W), the method is unknown, the quantile does not belong to it, or ``none`` is
+            given finite maps with values outside [0, 1].
 
     Example:
         >>> normalize(torch.tensor([[[-1.0, 0.0, 3.0]], [[7.0, 7.0, 7.0]]]))
@@ -93,6 +97,8 @@ def normalize(maps: Tensor, method: Normalization = "minmax", quantile: float | 
         )
     _check_maps("maps", maps)
     maps = maps.float()
+    if method == "none":
+        return _as_score_maps(maps)
     low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
     if method == "max":
         low = torch.zeros_like(low)
@@ -105,18 +111,30 @@ def normalize(maps: Tensor, method: Normalization = "minmax", quantile: float | 
     return torch.where(usable, ((maps - low) / scale).clamp(min=0, max=1), 0.0)
 
 
+def _as_score_maps(maps: Tensor) -> Tensor:
+    """Check that maps lie in [0, 1]; those that are not finite become zeros."""
+    finite = maps.isfinite().all(dim=2, keepdim=True).all(dim=1, keepdim=True)
+    kept = torch.where(finite, maps, 0.0)
+    if ((kept < 0) | (kept > 1)).any():
+        raise ValueError(
+            f"score_map=none takes score maps in [0, 1], found values from {kept.min():g} to {kept.max():g}; "
+            "choose a normalization, such as score_map=minmax"
+        )
+    return kept
+
+
 def _quantile(maps: Tensor, quantile: float) -> Tensor:
-    """The (B,1,1) quantiles of (B,H,W) maps, one by one: torch.quantile takes 16 million values at most."""
+    """The (P,1,1) quantiles of (P,H,W) maps, one by one: torch.quantile takes 16 million values at most."""
     values = [one.flatten().quantile(quantile) for one in maps]
     return torch.stack(values).view(-1, 1, 1) if values else maps.new_zeros(0, 1, 1)
 
 
 def _varies(maps: Tensor) -> Tensor:
-    """Tell for each map, as (B,1,1), whether its range is finite and not 0."""
+    """Whether each map's range is finite and not 0, as (P,1,1)."""
     spread = maps.amax(dim=(1, 2), keepdim=True) - maps.amin(dim=(1, 2), keepdim=True)
     return spread.isfinite() & (spread >= torch.finfo(torch.float32).tiny)
 
 
 def _check_maps(name: str, maps: Tensor) -> None:
-    if maps.ndim != 3 or 0 in maps.shape[1:]:  # noqa: PLR2004 - batch, height, width
-        raise ValueError(f"{name} must be (B,height,width) with pixels in it, found {tuple(maps.shape)}")
+    if maps.ndim != 3 or 0 in maps.shape[1:]:  # noqa: PLR2004 - pairs, height, width
+        raise ValueError(f"{name} must be (P,height,width) with at least one pixel, found {tuple(maps.shape)}")
