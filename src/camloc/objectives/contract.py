@@ -29,7 +29,8 @@ class Losses(NamedTuple):
 class Objective(Protocol):
     """Compute the losses of a batch; an ``nn.Module`` may hold parameters of its own.
 
-    It may change images and labels on the device first, as CutMix does.
+    Built from its configuration and ``class_counts``, the number of training images of each class. It may change images
+    and labels on the device first, as CutMix does.
     """
 
     def __call__(self, backbone: Backbone, batch: Labelled) -> Losses:
