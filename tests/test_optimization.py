@@ -64,5 +64,5 @@ def test_short_trainings_have_a_learning_rate_at_every_step(total_steps: int) ->
 
 def test_an_impossible_warmup_is_refused() -> None:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-    with pytest.raises(ValueError, match=r"scheduler.warmup.*got 1"):
+    with pytest.raises(ValueError, match=r"scheduler.warmup.*found 1"):
         warmup_cosine(optimizer, total_steps=10, warmup=1.0)

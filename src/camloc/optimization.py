@@ -1,4 +1,4 @@
-"""Parameter groups and step-wise learning-rate schedules; optimizers themselves are torch's."""
+"""Parameter groups and learning-rate schedules by optimizer step; the optimizers are torch's."""
 
 import math
 from collections.abc import Iterable
@@ -14,8 +14,8 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Split parameters by learning rate and weight decay.
 
-    New layers learn ``head_lr_multiplier`` times faster than the pretrained trunk. Biases and the scales of norms,
-    every parameter with one dimension, are not decayed.
+    New layers learn ``head_lr_multiplier`` times faster than the pretrained trunk. Parameters with one dimension, which
+    are biases and the scales of norms, get no weight decay.
 
     Args:
         model: All its parameters that require gradients are grouped.
@@ -23,8 +23,8 @@ def parameter_groups(
         head_lr_multiplier: Factor on the learning rate of the new layers.
 
     Returns:
-        At most four optimizer groups. Each carries its ``lr_multiplier``, to be applied by ``scale_learning_rates``;
-        those of undecayed parameters carry ``weight_decay`` 0.
+        At most four optimizer groups. Each has its ``lr_multiplier``, which :func:`scale_learning_rates` applies; those
+        of undecayed parameters have ``weight_decay`` 0.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 4))
@@ -48,7 +48,7 @@ def parameter_groups(
 
 
 def scale_learning_rates(optimizer: Optimizer) -> None:
-    """Multiply each group's learning rate by its ``lr_multiplier``, in place; call once, before any schedule."""
+    """Multiply each group's learning rate by its ``lr_multiplier``, in place; call it once, before any schedule."""
     for group in optimizer.param_groups:
         group["lr"] *= group["lr_multiplier"]
 
@@ -59,7 +59,10 @@ def warmup_cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.1) -
     Args:
         optimizer: Its learning rates are the peak.
         total_steps: Optimizer steps of the whole training.
-        warmup: Share of them spent rising, in [0, 1).
+        warmup: Share of the steps spent rising, in [0, 1).
+
+    Raises:
+        ValueError: ``warmup`` is out of range.
 
     Example:
         >>> import torch
@@ -69,7 +72,7 @@ def warmup_cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.1) -
         [0.5, 1.0, 1.0, 0.5, 0.0]
     """
     if not 0 <= warmup < 1:
-        raise ValueError(f"scheduler.warmup is a share of the steps in [0, 1), got {warmup}")
+        raise ValueError(f"scheduler.warmup is a share of the optimizer steps and must lie in [0, 1), found {warmup}")
     rise = math.ceil(warmup * total_steps)
 
     def factor(step: int) -> float:
@@ -81,15 +84,15 @@ def warmup_cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.1) -
 
 
 def step_decay(optimizer: Optimizer, total_steps: int, drops: int = 3, gamma: float = 0.1) -> LambdaLR:
-    """Multiply the learning rate by ``gamma`` at ``drops`` evenly spaced moments.
+    """Multiply the learning rate by ``gamma`` at ``drops`` evenly spaced steps.
 
-    The released solver divides by ten every 40k of 160k iterations: three drops.
+    The solver of the paper's release divides it by ten every 40k of 160k iterations: three drops.
 
     Args:
-        optimizer: Its learning rates are the start.
+        optimizer: Its learning rates are those of the first step.
         total_steps: Optimizer steps of the whole training.
         drops: How often the rate falls, at least 0.
-        gamma: Factor of each fall.
+        gamma: Factor of each drop.
 
     Example:
         >>> import torch
