@@ -110,7 +110,7 @@ class TestMissesChart:
             assert (image == (red, green, blue)).all(axis=-1).sum() > 2000
 
     @pytest.mark.parametrize("letters", CAUSE_COLOURS, ids=lambda pair: pair[0])
-    def test_letters_stand_out_from_their_segment(self, letters: tuple[str, str]) -> None:
+    def test_text_contrasts_with_its_segment(self, letters: tuple[str, str]) -> None:
         def luminance(colour: str) -> float:
             rgb = np.array(mpl.colors.to_rgb(colour))
             linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)

@@ -60,7 +60,7 @@ class TestGalleryTile:
         assert not has_colour(tile[256:264], GREEN)
         assert not has_colour(tile[:256, 256:264], GREEN)
 
-    def test_the_heatmap_beside_carries_the_same_boxes(self) -> None:
+    def test_the_heatmap_shows_the_same_boxes(self) -> None:
         boxes = torch.tensor([[8.0, 16.0, 40.0, 48.0]])
         tile = tile_of(gray_image(64, 64), boxes, torch.tensor([4.0, 4.0, 60.0, 60.0]))
         for colour in (GREEN, VERMILLION):
@@ -94,7 +94,7 @@ class TestGalleryTile:
         assert (rows.min(), rows.max(), columns.min(), columns.max()) == (10, 99, 200, 239)
         assert tile.shape == (128 + 8 + STRIP_HEIGHT, 520, 3)
 
-    def test_a_high_image_stands_in_the_middle_of_its_half(self) -> None:
+    def test_a_high_image_is_centred_in_its_half(self) -> None:
         tile = tile_of(gray_image(256, 128))
         expected = [BACKGROUND] * 64 + [(GRAY,) * 3] * 128 + [BACKGROUND] * 64
         assert [tuple(pixel) for pixel in tile[100, :256].tolist()] == expected
@@ -143,7 +143,7 @@ class TestGalleryTile:
         assert has_colour(strip, GOOD_TEXT) is good
         assert has_colour(strip, BAD_TEXT) is bad
 
-    def test_long_names_are_shortened_and_leave_the_verdict_room(self) -> None:
+    def test_long_names_are_shortened_to_leave_room_for_the_verdict(self) -> None:
         short = tile_of(gray_image(64, 64), predicted_class="carp")
         long = tile_of(gray_image(64, 64), predicted_class="w" * 500)
         longer = tile_of(gray_image(64, 64), predicted_class="w" * 600)
@@ -156,7 +156,7 @@ class TestGalleryTile:
         assert len({tile.tobytes() for tile in tiles}) == 4
 
     @pytest.mark.parametrize("name", ["", "two\nlines", "\udcff", "\x00", "鳥"])
-    def test_odd_names_cost_no_tile(self, name: str) -> None:
+    def test_odd_names_are_drawn(self, name: str) -> None:
         assert tile_of(gray_image(64, 64), true_class=name).shape == (256 + 8 + STRIP_HEIGHT, 520, 3)
 
 
@@ -172,12 +172,12 @@ class TestGalleryCaption:
         assert gallery_caption("a", "b", self.BOX, 0.5, 0.7).endswith("IoU 0.50 ✗ GT-known miss at 0.7")
         assert gallery_caption("a", "b", self.BOX, 0.3, 0.3).endswith("IoU 0.30 ✓ GT-known hit at 0.3")
 
-    def test_no_box_is_said(self) -> None:
+    def test_a_missing_box_is_reported(self) -> None:
         assert gallery_caption("a", "a", NO_BOX, 0.0, 0.5).endswith("no box ✗ GT-known miss at 0.5")
 
     @pytest.mark.parametrize("hundredths", range(101))
     def test_whole_hundredths_are_shown_as_they_are(self, hundredths: int) -> None:
         assert f"IoU {hundredths / 100:.2f} " in gallery_caption("a", "a", self.BOX, hundredths / 100, 0.5)
 
-    def test_a_near_miss_does_not_read_as_a_hit(self) -> None:
+    def test_a_near_miss_is_not_rounded_to_a_hit(self) -> None:
         assert "IoU 0.49 ✗" in gallery_caption("a", "a", self.BOX, 0.4999, 0.5)

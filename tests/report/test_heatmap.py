@@ -55,7 +55,7 @@ class TestOverlayHeatmap:
         [torch.zeros(3, 4, 6), torch.zeros(1, 4, 6, dtype=torch.uint8), torch.zeros(4, 6, 3, dtype=torch.uint8)],
         ids=["float", "one channel", "channels last"],
     )
-    def test_an_image_of_another_kind_is_refused(self, image: Tensor) -> None:
+    def test_an_image_of_another_layout_is_refused(self, image: Tensor) -> None:
         with pytest.raises(ValueError, match=r"\(3,H,W\) uint8"):
             overlay_heatmap(image, torch.zeros(4, 6))
 

@@ -28,13 +28,13 @@ class TestAsRgb:
         [torch.zeros(3, 4, 6), torch.zeros(1, 4, 6, dtype=torch.uint8), torch.zeros(4, 6, 3, dtype=torch.uint8)],
         ids=["float", "one channel", "channels last"],
     )
-    def test_an_image_of_another_kind_is_refused(self, image: Tensor) -> None:
+    def test_an_image_of_another_layout_is_refused(self, image: Tensor) -> None:
         with pytest.raises(ValueError, match=r"must be \(3,H,W\) uint8"):
             as_rgb(image)
 
 
 class TestContactSheet:
-    def test_tiles_of_differing_sizes_stand_in_a_grid(self) -> None:
+    def test_tiles_of_different_sizes_form_a_grid(self) -> None:
         sizes = [(10, 20), (30, 5), (4, 4)]
         tiles = [np.full((*size, 3), value, dtype=np.uint8) for size, value in zip(sizes, (100, 150, 200), strict=True)]
         sheet = contact_sheet(tiles, columns=2)
