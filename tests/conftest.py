@@ -40,6 +40,19 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], Path]:
+    """Real data, or a skip that says what is missing: ``shared_data("tiny-imagenet-200")``."""
+    base = Path(os.environ.get("CAMLOC_SHARED_DATA", ROOT.parent / "shared" / "data"))
+
+    def folder(name: str) -> Path:
+        if not (base / name).is_dir():
+            pytest.skip(f"{base / name} is absent; set CAMLOC_SHARED_DATA to the folder that holds {name}")
+        return base / name
+
+    return folder
+
+
+@pytest.fixture(scope="session")
 def small() -> tuple[str, ...]:
     """Overrides that make ``train.py`` end in seconds."""
     return _SMALL

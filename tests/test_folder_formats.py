@@ -1,76 +1,111 @@
-"""One checkpoint, the same true boxes in four formats: the same counts."""
+"""One data set annotated in every format is the same data set: what predictions are measured against is equal."""
 
-import json
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from runpy import run_path
-from subprocess import CompletedProcess
+from typing import NamedTuple
 
 import numpy as np
 import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 
 from camloc.data.datasets.textures import Textures
 from camloc.data.datasets.tiny_imagenet import TinyImageNet
+from camloc.data.loading.datamodule import LocalizationDataModule
 from camloc.data.loading.split import Split, Subset
+from camloc.experiment.entry import prepare
+from camloc.records import Truth
 
-Entry = Callable[..., CompletedProcess[str]]
-TREES = run_path(str(Path(__file__).parent / "data" / "folder_trees.py"))
-SHARED = Path(os.environ.get("CAMLOC_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
-TINY = SHARED / "tiny-imagenet-200"
-OPTIONS = ("datamodule.input_size=64", "datamodule.num_workers=0", "trainer.accelerator=cpu", "callbacks.gallery=null")
+ROOT = Path(__file__).parent.parent
+TREES = run_path(str(ROOT / "tests" / "data" / "datasets" / "folder_trees.py"))
+Shared = Callable[[str], Path]
 
 
 def every(split: Split, step: int) -> Subset:
     return Subset(split, np.arange(0, len(split), step))
 
 
-def textures() -> tuple[list[str], dict[str, Split]]:
-    datamodule = Textures(num_train=36, num_val=18, num_test=27, image_size=64, input_size=64)
+def textures(_: Shared) -> tuple[list[str], dict[str, Split]]:
+    datamodule = Textures(num_train=18, num_val=18, num_test=27, image_size=64)
     return list(datamodule.class_names), {name: datamodule.split(name) for name in ("train", "val", "test")}
 
 
-def tiny_imagenet() -> tuple[list[str], dict[str, Split]]:
-    datamodule = TinyImageNet(str(TINY), classes=["n01443537", "n02165456", "n07749582"], val_per_class=25)
+def tiny_imagenet(shared_data: Shared) -> tuple[list[str], dict[str, Split]]:
+    root = shared_data("tiny-imagenet-200")
+    datamodule = TinyImageNet(str(root), classes=["n01443537", "n02165456", "n07749582"], val_per_class=25)
     return list(datamodule.wnids), {
-        "train": every(datamodule.split("train"), 20),
+        "train": every(datamodule.split("train"), 60),
         "val": datamodule.split("val"),
-        "test": datamodule.split("test"),
+        "test": every(datamodule.split("test"), 3),
     }
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        textures,
-        pytest.param(
-            tiny_imagenet,
-            marks=pytest.mark.skipif(not TINY.is_dir(), reason=f"Tiny ImageNet is not at {TINY} (CAMLOC_SHARED_DATA)"),
-        ),
-    ],
-)
-def test_voc_coco_csv_and_masks_give_identical_counts(
-    source: Callable[[], tuple[list[str], dict[str, Split]]], entry: Entry, tmp_path: Path
+def configured(root: Path, annotations: str) -> LocalizationDataModule:
+    """Build the data module as the command line would."""
+    prepare()
+    overrides = ["datamodule=folder", f"datamodule.root={root}", f"datamodule/annotations={annotations}"]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("train", [*overrides, "datamodule.input_size=64", "datamodule.num_workers=0"])
+    datamodule: LocalizationDataModule = instantiate(config.datamodule)
+    return datamodule
+
+
+class Measured(NamedTuple):
+    """What the prediction for an image is measured against; boxes sorted, because their order has no meaning."""
+
+    image_id: str
+    class_name: str
+    image_boxes: list[list[float]]
+    gt_boxes: list[list[float]]
+    image_size: tuple[int, int]
+
+
+def truths(batches: Iterable[object], classes: Sequence[str]) -> list[Measured]:
+    found = []
+    for batch in batches:
+        truth: Truth = batch.truth  # type: ignore[attr-defined] # what evaluation loaders yield
+        names = [classes[target] for target in truth.target.tolist()]
+        image_boxes, gt_boxes = (
+            [sorted(boxes.tolist()) for boxes in field] for field in (truth.image_boxes, truth.gt_boxes)
+        )
+        found += list(map(Measured, truth.image_ids, names, image_boxes, gt_boxes, truth.image_sizes))
+    return sorted(found)
+
+
+@pytest.mark.parametrize("source", [textures, tiny_imagenet])
+def test_voc_coco_csv_and_masks_are_measured_against_the_same(
+    source: Callable[[Shared], tuple[list[str], dict[str, Split]]], shared_data: Shared, tmp_path: Path
 ) -> None:
-    classes, splits = source()
+    classes, splits = source(shared_data)
     for name, split in splits.items():
-        TREES["write_images"](split, classes, tmp_path / "mine" / name)
+        TREES["write_images"](split, classes, tmp_path / name)
         if name != "train":
             for kind in TREES["FORMATS"]:
-                TREES["write_annotations"](kind, split, classes, tmp_path / "mine" / "annotations", name)
-    run = tmp_path / "run"
-    mine = ("datamodule=folder", f"datamodule.root={tmp_path / 'mine'}", "datamodule.annotations=voc")
-    finished = entry("train.py", *mine, *OPTIONS, "trainer.max_epochs=1", f"hydra.run.dir={run}")
-    assert finished.returncode == 0, finished.stderr
-    counts = {"voc": json.loads((run / "metrics.json").read_text())}
-    for kind in ("coco", "csv", "masks"):
-        again = tmp_path / kind
-        finished = entry(
-            *("evaluate.py", f"checkpoint={run}", f"datamodule.annotations={kind}", f"hydra.run.dir={again}"),
-            *("trainer.accelerator=cpu", "callbacks.gallery=null"),
-        )
-        assert finished.returncode == 0, finished.stderr
-        counts[kind] = json.loads((again / "metrics.json").read_text())
-    assert counts["voc"]["test/localization/num_images"] == len(splits["test"])
-    assert 0 < counts["voc"]["test/localization/gt_known_hits"] < len(splits["test"])
-    assert counts["voc"] == counts["coco"] == counts["csv"] == counts["masks"]
+                TREES["write_annotations"](kind, split, classes, tmp_path / "annotations", name)
+    found = {}
+    for kind in TREES["FORMATS"]:
+        datamodule = configured(tmp_path, kind)
+        loaders = {"val": datamodule.val_dataloader(), "test": datamodule.test_dataloader()}
+        found[kind] = {name: truths(loader, datamodule.class_names) for name, loader in loaders.items()}
+        assert datamodule.notes == []
+    assert found["voc"] == found["coco"] == found["csv"] == found["masks"]
+    for name, rows in found["voc"].items():
+        split = splits[name]
+        original = {TREES["image_file"](split, classes, Path(name), i).as_posix(): i for i in range(len(split))}
+        assert {row.image_id for row in rows} == original.keys()
+        for row in rows:
+            index = original[row.image_id]
+            assert row.class_name == classes[split.target(index)]
+            assert row.image_boxes == sorted(split.gt_boxes(index).tolist())
+
+
+def test_without_annotation_nothing_is_measured(tmp_path: Path) -> None:
+    split = Textures(num_train=1, num_test=18, image_size=64).split("test")
+    classes = list(Textures().class_names)
+    for name in ("train", "val", "test"):
+        TREES["write_images"](split, classes, tmp_path / name)
+    batch = next(iter(configured(tmp_path, "none").test_dataloader()))
+    assert not batch.truth.has_boxes
+    assert all(torch.equal(boxes, torch.zeros(0, 4)) for boxes in batch.truth.gt_boxes)

@@ -1,4 +1,4 @@
-import os
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -7,11 +7,6 @@ import pytest
 
 from camloc.data.datasets.cub import Cub
 
-SHARED = (
-    Path(os.environ.get("CAMLOC_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
-    / "wsolevaluation-metadata"
-    / "CUB"
-)
 ALBATROSS, CARDINAL = "001.Black_footed_Albatross", "002.Cardinal"
 # Every file in another order, numbers not as the order of the text; 10 sorts after 9.
 LINES = {
@@ -180,15 +175,15 @@ def test_options_that_cannot_be_are_refused(root: Path) -> None:
             Cub(str(root), **options)  # type: ignore[arg-type] # two of the options
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason=f"real metadata is not at {SHARED} (CAMLOC_SHARED_DATA)")
-def test_real_test_images_have_the_folders_of_their_classes(tmp_path: Path) -> None:
-    image_ids = (SHARED / "test" / "image_ids.txt").read_text().splitlines()
+def test_real_test_images_have_the_folders_of_their_classes(tmp_path: Path, shared_data: Callable[[str], Path]) -> None:
+    metadata = shared_data("wsolevaluation-metadata/CUB")
+    image_ids = (metadata / "test" / "image_ids.txt").read_text().splitlines()
     folders = sorted({image_id.split("/")[0] for image_id in image_ids})
     (tmp_path / "classes.txt").write_text("\n".join(f"{i} {name}" for i, name in enumerate(folders, start=1)))
     for image_id in image_ids:
         path = tmp_path / "images" / image_id
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    test = Cub(str(tmp_path), metadata=str(SHARED), val_root="unused").split("test")
+    test = Cub(str(tmp_path), metadata=str(metadata), val_root="unused").split("test")
     assert len(test) == 5794
     assert test.gt_boxes(0).tolist() == [[60, 27, 386, 332]]

@@ -1,4 +1,4 @@
-import os
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -7,11 +7,6 @@ import pytest
 
 from camloc.data.datasets.imagenet import ImageNet
 
-SHARED = (
-    Path(os.environ.get("CAMLOC_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
-    / "wsolevaluation-metadata"
-    / "ILSVRC"
-)
 TENCH, SETTER, FOX = "n01440764", "n02100735", "n02119789"
 # The devkit counts in another order than that of the WordNet ids.
 DEVKIT_MAP = [f"{FOX} 1 kit_fox", f"{SETTER} 2 English_setter", f"{TENCH} 3 tench"]
@@ -499,16 +494,16 @@ def test_holding_out_everything_is_refused(folders: Path) -> None:
         ImageNet(str(folders), val_per_class=0)
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason=f"real metadata is not at {SHARED} (CAMLOC_SHARED_DATA)")
-def test_real_metadata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for image_id in (SHARED / "val" / "image_ids.txt").read_text().splitlines():
+def test_real_metadata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared_data: Callable[[str], Path]) -> None:
+    metadata = shared_data("wsolevaluation-metadata/ILSVRC")
+    for image_id in (metadata / "val" / "image_ids.txt").read_text().splitlines():
         path = tmp_path / image_id
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     (tmp_path / "val").mkdir()
     wnids = [f"n{number:08}" for number in range(1000)]
     (tmp_path / "LOC_synset_mapping.txt").write_text("\n".join(f"{wnid} {wnid}" for wnid in wnids))
-    data = ImageNet(str(tmp_path), metadata=str(SHARED))
+    data = ImageNet(str(tmp_path), metadata=str(metadata))
     val = data.split("val")
     assert (len(val), val.image_id(9999), val.target(9999)) == (10000, "val2/999/9.jpeg", 999)
     with pytest.raises(

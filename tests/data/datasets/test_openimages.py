@@ -1,4 +1,4 @@
-import os
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -7,11 +7,6 @@ import pytest
 
 from camloc.data.datasets.openimages import OpenImages
 
-METADATA = (
-    Path(os.environ.get("CAMLOC_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
-    / "wsolevaluation-metadata"
-    / "OpenImages"
-)
 # The second class's own name holds an underscore, as 0bt_c3 of the real ones does.
 IMAGES = {
     "train": ["01226z/0a.jpg", "01226z/0b.jpg", "0bt_c3/0c.jpg"],
@@ -238,16 +233,16 @@ def test_metadata_of_boxes_are_refused(root: Path, metadata: Path) -> None:
         OpenImages(str(root), metadata=str(metadata)).split("val")
 
 
-@pytest.mark.skipif(not METADATA.is_dir(), reason=f"real metadata is not at {METADATA} (CAMLOC_SHARED_DATA)")
-def test_real_metadata_fit_their_layout(tmp_path: Path) -> None:
-    lines = (METADATA / "val" / "localization.txt").read_text().splitlines()
+def test_real_metadata_fit_their_layout(tmp_path: Path, shared_data: Callable[[str], Path]) -> None:
+    metadata = shared_data("wsolevaluation-metadata/OpenImages")
+    lines = (metadata / "val" / "localization.txt").read_text().splitlines()
     empty = cv2.imencode(".png", np.array([[0, 255]], dtype=np.uint8))[1].tobytes()
     for line in lines:
         for name in filter(None, line.split(",")):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_bytes(empty)
     by_name = OpenImages(str(tmp_path)).split("val")
-    data = OpenImages(str(tmp_path), metadata=str(METADATA))
+    data = OpenImages(str(tmp_path), metadata=str(metadata))
     named = data.split("val")
     assert (len(named), data.num_classes, named.image_id(0)) == (2500, 100, "val/01226z/32fdab44f6e415f1.jpg")
     assert sum(len(named.gt_boxes(i)) for i in range(2500)) == len(lines)

@@ -1,5 +1,5 @@
-import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -9,8 +9,6 @@ import torch
 
 from camloc.data.datasets.tiny_imagenet import TinyImageNet
 from camloc.data.loading.split import SplitName
-
-SHARED = Path(os.environ.get("CAMLOC_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data")) / "tiny-imagenet-200"
 
 
 @pytest.fixture
@@ -210,9 +208,8 @@ def test_a_split_without_images_is_refused(root: Path) -> None:
         TinyImageNet(str(root), classes=["n01"]).split("test")
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason=f"real images are not at {SHARED} (CAMLOC_SHARED_DATA)")
-def test_real_images_and_their_boxes() -> None:
-    data = TinyImageNet(str(SHARED), classes=["n01443537", "n02165456"])
+def test_real_images_and_their_boxes(shared_data: Callable[[str], Path]) -> None:
+    data = TinyImageNet(str(shared_data("tiny-imagenet-200")), classes=["n01443537", "n02165456"], input_size=224)
     assert data.class_names == ("goldfish", "ladybug")
     assert [len(data.split(name)) for name in ("train", "val", "test")] == [900, 100, 100]
     first = data.split("val")

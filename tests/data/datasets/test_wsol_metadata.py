@@ -1,5 +1,5 @@
-import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -11,12 +11,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from camloc.data.datasets.wsol_metadata import WsolMetadata, leaves_folder
-
-SHARED = (
-    Path(os.environ.get("CAMLOC_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
-    / "wsolevaluation-metadata"
-)
-real = pytest.mark.skipif(not SHARED.is_dir(), reason=f"real metadata is not at {SHARED} (CAMLOC_SHARED_DATA)")
 
 BOXES = {
     "image_ids": ["b/1.jpg", "a/2.JPEG", "3.png"],
@@ -303,7 +297,6 @@ def test_only_a_path_that_leads_out_leaves_its_folder(path: str, leaves: bool) -
     assert leaves_folder(path) is leaves
 
 
-@real
 @pytest.mark.parametrize(
     ("split", "count", "num_classes", "num_boxes"),
     [
@@ -314,31 +307,34 @@ def test_only_a_path_that_leads_out_leaves_its_folder(path: str, leaves: bool) -
         ("ILSVRC/test", 50000, 1000, 80477),
     ],
 )
-def test_real_boxes_are_all_read(split: str, count: int, num_classes: int, num_boxes: int) -> None:
-    metadata = WsolMetadata(str(SHARED / split))
+def test_real_boxes_are_all_read(
+    split: str, count: int, num_classes: int, num_boxes: int, shared_data: Callable[[str], Path]
+) -> None:
+    folder = shared_data(f"wsolevaluation-metadata/{split}")
+    metadata = WsolMetadata(str(folder))
     assert (len(metadata), metadata.num_classes) == (count, num_classes)
     boxes = [metadata.inclusive_boxes(i) for i in range(count)]
     assert sum(map(len, boxes)) == num_boxes
-    lines = (SHARED / split / "localization.txt").read_text().splitlines()
+    lines = (folder / "localization.txt").read_text().splitlines()
     last = [int(number) for number in lines[-1].split(",")[1:]]
     assert boxes[-1][-1].tolist() == last
 
 
-@real
-def test_first_lines_of_real_boxes() -> None:
-    metadata = WsolMetadata(str(SHARED / "CUB" / "test"))
+def test_first_lines_of_real_boxes(shared_data: Callable[[str], Path]) -> None:
+    real = shared_data("wsolevaluation-metadata")
+    metadata = WsolMetadata(str(real / "CUB" / "test"))
     assert metadata.image_id(0) == "001.Black_footed_Albatross/Black_Footed_Albatross_0046_18.jpg"
     assert (metadata.target(0), metadata.image_size(0)) == (0, (335, 500))
     assert metadata.inclusive_boxes(0).tolist() == [[60, 27, 385, 331]]
-    metadata = WsolMetadata(str(SHARED / "ILSVRC" / "test"))
+    metadata = WsolMetadata(str(real / "ILSVRC" / "test"))
     assert metadata.image_id(1) == "val/ILSVRC2012_val_00000002.JPEG"
     assert (metadata.target(1), metadata.image_size(1)) == (970, (375, 500))
     assert metadata.gt_boxes(1).tolist() == [[45, 49, 500, 163], [2, 69, 438, 208]]
 
 
-@real
-def test_real_masks_are_looked_for_where_they_are_named(tmp_path: Path) -> None:
-    metadata = WsolMetadata(str(SHARED / "OpenImages" / "test"), masks=str(tmp_path))
+def test_real_masks_are_looked_for_where_they_are_named(tmp_path: Path, shared_data: Callable[[str], Path]) -> None:
+    real = shared_data("wsolevaluation-metadata/OpenImages")
+    metadata = WsolMetadata(str(real / "test"), masks=str(tmp_path))
     assert (len(metadata), metadata.num_classes, metadata.has_masks) == (5000, 100, True)
     assert (metadata.image_id(0), metadata.target(0)) == ("test/01226z/7af766bd43da900b.jpg", 0)
     names = ("7af766bd43da900b_m01226z_6554d965", "7af766bd43da900b_m01226z_8856c605", "7af766bd43da900b_ignore")

@@ -1,5 +1,5 @@
-import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -8,12 +8,6 @@ import pytest
 
 from camloc.data.datasets.wsol_metadata import WsolMetadata
 from camloc.data.datasets.wsol_splits import wsol_split
-
-SHARED = (
-    Path(os.environ.get("CAMLOC_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
-    / "wsolevaluation-metadata"
-)
-real = pytest.mark.skipif(not SHARED.is_dir(), reason=f"real metadata is not at {SHARED} (CAMLOC_SHARED_DATA)")
 
 FILES = {
     "image_ids": ["v/dog/1.jpg", "v/cat/1.jpg"],
@@ -96,15 +90,15 @@ def test_an_image_outside_its_root_is_refused(root: Path, tmp_path: Path, image_
         wsol_split(root, folder, ["cat"])
 
 
-@real
-def test_real_metadata_of_cub(tmp_path: Path) -> None:
-    metadata = WsolMetadata(str(SHARED / "CUB" / "val"))
+def test_real_metadata_of_cub(tmp_path: Path, shared_data: Callable[[str], Path]) -> None:
+    folder = shared_data("wsolevaluation-metadata/CUB/val")
+    metadata = WsolMetadata(str(folder))
     folders = sorted({metadata.image_id(i).split("/")[0] for i in range(len(metadata))})
     for index in range(len(metadata)):
         path = tmp_path / metadata.image_id(index)
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    split = wsol_split(tmp_path, SHARED / "CUB" / "val", folders)
+    split = wsol_split(tmp_path, folder, folders)
     assert len(split) == 1000
     assert split.gt_boxes(0).tolist() == [[176, 136, 460, 292]]
     assert (split.image_id(999), split.target(999)) == ("200.Common_Yellowthroat/47733619781.jpg", 199)

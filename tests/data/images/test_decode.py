@@ -15,7 +15,6 @@ from PIL import Image, ImageOps
 
 from camloc.data.images.decode import read_image, read_image_size
 
-PHOTOS = Path(os.environ.get("CAMLOC_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data")) / "photos"
 END = b"\xff\xd9"
 
 
@@ -332,13 +331,16 @@ def outcome(read: Callable[[Path], object], path: Path) -> str:
     return "an image"
 
 
-@pytest.mark.skipif(not PHOTOS.is_dir(), reason=f"real photographs are not at {PHOTOS} (CAMLOC_SHARED_DATA)")
-@pytest.mark.parametrize("photo", sorted(PHOTOS.glob("*.JPEG")), ids=lambda path: path.stem)
-def test_photographs_are_as_pillow_reads_them_and_none_can_be_cut(photo: Path, file: File) -> None:
-    content = photo.read_bytes()
-    expected = np.asarray(Image.open(photo).convert("RGB"), np.int64)
-    assert np.abs(decoded(photo) - expected).max() <= 1
-    for share in np.linspace(0.001, 0.999, 40):
-        with pytest.raises(ValueError, match="is cut off after"):
-            read_image(file(content[: max(3, int(len(content) * share))]))
-    assert (decoded(file(content + bytes(100))) == decoded(photo)).all()
+def test_photographs_are_as_pillow_reads_them_and_none_can_be_cut(
+    file: File, shared_data: Callable[[str], Path]
+) -> None:
+    photos = sorted(shared_data("photos").glob("*.JPEG"))
+    assert photos
+    for photo in photos:
+        content = photo.read_bytes()
+        expected = np.asarray(Image.open(photo).convert("RGB"), np.int64)
+        assert np.abs(decoded(photo) - expected).max() <= 1, photo
+        for share in np.linspace(0.001, 0.999, 40):
+            with pytest.raises(ValueError, match="is cut off after"):
+                read_image(file(content[: max(3, int(len(content) * share))]))
+        assert (decoded(file(content + bytes(100))) == decoded(photo)).all(), photo
