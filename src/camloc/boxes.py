@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def inclusive_to_half_open(boxes: Tensor) -> Tensor:
-    """Convert boxes whose last row and column still belong to the object.
+    """Convert boxes whose last row and column belong to the object.
 
     Args:
         boxes: (..., 4) inclusive xyxy pixels.
@@ -25,7 +25,7 @@ def inclusive_to_half_open(boxes: Tensor) -> Tensor:
 
 
 def half_open_to_inclusive(boxes: Tensor) -> Tensor:
-    """Convert boxes to such whose last row and column still belong to the object.
+    """Convert boxes to inclusive ones, whose last row and column belong to the object.
 
     Args:
         boxes: (..., 4) half-open xyxy pixels.
@@ -46,10 +46,10 @@ def rescale(boxes: Tensor, from_size: tuple[int, int], to_size: tuple[int, int])
     Args:
         boxes: (..., 4) float half-open xyxy pixels at ``from_size``.
         from_size: ``(height, width)`` the boxes were drawn at.
-        to_size: ``(height, width)`` they are wanted at.
+        to_size: ``(height, width)`` of the result.
 
     Returns:
-        (..., 4) boxes at ``to_size``, unrounded, so that IoU does not change.
+        (..., 4) boxes at ``to_size``, not rounded, so that IoU does not change.
 
     Example:
         >>> rescale(torch.tensor([0.0, 8.0, 32.0, 16.0]), from_size=(16, 64), to_size=(32, 32))
@@ -60,16 +60,16 @@ def rescale(boxes: Tensor, from_size: tuple[int, int], to_size: tuple[int, int])
 
 
 def iou(boxes: Tensor, gt_boxes: Tensor) -> Tensor:
-    r"""Intersection over union of every box with every true box.
+    r"""Return the intersection over union of every box with every true box.
 
     .. math:: IoU(a, b) = |a \cap b| / |a \cup b|
 
     Computed in float64, so that an IoU that is exactly a threshold (7/10 against 0.7) compares as equal. A box without
-    area, ``(0, 0, 0, 0)`` above all, has IoU 0 with everything.
+    area, in particular ``(0, 0, 0, 0)``, has IoU 0 with everything.
 
     Args:
         boxes: (..., N, 4) half-open xyxy pixels.
-        gt_boxes: (..., M, 4) half-open xyxy pixels; leading dimensions as those of ``boxes``.
+        gt_boxes: (..., M, 4) half-open xyxy pixels; the leading dimensions are those of ``boxes``.
 
     Returns:
         (..., N, M) float64 in [0, 1].
@@ -88,7 +88,7 @@ def iou(boxes: Tensor, gt_boxes: Tensor) -> Tensor:
 
 
 def area(boxes: Tensor) -> Tensor:
-    """Area of half-open boxes; an inverted box has none.
+    """Return the area of half-open boxes; an inverted box has none.
 
     Args:
         boxes: (..., 4) half-open xyxy pixels.
@@ -104,7 +104,7 @@ def area(boxes: Tensor) -> Tensor:
 
 
 def centred(scales: Tensor, size: tuple[int, int]) -> Tensor:
-    """Boxes in the middle of an image, the prediction that needs no network.
+    """Return boxes in the middle of an image, the prediction that needs no network.
 
     Args:
         scales: (S,) side lengths as fractions of the image's sides, in [0, 1].
@@ -124,7 +124,7 @@ def centred(scales: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def to_window(boxes: Tensor, window: tuple[int, int, int, int], size: tuple[int, int]) -> Tensor:
-    """Carry boxes of an image into a map that covers a window of it.
+    """Carry boxes of an image to a map that covers a window of it.
 
     Args:
         boxes: (..., 4) float half-open xyxy pixels of the image.
@@ -132,7 +132,7 @@ def to_window(boxes: Tensor, window: tuple[int, int, int, int], size: tuple[int,
         size: ``(height, width)`` of the map.
 
     Returns:
-        (..., 4) pixels of the map, unrounded, and beyond its edges where the window cuts a box: IoU does not change.
+        (..., 4) pixels of the map, neither rounded nor clipped where the window cuts a box, so IoU does not change.
 
     Example:
         >>> to_window(torch.tensor([10.0, 0.0, 30.0, 20.0]), window=(20, 0, 40, 20), size=(10, 10))
@@ -144,9 +144,9 @@ def to_window(boxes: Tensor, window: tuple[int, int, int, int], size: tuple[int,
 
 
 def from_window(boxes: Tensor, window: tuple[int, int, int, int], size: tuple[int, int]) -> Tensor:
-    """Carry boxes of a map back to the image, the reverse of :func:`to_window`.
+    """Carry boxes of a map back to the image, the inverse of :func:`to_window`.
 
-    A box without area stays ``(0, 0, 0, 0)``, which means that there is none.
+    A box without area becomes ``(0, 0, 0, 0)``, which means that there is none.
 
     Args:
         boxes: (..., 4) float half-open xyxy pixels of the map.
@@ -154,7 +154,7 @@ def from_window(boxes: Tensor, window: tuple[int, int, int, int], size: tuple[in
         size: ``(height, width)`` of the map.
 
     Returns:
-        (..., 4) pixels of the image, unrounded.
+        (..., 4) pixels of the image, not rounded.
 
     Example:
         >>> from_window(torch.tensor([0.0, 0.0, 5.0, 10.0]), window=(20, 0, 40, 20), size=(10, 10))

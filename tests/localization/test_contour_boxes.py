@@ -332,8 +332,8 @@ def test_no_maps_give_no_ious() -> None:
 @pytest.mark.parametrize(
     ("score_maps", "complaint"),
     [
-        (torch.ones(2, 2), r"score_maps has shape \(2, 2\); give \(B,H,W\)"),
-        (torch.ones(1, 0, 2), r"score_maps has shape \(1, 0, 2\); give \(B,H,W\)"),
+        (torch.ones(2, 2), r"score_maps has shape \(2, 2\); give \(P,H,W\)"),
+        (torch.ones(1, 0, 2), r"score_maps has shape \(1, 0, 2\); give \(P,H,W\)"),
         (torch.tensor([[[0.0, 1.0]], [[0.0, 1.5]]]), r"score_maps\[1\] spans 0.0 to 1.5; normalize"),
         (torch.tensor([[[-0.5, 1.0]]]), r"score_maps\[0\] spans -0.5 to 1.0; normalize"),
     ],
@@ -346,7 +346,7 @@ def test_maps_are_checked(score_maps: Tensor, complaint: str) -> None:
 @pytest.mark.parametrize(
     ("gt_boxes", "complaint"),
     [
-        ([], "score_maps holds 1 maps, gt_boxes those of 0 images"),
+        ([], "score_maps holds 1 maps, gt_boxes the boxes of 0"),
         ([torch.zeros(0, 4, dtype=torch.int64)], r"gt_boxes\[0\] has shape \(0, 4\); give \(M,4\) with at least one"),
         ([torch.tensor([0, 0, 1, 1])], r"gt_boxes\[0\] has shape \(4,\)"),
         ([torch.tensor([[0.0, 0.0, 1.0, 1.0]])], r"gt_boxes\[0\] is torch.float32; give inclusive whole pixels"),

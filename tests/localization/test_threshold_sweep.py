@@ -198,7 +198,7 @@ def test_a_map_without_a_positive_pixel_has_no_box_at_any_threshold(value: float
     assert not largest_component_boxes(torch.full((1, 4, 5), value), [-2.0, 0.0, 0.2, 1.0, 2.0]).any()
 
 
-def test_negative_pixels_beside_positive_ones_are_background() -> None:
+def test_negative_pixels_next_to_positive_ones_are_background() -> None:
     signed = torch.tensor([[[-9.0, -1.0, 2.0, 1.0, 0.0]]])
     assert largest_component_boxes(signed, [-1.0, 0.0, 0.5])[0].tolist() == [[1, 0, 5, 1], [2, 0, 4, 1], [2, 0, 3, 1]]
 
@@ -296,5 +296,5 @@ def test_thresholds_are_checked(thresholds: list[float] | Tensor, complaint: str
 
 @pytest.mark.parametrize("shape", [(2, 2), (1, 1, 2, 2), (1, 0, 2), (1, 2, 0)])
 def test_shape_of_the_maps_is_checked(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"score_maps has shape \(.*\); give \(B,H,W\)"):
+    with pytest.raises(ValueError, match=r"score_maps has shape \(.*\); give \(P,H,W\)"):
         largest_component_boxes(torch.ones(shape), [0.5])

@@ -1,1 +1,1 @@
-"""Score maps in, boxes out."""
+"""From score maps to boxes."""

@@ -1,6 +1,6 @@
 """Best IoU of the wsolevaluation boxes at every threshold, from two passes over each map.
 
-That evaluator (Choe et al., CVPR 2020) draws the contours of a map anew at each of up to 1000 thresholds. It cuts 8 bit
+That evaluator (Choe et al., CVPR 2020) finds the contours of a map anew at each of up to 1000 thresholds. It cuts 8-bit
 maps, so at most 255 of the cuts differ, and from one to the next regions only grow: outer borders belong to the
 8-connected components above the cut, which grow as it falls, and hole borders to the 4-connected components of the
 rest, which grow as it rises. Each pass is one union-find that carries what the boxes need.
@@ -22,27 +22,27 @@ def best_iou_per_threshold(
 ) -> tuple[Tensor, Tensor]:
     r"""Best IoU with a true box that wsolevaluation finds at each threshold, for one contour and for all.
 
-    The mask at threshold t is, with 8 bit levels (Choe et al., CVPR 2020, as its evaluator computes it):
+    The mask at threshold t is, with 8-bit levels (Choe et al., CVPR 2020, as its evaluator computes it):
 
     .. math:: mask_t = \{level > \lfloor t \cdot \max level \rfloor\}, \quad level = \lfloor 255 \cdot score \rfloor
 
     Its contours are the outer and hole borders of OpenCV's ``findContours(RETR_TREE)``: outer borders of 8-connected
     components, and around each 4-connected hole a border one pixel wider. A contour's box ends one pixel after it,
     inside the image, and IoU counts inclusive pixels, (x1 - x0 + 1)(y1 - y0 + 1). A mask without a contour has the
-    box (0, 0, 0, 0), one pixel. The single contour is the one with the largest polygon through its pixels' centres:
-    never a hole border, as the outer border around it comes first and has no less area; of equal ones the one whose
-    first pixel in raster order comes last, which is the first that OpenCV lists.
+    box (0, 0, 0, 0), one pixel. The single contour is the one with the largest polygon through its pixel centres: never
+    a hole border, as the outer border around it comes first and is at least as large; of equal ones the one whose first
+    pixel in raster order comes last, which is the first that OpenCV lists.
 
     The maps are spread over ``torch.get_num_threads()`` threads, which does not change the result.
 
     Args:
-        score_maps: (B,H,W) in [0,1], any real type and device. A map with a NaN or infinite pixel is read as zeros;
-            a flat map is cut as it is, so ones have the whole image's box and zeros no contour.
-        gt_boxes: B integer tensors (M_i,4), inclusive xyxy pixels of the map, at least one true box each.
+        score_maps: (P,H,W) in [0,1], any real type and device. A map with a NaN or infinite pixel is read as zeros; a
+            flat map is cut as it is, so a map of ones has the box of the whole image and one of zeros no contour.
+        gt_boxes: P integer tensors (M_i,4), inclusive xyxy pixels of the map, at least one true box each.
         thresholds: (T,) fractions of the largest level, in [0,1] and in any order; read as float64.
 
     Returns:
-        ``(single, multi)``, each (B,T) float64 on the CPU: the best IoU of the single contour's box, and of all boxes.
+        ``(single, multi)``, each (P,T) float64 on the CPU: the best IoU of the single contour's box, and of all boxes.
 
     Raises:
         ValueError: If a shape does not fit, a score or threshold lies outside [0,1], or an image has no true box or
@@ -68,7 +68,7 @@ def best_iou_per_threshold(
         measure_map(levels, true_boxes[index], wanted, ious)
         best[:, index] = ious[:, cuts]
 
-    # A pool of this call's own: one that outlives it would not survive a fork into a loader's worker.
+    # A new pool for each call: one that outlives it would not survive a fork into a loader worker.
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         list(pool.map(measure, range(len(maps))))
     single, multi = torch.from_numpy(best)
@@ -76,17 +76,17 @@ def best_iou_per_threshold(
 
 
 def checked_score_maps(score_maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Read score maps as wsolevaluation wants them, which also says which of them it would not want.
+    """Prepare score maps for the measures of wsolevaluation, and find the degenerate ones.
 
     Args:
-        score_maps: (B,H,W) in [0,1], any real type and device.
+        score_maps: (P,H,W) in [0,1], any real type and device.
 
     Returns:
-        The maps on the CPU, float64 where they were and float32 otherwise, with zeros for each that has a NaN or
-        infinite pixel; and (B,) bool, the degenerate ones: those, and the flat ones, which stay as they are.
+        The maps on the CPU, float64 if they were and float32 otherwise, with zeros for each map that has a NaN or
+        infinite pixel; and (P,) bool, True for those maps and for flat ones, which stay as they are.
 
     Raises:
-        ValueError: If ``score_maps`` is not (B,H,W) with pixels, or a finite map leaves [0,1].
+        ValueError: If ``score_maps`` is not (P,H,W) with pixels, or a finite map leaves [0,1].
 
     Example:
         >>> checked_score_maps(torch.tensor([[[0.2, 1.0]], [[0.2, 0.2]], [[0.2, torch.nan]]]))
@@ -96,12 +96,12 @@ def checked_score_maps(score_maps: Tensor) -> tuple[Tensor, Tensor]:
         <BLANKLINE>
                 [[0.0000, 0.0000]]]), tensor([False,  True,  True]))
     """
-    if score_maps.ndim != len("BHW") or 0 in score_maps.shape[1:]:
-        raise ValueError(f"score_maps has shape {tuple(score_maps.shape)}; give (B,H,W) with H and W at least 1.")
+    if score_maps.ndim != len("PHW") or 0 in score_maps.shape[1:]:
+        raise ValueError(f"score_maps has shape {tuple(score_maps.shape)}; give (P,H,W) with H and W at least 1.")
     maps = score_maps.detach().cpu()
     if maps.dtype != torch.float64:
         maps = maps.to(torch.float32)
-    low, high = maps.amin((1, 2)), maps.amax((1, 2))  # fifty times faster than aminmax, NaN comes through too
+    low, high = maps.amin((1, 2)), maps.amax((1, 2))  # fifty times faster than aminmax, and propagate NaN as well
     finite = low.isfinite() & high.isfinite()
     if outside := (finite & ((low < 0) | (high > 1))).nonzero().flatten().tolist():
         found = f"{float(low[outside[0]])} to {float(high[outside[0]])}"
@@ -112,7 +112,11 @@ def checked_score_maps(score_maps: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _checked_thresholds(thresholds: Sequence[float] | Tensor) -> NDArray[np.float64]:
-    """The thresholds as (T,) float64 on the CPU, or one clear error."""
+    """Return the thresholds as (T,) float64 on the CPU.
+
+    Raises:
+        ValueError: If they are not a list of fractions.
+    """
     fractions = torch.as_tensor(thresholds, dtype=torch.float64, device="cpu").detach()
     if fractions.ndim != 1 or len(fractions) == 0:
         raise ValueError(f"thresholds has shape {tuple(fractions.shape)}; give a list of at least one fraction.")
@@ -123,9 +127,13 @@ def _checked_thresholds(thresholds: Sequence[float] | Tensor) -> NDArray[np.floa
 
 
 def _checked_boxes(gt_boxes: Sequence[Tensor], num_maps: int) -> list[NDArray[np.int64]]:
-    """Each image's true boxes as (M,4) int64, or one clear error."""
+    """Return the true boxes of each pair as (M,4) int64.
+
+    Raises:
+        ValueError: If there are none, or one is not an inclusive integer box.
+    """
     if len(gt_boxes) != num_maps:
-        raise ValueError(f"score_maps holds {num_maps} maps, gt_boxes those of {len(gt_boxes)} images.")
+        raise ValueError(f"score_maps holds {num_maps} maps, gt_boxes the boxes of {len(gt_boxes)}.")
     for index, boxes in enumerate(gt_boxes):
         if boxes.ndim != len("M4") or boxes.shape[1] != len("xyxy") or len(boxes) == 0:
             raise ValueError(f"gt_boxes[{index}] has shape {tuple(boxes.shape)}; give (M,4) with at least one box.")

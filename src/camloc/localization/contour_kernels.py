@@ -1,7 +1,7 @@
 """The two passes of :mod:`camloc.localization.contour_boxes` over one map, compiled.
 
-One joins the pixels above a falling cut and keeps the outer borders' boxes and polygon areas, the other those not above
-a rising cut and keeps the boxes of holes.
+One joins the pixels above a falling cut and tracks the boxes and polygon areas of outer borders, the other joins the
+pixels not above a rising cut and tracks the boxes of holes.
 """
 
 import numpy as np
@@ -23,9 +23,9 @@ _FIRST, _LAST, _LEFT, _RIGHT = range(4)
 
 
 def _area_gains() -> NDArray[np.uint8]:
-    """Twice the area that a pixel adds to its region's polygon, for each pattern of pixels above the cut around it.
+    """Return twice the area that a pixel adds to the polygon of its region, for each pattern of pixels around it.
 
-    Of four pixels in a square, all together enclose an area of 1 and any three 1/2.
+    Four pixels in a square enclose an area of 1, any three of them 1/2.
     """
     squares = [sum(1 << (corner + j) for j in (0, 1, 3, 4) if corner + j != CENTRE) for corner in (0, 1, 3, 4)]
     gains = [sum((pattern & square).bit_count() > 1 for square in squares) for pattern in range(512)]
@@ -79,8 +79,8 @@ def _flood(
 ) -> None:
     """Join the pixels above a falling cut (outer borders), or those not above a rising one (holes), cut by cut.
 
-    The image lies in a frame, so that every pixel has a whole 3x3 window; a pixel's number is that of its window's
-    upper left corner.
+    The map is surrounded by a frame, so that every pixel has a full 3x3 window; the number of a pixel is that of the
+    upper left corner of its window.
     """
     height, width = levels.shape
     window = np.empty(9, np.uint32)
@@ -100,7 +100,7 @@ def _flood(
     live = np.empty(most, np.uint32)
     regions, num_live = np.uint32(0), 0
     if not outer:
-        # The frame is a region that is never live, and of joined regions the older remains: no hole touches it.
+        # The frame is a region that is never live, and of joined regions the older one stays: no hole touches it.
         _join_frame(joined, region_of, height, width, stride_bits)
         parent[0], known[0] = 0, 0
         regions += np.uint32(1)
@@ -135,7 +135,7 @@ def _flood(
 def _join_frame(
     joined: NDArray[np.uint8], region_of: NDArray[np.uint32], height: int, width: int, stride_bits: int
 ) -> None:
-    """Make the pixels around the image region 0, with the bits of the columns that a window may be centred on."""
+    """Make the pixels around the map region 0, with the bits of the columns that a window may be centred on."""
     for y in range(height + 2):
         row = y << stride_bits
         region_of[row] = region_of[row + width + 1] = 0
@@ -146,7 +146,7 @@ def _join_frame(
         joined[row : row + width + 2] = 7
 
 
-@njit(inline="always")  # a call per pixel would count references to all these arrays, four times the whole cost
+@njit(inline="always")  # a call per pixel would count references to all these arrays, four times the total cost
 def _join(
     pixel: np.uint32,
     window: NDArray[np.uint32],
@@ -159,7 +159,7 @@ def _join(
     known: NDArray[np.uint32],
     area: NDArray[np.int64],
 ) -> np.uint32:
-    """Join a pixel with the regions around it and return what it belongs to, ``regions`` where that is a new one."""
+    """Join a pixel with the regions around it and return its region, ``regions`` for a new one."""
     x = pixel & (window[3] - 1)
     pattern = joined[pixel + window[1]] | joined[pixel + window[4]] << 3 | joined[pixel + window[7]] << 6
     gain = _AREA_GAIN[pattern]
@@ -199,7 +199,7 @@ def _grow(known: NDArray[np.uint32], first: int, last: int, left: int, right: in
 
 @compiled
 def _drop_joined(live: NDArray[np.uint32], parent: NDArray[np.uint32]) -> int:
-    """Move the regions that no other one took in to the front, and return how many they are."""
+    """Move the regions that were not joined to another to the front, and return how many there are."""
     count = 0
     for region in live:
         if parent[region] == region:
@@ -212,7 +212,7 @@ def _drop_joined(live: NDArray[np.uint32], parent: NDArray[np.uint32]) -> int:
 def _border_box(
     known: NDArray[np.uint32], stride_bits: int, outer: bool
 ) -> tuple[np.int64, np.int64, np.int64, np.int64]:
-    """Inclusive box of a region's border: its own outermost pixels, or those around a hole."""
+    """Return the inclusive box of a region's border: its outermost pixels, or those around a hole."""
     margin = np.int64(0 if outer else 1)
     x0, x1 = np.int64(known[_LEFT]), np.int64(known[_RIGHT])
     y0, y1 = np.int64(known[_FIRST] >> stride_bits), np.int64(known[_LAST] >> stride_bits)
@@ -221,7 +221,7 @@ def _border_box(
 
 @compiled
 def _iou(x0: int, y0: int, x1: int, y1: int, gt_boxes: NDArray[np.int64]) -> float:
-    """Best IoU of an inclusive box with the true boxes."""
+    """Return the best IoU of an inclusive box with the true boxes."""
     best = 0.0
     for i in range(len(gt_boxes)):
         gt_x0, gt_y0, gt_x1, gt_y1 = gt_boxes[i]
@@ -242,9 +242,9 @@ def _largest(
     area: NDArray[np.int64],
     bound: NDArray[np.int64],
 ) -> np.uint32:
-    """Region with the largest polygon, of equal ones the one whose first pixel comes last.
+    """Return the region with the largest polygon, of equal ones the one whose first pixel comes last.
 
-    Holes are part of a polygon, so its area lies between ``area`` and ``bound``. Mostly that settles it.
+    Holes are part of a polygon, so its area lies between ``area`` and ``bound``, which usually decides.
     """
     best: np.uint32 = live[0]
     for region in live:
@@ -266,11 +266,11 @@ def _largest(
 
 @compiled
 def _polygon_area(levels: NDArray[np.uint8], stride_bits: int, start: np.uint32, cut: int) -> np.int64:
-    """Twice the area of the polygon through an outer border's pixel centres, by Green's theorem.
+    """Return twice the area of the polygon through the pixel centres of an outer border, by Green's theorem.
 
-    The border is followed clockwise from the region's first pixel, looking at the outermost neighbour first (Suzuki &
+    The border is followed clockwise from the first pixel of the region, trying the outermost neighbour first (Suzuki &
     Abe, "Topological structural analysis of digitized binary images by border following", CVGIP 1985), until its first
-    step comes again.
+    step recurs.
     """
     dx = (1, 1, 0, -1, -1, -1, 0, 1)
     dy = (0, 1, 1, 1, 0, -1, -1, -1)

@@ -1,7 +1,7 @@
 """Boxes of the largest connected component at every threshold, from one pass over each map.
 
-Lowering the threshold only ever adds pixels, so components grow and merge but never split: they are the nodes of the
-map's component tree (Najman & Couprie, "Building the component tree in quasi-linear time", IEEE TIP 2006). Pixels are
+Lowering the threshold only adds pixels, so components grow and merge but never split: they are the nodes of the map's
+component tree (Najman & Couprie, "Building the component tree in quasi-linear time", IEEE TIP 2006). Pixels are
 visited from the highest value down and joined to their neighbours by a union-find that carries area and bounding box.
 A sweep over 256 thresholds costs at most about twice what one low threshold costs.
 """
@@ -18,15 +18,15 @@ from torch import Tensor
 from camloc.localization.union_find import EIGHT_NEIGHBOURS, compiled, find, neighbour_groups
 
 _BUCKETS = 4096
-"""Equal slices of [0, maximum]; at 256 thresholds most hold no cut, and their pixels need no search."""
+"""Equal slices of [0, maximum]; with 256 thresholds most hold no cut, and their pixels need no search."""
 _AREA, _FIRST, _LAST, _LEFT, _RIGHT = range(5)
 """What is known of a component: its area, first and last pixel in raster order, leftmost and rightmost column."""
 
 
-def largest_component_boxes(score_maps: Tensor, thresholds: Sequence[float] | Tensor) -> Tensor:
-    r"""Bounding box of the largest 8-connected component of each map at each threshold.
+def largest_component_boxes(score_maps: Tensor, cam_thresholds: Sequence[float] | Tensor) -> Tensor:
+    r"""Return the bounding box of the largest 8-connected component of each map at each threshold.
 
-    The box rule of Zhou et al. (CVPR 2016), where t is 0.2, at every t at once:
+    The box rule of Zhou et al. (CVPR 2016), where t is 0.2, for all t at once:
 
     .. math:: mask_t = \{(x, y) : score(x, y) > t \cdot \max score\}
 
@@ -35,16 +35,16 @@ def largest_component_boxes(score_maps: Tensor, thresholds: Sequence[float] | Te
     first is taken. The maps are spread over ``torch.get_num_threads()`` threads, which does not change the boxes.
 
     Args:
-        score_maps: (B,H,W) real, any device; read as float32. A map with a NaN or infinite pixel, or without a
+        score_maps: (P,H,W) real, any device; read as float32. A map with a NaN or infinite pixel, or without a
             pixel above 0, has no box at any threshold.
-        thresholds: (T,) fractions of each map's maximum, ascending; repeats, negatives and values over 1 are fine.
+        cam_thresholds: (T,) fractions of each map's maximum, ascending; repeats, negatives and values over 1 may occur.
 
     Returns:
-        (B,T,4) int32 half-open xyxy pixels on the device of ``score_maps``; (0, 0, 0, 0) where nothing is above
+        (P,T,4) int32 half-open xyxy pixels on the device of ``score_maps``; (0, 0, 0, 0) where nothing is above
         the threshold, as always at 1.
 
     Raises:
-        ValueError: ``score_maps`` is not (B,H,W) with pixels, or ``thresholds`` is not 1-D, is empty, not finite or
+        ValueError: ``score_maps`` is not (P,H,W) with pixels, or ``cam_thresholds`` is not 1-D, is empty, not finite or
             not ascending.
 
     Example:
@@ -54,15 +54,15 @@ def largest_component_boxes(score_maps: Tensor, thresholds: Sequence[float] | Te
                  [0, 0, 1, 1],
                  [3, 1, 4, 2]]], dtype=torch.int32)
     """
-    if score_maps.ndim != len("BHW") or 0 in score_maps.shape[1:]:
-        raise ValueError(f"score_maps has shape {tuple(score_maps.shape)}; give (B,H,W) with H and W at least 1.")
-    fractions = _checked(thresholds)
+    if score_maps.ndim != len("PHW") or 0 in score_maps.shape[1:]:
+        raise ValueError(f"score_maps has shape {tuple(score_maps.shape)}; give (P,H,W) with H and W at least 1.")
+    fractions = _checked(cam_thresholds)
     maps = score_maps.detach().to("cpu", torch.float32).contiguous().numpy()
     boxes = torch.zeros(len(maps), len(fractions), 4, dtype=torch.int32)
-    # NumPy's extrema: torch's would wake its own threads, which go on spinning in the way of those started below.
+    # NumPy's extrema: torch's would wake its own threads, which keep spinning and slow down those started below.
     low, high = maps.min((1, 2)), maps.max((1, 2))
     maximum = np.where(np.isfinite(low) & np.isfinite(high), high, np.float32(0))
-    # A pool of this call's own: one that outlives it would not survive a fork into a loader's worker.
+    # A new pool for each call: one that outlives it would not survive a fork into a loader worker.
     workers = max(1, min(torch.get_num_threads(), len(maps)))
     with ThreadPoolExecutor(workers) as pool:
         chunks = (np.array_split(array, workers) for array in (maps, maximum, boxes.numpy()))
@@ -71,7 +71,11 @@ def largest_component_boxes(score_maps: Tensor, thresholds: Sequence[float] | Te
 
 
 def _checked(thresholds: Sequence[float] | Tensor) -> Tensor:
-    """The thresholds as (T,) float32 on the CPU, or one clear error."""
+    """Return the thresholds as (T,) float32 on the CPU.
+
+    Raises:
+        ValueError: If they are not an ascending list of numbers.
+    """
     fractions = torch.as_tensor(thresholds, dtype=torch.float32, device="cpu").detach()
     if fractions.ndim != 1 or len(fractions) == 0:
         raise ValueError(f"thresholds has shape {tuple(fractions.shape)}; give a list of at least one fraction.")
@@ -86,7 +90,7 @@ def _checked(thresholds: Sequence[float] | Tensor) -> Tensor:
 _GROUP_FIRST, _GROUP_REST = neighbour_groups(EIGHT_NEIGHBOURS)
 
 
-# The arrays below are unsigned because Numba checks every signed index for being negative, a quarter of the whole time.
+# The arrays below are unsigned because Numba checks every signed index for being negative, a quarter of the run time.
 
 
 @compiled
@@ -96,7 +100,7 @@ def _sweep_maps(
     maximum: NDArray[np.float32],
     boxes: NDArray[np.int32],
 ) -> None:
-    """Write the boxes (B,T,4) of B maps; a map without a maximum above 0 keeps its zeros."""
+    """Write the boxes (P,T,4) of P maps; a map without a maximum above 0 keeps its zeros."""
     for b in range(len(maps)):
         if maximum[b] > 0:
             stride_bits = 0
@@ -109,7 +113,7 @@ def _sweep_maps(
 
 @compiled
 def _bucket(value: float, scale: float) -> np.uint32:
-    """Never decreasing in ``value``: a cut in a lower bucket than a pixel's is below that pixel."""
+    """Return the slice of a value; monotonic, so a cut in a lower slice than a pixel's is below that pixel."""
     return np.uint32(min(max(value * scale, 0.0), _BUCKETS - 1.0))
 
 
@@ -117,7 +121,7 @@ def _bucket(value: float, scale: float) -> np.uint32:
 def _levels(
     score_map: NDArray[np.float32], maximum: float, cuts: NDArray[np.float32]
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """Each pixel's level, the number of cuts below it, (H,W) in 0..T, and the pixels of each level, (T+1,)."""
+    """Return the level of each pixel, (H,W) in 0..T, the number of cuts below it, and the pixels per level, (T+1,)."""
     scale = np.float64(_BUCKETS) / maximum
     cuts_before = np.zeros(_BUCKETS + 1, np.int64)
     for cut in cuts:
@@ -148,7 +152,7 @@ def _levels(
 def _descending(
     levels: NDArray[np.uint32], counts: NDArray[np.uint32], stride: int
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """Counting sort: the pixels ``y * stride + x`` from level T down to 1, and where each level 0..T+1 ends there."""
+    """Sort the pixels ``y * stride + x`` from level T down to 1 (counting sort), and return where levels 0..T+1 end."""
     ends = np.zeros(len(counts) + 1, np.uint32)
     position = 0
     for level in range(len(counts) - 1, 0, -1):
@@ -179,10 +183,10 @@ def _grow(known: NDArray[np.uint32], area: int, first: int, last: int, left: int
 def _flood(
     order: NDArray[np.uint32], ends: NDArray[np.uint32], height: int, stride_bits: int, boxes: NDArray[np.int32]
 ) -> None:
-    """Activate the pixels level by level, and write the largest component's box (T,4) after each.
+    """Activate the pixels level by level, and write the box of the largest component (T,4) after each.
 
-    The image lies in a frame of never active pixels, so that every pixel has a whole 3x3 window; a pixel's number
-    is that of its window's upper left corner.
+    The map is surrounded by pixels that never become active, so that every pixel has a full 3x3 window; the number of a
+    pixel is that of the upper left corner of its window.
     """
     stride = 1 << stride_bits
     window = np.empty(9, np.uint32)

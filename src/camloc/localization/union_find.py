@@ -1,4 +1,4 @@
-"""What the union-finds over a map's pixels share: compiling, finding a root, joining a pixel to what is around it."""
+"""What the union-finds over the pixels of a map share: compilation, finding a root, joining neighbours."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 CENTRE = 4
-"""Of a 3x3 window's pixels, in raster order."""
+"""Index of the centre in a 3x3 window, in raster order."""
 EIGHT_NEIGHBOURS = (0, 1, 2, 3, 5, 6, 7, 8)
 """Pixels of the window that touch its centre at an edge or a corner."""
 FOUR_NEIGHBOURS = (1, 3, 5, 7)
@@ -16,7 +16,7 @@ FOUR_NEIGHBOURS = (1, 3, 5, 7)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile with the result kept on disk, or anew in each process where Numba finds no directory to write to."""
+    """Compile and cache the result on disk, or in each process anew where Numba finds no writable directory."""
     try:
         return njit(cache=True, nogil=True)(function)
     except RuntimeError:
@@ -25,7 +25,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @compiled
 def find(parent: NDArray[np.uint32], component: int) -> int:
-    """Root of a component, halving the path to it."""
+    """Return the root of a component, halving the path to it."""
     root: int = parent[component]
     while parent[root] != root:
         parent[root] = parent[parent[root]]
@@ -34,11 +34,11 @@ def find(parent: NDArray[np.uint32], component: int) -> int:
 
 
 def neighbour_groups(neighbours: Sequence[int]) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
-    """For each pattern of joined pixels in a 3x3 window: a neighbour of its centre, and the pattern without its group.
+    """Return, for each pattern of joined pixels in a 3x3 window, one neighbour and the pattern without its group.
 
-    Bit j is the window's pixel j in raster order, and ``neighbours`` are those of the centre. Neighbours that hang
-    together within the window are one region already, so one look-up per group does for all of them. Where none is
-    joined, the neighbour given is the centre itself.
+    Bit j is pixel j of the window in raster order, and ``neighbours`` are those of the centre. Neighbours that are
+    connected within the window belong to one region already, so one look-up per group is enough. Where none is joined,
+    the neighbour returned is the centre itself.
     """
     steps = [(j // 3 - 1, j % 3 - 1) for j in neighbours]
     first, rest = np.full(512, CENTRE, np.uint8), np.zeros(512, np.uint16)
