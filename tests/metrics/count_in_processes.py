@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
+from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
 
 from camloc.data.images.transforms import EvalTransform
 from camloc.data.loading.dataset import EvalDataset
@@ -18,6 +19,7 @@ from camloc.metrics.classification_error import ClassificationError
 from camloc.metrics.localization_error import LocalizationError
 from camloc.metrics.max_box_acc import MaxBoxAcc
 from camloc.metrics.pxap import PxAP
+from camloc.metrics.stock import StockMetric
 
 NUM_CLASSES = 7
 
@@ -64,11 +66,14 @@ def counts(num_samples: int, world_size: int, rank: int) -> dict[str, list[Any]]
     )
     localization, classification, centred = LocalizationError(), ClassificationError(), CentredBoxError()
     max_box_acc, pxap = MaxBoxAcc(0.1), PxAP(0.1)
+    accuracy = StockMetric("accuracy", MulticlassAccuracy(num_classes=NUM_CLASSES, average="micro"))
+    calibration = StockMetric("calibration", MulticlassCalibrationError(num_classes=NUM_CLASSES))
     for images, batch in loader:
         score_maps = images[:, 0].float() / 255
         logits = images[:, 0, 0, :NUM_CLASSES].float()
         localization.update(logits, batch.target, score_maps, batch.gt_boxes, batch.is_padding)
-        classification.update(logits, batch.target, batch.is_padding)
+        for metric in (classification, accuracy, calibration):
+            metric.update(logits, batch.target, batch.is_padding)
         centred.update(batch.gt_boxes, (24, 24), batch.is_padding)
         resized = [boxes.long() for boxes in batch.gt_boxes]
         max_box_acc.update(score_maps, resized, batch.is_padding)
@@ -82,6 +87,10 @@ def counts(num_samples: int, world_size: int, rank: int) -> dict[str, list[Any]]
         "max_box_acc": max_box_acc,
         "pxap": pxap,
     }
+    for stock in (accuracy, calibration):
+        # Gathered floats are added up in another order.
+        found = {key: round(value.item(), 5) for key, value in stock.compute().items()}
+        result[stock.name] = [found.pop(f"{stock.name}_num_images"), [], found]
     for name, metric in metrics.items():
         errors = {key: value.tolist() for key, value in metric.compute().items()}
         with metric.sync_context(should_sync=world_size > 1):

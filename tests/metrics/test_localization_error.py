@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -6,12 +7,22 @@ import pytest
 import torch
 from torch import Tensor
 
+from camloc.boxes import iou
 from camloc.localization.threshold_sweep import largest_component_boxes
+from camloc.metrics.functional.classification import class_rank
+from camloc.metrics.functional.per_image import PerImage
+from camloc.metrics.functional.threshold_intervals import error_intervals
 from camloc.metrics.localization_error import LocalizationError
+from camloc.records import SplitOutcome
 
 
 def plain_hits(
-    logits: Tensor, target: Tensor, maps: Tensor, gt_boxes: list[Tensor], thresholds: list[float], ious: list[float]
+    logits: Tensor,
+    target: Tensor,
+    maps: Tensor,
+    gt_boxes: list[Tensor],
+    thresholds: Sequence[float],
+    ious: Sequence[float],
 ) -> np.ndarray:
     """Count hits as the definition says it: one labelling per image and threshold, one IoU per box."""
     hits = np.zeros((3, len(ious), len(thresholds)), dtype=np.int64)
@@ -129,7 +140,7 @@ def test_flat_and_non_finite_maps_are_misses() -> None:
 
 def test_a_batch_of_padding_alone_counts_nothing() -> None:
     batch = example(2)
-    batch["gt_boxes"] = [torch.zeros(0, 4)] * 2  # even without boxes: they are never looked at
+    batch["gt_boxes"] = [torch.zeros(0, 4)] * 2  # boxes of padding are not looked at
     metric = LocalizationError()
     metric.update(**batch, is_padding=torch.tensor([True, True]))
     assert metric.num_images.item() == 0
@@ -141,7 +152,8 @@ def test_a_batch_of_padding_alone_counts_nothing() -> None:
     [
         ({"cam_threshold": 20}, r"cam_threshold is a fraction .* got 20"),
         ({"num_thresholds": 0}, r"num_thresholds must be at least 1, got 0"),
-        ({"iou_thresholds": (30, 50)}, r"iou_thresholds are fractions .* got \[30, 50\]"),
+        ({"more_thresholds": (0.1, 1.0)}, r"more_thresholds is a fraction .* got 1.0"),
+        ({"iou_thresholds": (30, 50)}, r"iou_thresholds is a fraction .* got 30"),
         ({"iou_threshold": 0.6}, r"iou_threshold=0.6 must be one of"),
     ],
 )
@@ -154,7 +166,7 @@ def test_a_threshold_that_was_not_measured_is_refused() -> None:
     metric = LocalizationError()
     metric.update(**example(2))
     metric.cam_threshold = 0.005
-    with pytest.raises(ValueError, match=r"0\.005 is not on the grid"):
+    with pytest.raises(ValueError, match=r"0\.005 is not among the 100 thresholds"):
         metric.compute()
 
 
@@ -185,3 +197,88 @@ def test_boxes_that_were_made_already_are_not_made_again() -> None:
     other = LocalizationError()
     other.update(logits, target, score_maps, gt_boxes, is_padding, torch.zeros_like(boxes))
     assert other.hits.sum() == 0
+
+
+def test_the_outcome_holds_rank_and_iou_of_counted_pairs() -> None:
+    batch = example(5)
+    metric = LocalizationError(num_thresholds=10)
+    is_padding = torch.tensor([False, True, False, False, True])
+    values = metric.update(**batch, is_padding=is_padding).values
+    kept = [0, 2, 3]
+    boxes = largest_component_boxes(batch["score_maps"], metric.cam_thresholds)
+    expected = torch.stack([iou(boxes[i], batch["gt_boxes"][i]).amax(dim=1) for i in kept])
+    assert values.keys() == {"iou", "rank"}
+    assert torch.equal(values["iou"], expected)
+    assert values["iou"].dtype == torch.float64
+    assert values["rank"].tolist() == class_rank(batch["logits"], batch["target"])[kept].tolist()
+    # Hits are decided by these IoUs.
+    assert metric.hits[0, 1].tolist() == (expected >= 0.5).sum(dim=0).tolist()
+
+
+def test_without_logits_only_gt_known_is_reported() -> None:
+    batch = example(6)
+    ranked, unranked = LocalizationError(), LocalizationError()
+    ranked.update(**batch)
+    outcome = unranked.update(**batch | {"logits": None})
+    assert outcome.values.keys() == {"iou"}
+    with_ranks, without = ranked.compute(), unranked.compute()
+    left_out = {f"top{k}_{name}" for k in (1, 5) for name in ("error", "hits", "curve")}
+    assert with_ranks.keys() - without.keys() == left_out
+    for key, value in without.items():
+        assert torch.equal(value, with_ranks[key]), key
+    split = SplitOutcome([str(i) for i in range(6)], batch["target"], outcome.values)
+    assert unranked.intervals(split, None).keys() == {"gt_known_error", "gt_known_error_at_best"}
+
+
+def test_where_nothing_is_counted_every_number_is_nan() -> None:
+    metric = LocalizationError(cam_threshold=0.2)
+    metric.update(**example(1), is_padding=torch.tensor([True]))
+    found = metric.compute()
+    assert all(found[f"{name}_error"].isnan() for name in ("top1", "top5", "gt_known"))
+    assert found["num_images"].item() == 0
+
+
+def test_a_threshold_that_is_set_later_changes_numbers_that_were_computed() -> None:
+    metric = LocalizationError(num_thresholds=10)
+    metric.update(**example(12))
+    best, curve = metric.compute()["cam_threshold"], metric.compute()["gt_known_curve"][1]
+    assert best != 0.9
+    metric.set_threshold(0.9)
+    assert metric.compute()["cam_threshold"].item() == 0.9
+    assert metric.compute()["gt_known_error"] == curve[9]
+    with pytest.raises(ValueError, match=r"0\.05 is not among the 10 thresholds"):
+        metric.set_threshold(0.05)
+
+
+@pytest.mark.parametrize(
+    ("cam_threshold", "on_val"), [(0.2, False), (0.2, True), (None, False)], ids=["fixed", "val", "oracle"]
+)
+def test_intervals_follow_where_the_threshold_came_from(cam_threshold: float | None, on_val: bool) -> None:
+    metric = LocalizationError(cam_threshold, num_thresholds=10)
+    splits = []
+    for seed in (0, 1):
+        batch = example(15, seed)
+        splits.append(SplitOutcome([f"{seed}-{i}" for i in range(15)], batch["target"], metric.update(**batch).values))
+    test, val = splits
+    kept_test, kept_val = (PerImage.of(part, metric.cam_thresholds) for part in splits)
+    expected = error_intervals(kept_test, kept_val if on_val else None, cam_threshold=cam_threshold, iou_threshold=0.5)
+    assert metric.intervals(test, val if on_val else None) == expected
+    assert expected.keys() == {row.key for row in metric.rows}
+
+
+def test_without_pairs_there_is_no_interval() -> None:
+    empty = SplitOutcome([], torch.zeros(0, dtype=torch.int64), {"iou": torch.zeros(0, 100)})
+    assert LocalizationError().intervals(empty, None) == {}
+
+
+def test_its_rows_say_where_the_threshold_came_from() -> None:
+    metric = LocalizationError(num_thresholds=10)
+    metric.update(**example(2))
+    found = metric.compute()
+    assert [(row.key, row.threshold, row.threshold_key) for row in metric.rows] == [
+        ("top1_error", "reported", "cam_threshold"),
+        ("top5_error", "reported", "cam_threshold"),
+        ("gt_known_error", "reported", "cam_threshold"),
+        ("gt_known_error_at_best", "oracle", "best_cam_threshold"),
+    ]
+    assert all(row.key in found and row.threshold_key in found and row.direction == "min" for row in metric.rows)

@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 
 from camloc.metrics.functional.max_box_acc import max_box_hits, wsolevaluation_boxes, wsolevaluation_thresholds
 from camloc.metrics.max_box_acc import MaxBoxAcc
+from camloc.records import SplitOutcome
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = runpy.run_path(str(ROOT / "tests" / "reference" / "wsolevaluation.py"))
@@ -198,18 +199,57 @@ def test_interval_is_checked(interval: float) -> None:
         MaxBoxAcc(interval)
 
 
-def test_one_version_is_reported_alone_and_each_image_is_kept() -> None:
-    score_maps = torch.zeros(2, 8, 8)
+def test_one_version_is_reported_alone_and_each_pair_is_returned() -> None:
+    score_maps = torch.zeros(3, 8, 8)
     score_maps[0, 2:6, 2:6] = 1
     score_maps[1, 0, 0] = 1
-    boxes = [torch.tensor([[2, 2, 6, 6]]), torch.tensor([[4, 4, 7, 7]])]
+    boxes = [torch.tensor([[2, 2, 6, 6]]), torch.tensor([[4, 4, 7, 7]]), torch.zeros(0, 4)]
     both, first, second = MaxBoxAcc(0.5), MaxBoxAcc(0.5, v1=True), MaxBoxAcc(0.5, v2=True)
     for metric in (both, first, second):
-        metric.update(score_maps, boxes)
-        assert torch.equal(metric.image_counts.sum(dim=0), metric.hits)
-        assert metric.image_counts[:, 0, 1].tolist() == [[True, True], [False, False]]
+        hits = metric.update(score_maps, boxes, torch.tensor([False, False, True])).values["hits"]
+        assert hits.shape == (2, 2, 3, 2)
+        assert torch.equal(hits.sum(dim=0), metric.hits)
+        assert hits[:, 0, 1].tolist() == [[True, True], [False, False]]
     only_first, only_second = first.compute(), second.compute()
     assert {"max_box_acc", "max_box_acc_30"} <= only_first.keys()
     assert not any("v2" in name for name in only_first)
     assert all("v2" in name or name.startswith("num_") for name in only_second)
     assert only_first.keys() | only_second.keys() == both.compute().keys()
+    assert [[row.key for row in metric.rows] for metric in (both, first, second)] == [
+        ["max_box_acc", "max_box_acc_v2"],
+        ["max_box_acc"],
+        ["max_box_acc_v2"],
+    ]
+
+
+def test_its_rows_are_an_oracles_accuracies() -> None:
+    metric = MaxBoxAcc(0.5)
+    metric.update(torch.eye(4)[None], [torch.tensor([[0, 0, 3, 3]])])
+    first, second = metric.rows
+    assert {row.direction for row in metric.rows} == {"max"}
+    assert {row.threshold for row in metric.rows} == {"oracle"}
+    assert (first.threshold_key, second.threshold_key) == ("max_box_acc_50_cam_threshold", None)
+    assert {first.key, second.key, first.threshold_key} <= metric.compute().keys()
+
+
+def test_intervals_equal_a_plain_bootstrap() -> None:
+    maps, gt_boxes = example(20)
+    metric = MaxBoxAcc(0.05)
+    hits = metric.update(maps, gt_boxes).values["hits"]
+    outcome = SplitOutcome([str(i) for i in range(20)], torch.zeros(20, dtype=torch.int64), {"hits": hits})
+    found = metric.intervals(outcome, None)
+    draw, _ = np.random.default_rng(0).spawn(2)
+    best = np.stack([hits.numpy()[draw.integers(20, size=20)].sum(axis=0).max(axis=-1) / 20 for _ in range(1000)])
+    expected = {f"max_box_acc_{p}": best[:, 0, j] for j, p in enumerate((30, 50, 70))}
+    expected |= {f"max_box_acc_v2_{p}": best[:, 1, j] for j, p in enumerate((30, 50, 70))}
+    expected |= {"max_box_acc": best[:, 0, 1], "max_box_acc_v2": best[:, 1].mean(axis=1)}
+    assert found.keys() == expected.keys()
+    for key, values in expected.items():
+        assert found[key] == pytest.approx(tuple(np.percentile(values, [2.5, 97.5]))), key
+        assert found[key][0] <= metric.compute()[key] <= found[key][1]
+    assert MaxBoxAcc(0.05, v2=True).intervals(outcome, None) == {k: v for k, v in found.items() if "v2" in k}
+
+
+def test_without_pairs_there_is_no_interval() -> None:
+    empty = SplitOutcome([], torch.zeros(0, dtype=torch.int64), {"hits": torch.zeros(0, 2, 3, 2, dtype=torch.bool)})
+    assert MaxBoxAcc(0.5).intervals(empty, None) == {}

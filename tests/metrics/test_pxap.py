@@ -11,6 +11,7 @@ from torch import Tensor
 from camloc.metrics.functional.max_box_acc import wsolevaluation_thresholds
 from camloc.metrics.functional.pxap import pixel_average_precision, score_histograms
 from camloc.metrics.pxap import PxAP
+from camloc.records import SplitOutcome
 
 REFERENCE = runpy.run_path(str(Path(__file__).parents[1] / "reference" / "wsolevaluation.py"))
 
@@ -146,3 +147,44 @@ def test_input_is_checked(maps: Tensor, masks: Tensor, ignore: Tensor, complaint
 def test_interval_is_checked(interval: float) -> None:
     with pytest.raises(ValueError, match=f"cam_curve_interval .* got {interval}"):
         PxAP(interval)
+
+
+def split(maps: Tensor, masks: Tensor, ignore: Tensor) -> SplitOutcome:
+    pixels = PxAP(0.1).update(maps, masks, ignore).values["pixels"]
+    return SplitOutcome(
+        [str(i) for i in range(len(maps))], torch.zeros(len(maps), dtype=torch.int64), {"pixels": pixels}
+    )
+
+
+def test_the_outcome_holds_the_pixels_of_counted_pairs() -> None:
+    maps, masks, ignore = example(3)
+    metric = PxAP(0.1)
+    pixels = metric.update(maps, masks, ignore, torch.tensor([False, True, False])).values["pixels"]
+    assert torch.equal(pixels, score_histograms(maps, masks, ignore, wsolevaluation_thresholds(0.1))[[0, 2]])
+    assert torch.equal(pixels.sum(dim=0), metric.histograms)
+
+
+def test_the_interval_equals_a_plain_bootstrap() -> None:
+    outcome = split(*example(8))
+    draw, _ = np.random.default_rng(0).spawn(2)
+    plain = []
+    for _ in range(1000):
+        foreground, background = outcome.values["pixels"].numpy()[draw.integers(8, size=8)].sum(axis=0)
+        area, true, wrong = 0.0, 0, 0
+        for more_true, more_wrong in zip(foreground[::-1], background[::-1], strict=True):
+            true, wrong = true + more_true, wrong + more_wrong
+            area += more_true / foreground.sum() * true / max(true + wrong, 1)
+        plain.append(area)
+    found = PxAP(0.1).intervals(outcome, None)
+    assert found == {"pxap": pytest.approx(tuple(np.percentile(plain, [2.5, 97.5])))}
+
+
+def test_without_foreground_there_is_no_interval() -> None:
+    maps, masks, ignore = example(2)
+    assert PxAP(0.1).intervals(split(maps, torch.zeros_like(masks), ignore), None) == {}
+    assert PxAP(0.1).intervals(split(maps[:0], masks[:0], ignore[:0]), None) == {}
+
+
+def test_its_row_has_no_threshold() -> None:
+    (row,) = PxAP().rows
+    assert (row.key, row.direction, row.threshold) == ("pxap", "max", "none")

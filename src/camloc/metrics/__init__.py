@@ -1,1 +1,1 @@
-"""How well boxes fit: torchmetrics shells over pure formulas."""
+"""How good predictions are: protocols as torchmetrics Metrics over pure formulas."""

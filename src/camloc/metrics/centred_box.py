@@ -4,60 +4,87 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from camloc.boxes import centred
-from camloc.metrics.functional.localization import localization_hits
+from camloc.metrics.contract import Protocol
+from camloc.metrics.functional.localization import IOU_THRESHOLD, best_iou, check_iou_threshold
+from camloc.records import Outcome, Row
 
 
-class CentredBoxError(Metric):
-    """GT-known error of the best centred box, the number that a localization error must be read beside.
+class CentredBoxError(Protocol):
+    """GT-known error of the best centred box, the baseline for every localization error.
 
-    The box has the image's aspect; its scale is the one that suits the whole data set best (an oracle).
+    The box has the aspect ratio of the image; its scale is the best one for the whole data set (an oracle).
 
     Args:
         num_scales: Size of the grid ``1/n, 2/n, ..., 1`` of side lengths, fractions of the image's sides.
         iou_threshold: Fraction.
 
+    Raises:
+        ValueError: If ``num_scales`` is below 1 or the threshold lies outside its range.
+
     Example:
         >>> metric = CentredBoxError()
-        >>> metric.update([torch.tensor([[2.0, 2.0, 8.0, 8.0]]), torch.tensor([[0.0, 0.0, 2.0, 2.0]])], (10, 10))
-        >>> metric.compute()["gt_known_error"]
+        >>> gt_boxes = [torch.tensor([[2.0, 2.0, 8.0, 8.0]]), torch.tensor([[0.0, 0.0, 2.0, 2.0]])]
+        >>> _ = metric.update(gt_boxes, map_size=(10, 10))
+        >>> metric.compute()["centred_box_gt_known_error"]
         tensor(0.5000, dtype=torch.float64)
     """
 
-    full_state_update = False
     higher_is_better = False
     hits: Tensor
     num_images: Tensor
 
-    def __init__(self, num_scales: int = 100, iou_threshold: float = 0.5) -> None:
+    def __init__(self, num_scales: int = 100, iou_threshold: float = IOU_THRESHOLD) -> None:
         super().__init__()
+        if num_scales < 1:
+            raise ValueError(f"localization.protocols.centred_box.num_scales must be at least 1, got {num_scales}")
+        check_iou_threshold("localization.iou_threshold", iou_threshold)
         self.scales = torch.arange(1, num_scales + 1) / num_scales
         self.iou_threshold = iou_threshold
         self.add_state("hits", torch.zeros(num_scales, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("num_images", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, gt_boxes: Sequence[Tensor], size: tuple[int, int], is_padding: Tensor | None = None) -> None:
+    @property
+    def rows(self) -> Sequence[Row]:
+        """Its error; the scale is an oracle's."""
+        return [Row("centred_box_gt_known_error", "GT-known, best centred box", "min", "oracle")]
+
+    def update(  # type: ignore[override] # torchmetrics returns nothing
+        self, gt_boxes: Sequence[Tensor], map_size: tuple[int, int], is_padding: Tensor | None = None
+    ) -> Outcome:
         """Count a batch of images of one size.
 
         Args:
-            gt_boxes: B tensors (M_i,4), half-open xyxy pixels.
-            size: ``(height, width)`` of the images the boxes are drawn in.
-            is_padding: (B,) bool, images that must not count; null when all count.
+            gt_boxes: P tensors (M_i,4), half-open xyxy pixels.
+            map_size: ``(height, width)`` of the score maps, in whose pixels the boxes are.
+            is_padding: (P,) bool, True for repeats that must not count; null when all count.
+
+        Returns:
+            No values.
+
+        Raises:
+            ValueError: If a pair that counts has no true box.
         """
         counted = [True] * len(gt_boxes) if is_padding is None else (~is_padding).tolist()
         kept = [boxes.cpu() for boxes, keep in zip(gt_boxes, counted, strict=True) if keep]
-        predictions = centred(self.scales, size).expand(len(kept), -1, -1)
-        hits = localization_hits(predictions, kept, torch.tensor([self.iou_threshold], dtype=torch.float64))
-        self.hits += hits[:, 0].sum(dim=0).to(self.hits.device)
+        predictions = centred(self.scales, map_size).expand(len(kept), -1, -1)
+        hits = best_iou(predictions, kept) >= self.iou_threshold
+        self.hits += hits.sum(dim=0).to(self.hits.device)
         self.num_images += len(kept)
+        return Outcome({})
 
     def compute(self) -> dict[str, Tensor]:
-        """Return ``gt_known_error`` (float64 fraction) of the best scale, that ``scale``, and ``num_images``."""
+        """Return the error of the best scale.
+
+        Returns:
+            ``centred_box_gt_known_error``: float64 fraction; NaN when nothing was counted.
+            ``centred_box_scale``: side length of the box, a fraction of the image's sides.
+            ``centred_box_num_images``: int64, pairs counted.
+        """
         best = int(self.hits.argmax())
         return {
-            "gt_known_error": 1 - self.hits[best].to(torch.float64) / self.num_images,
-            "scale": self.scales[best].to(self.hits.device),
-            "num_images": self.num_images.clone(),
+            "centred_box_gt_known_error": 1 - self.hits[best].to(torch.float64) / self.num_images,
+            "centred_box_scale": self.scales[best].to(self.hits.device),
+            "centred_box_num_images": self.num_images.clone(),
         }

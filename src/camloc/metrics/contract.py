@@ -50,7 +50,7 @@ class Protocol(Metric, ABC):
     """Where its numbers stand in ``metrics.json``: ``<split>/<section>/<key>``."""
     full_state_update = False
     cam_thresholds: Sequence[float] = ()
-    """(T,) ascending fractions of the score map's maximum, of the ``boxes`` it is handed."""
+    """(T,) ascending fractions of the score map's maximum that it measures at; its ``boxes`` are made at these."""
     cam_threshold: float | None = None
     """The one that numbers are reported at; None where there is none, or none was chosen yet."""
     chooses_threshold: ClassVar[bool] = False
@@ -85,6 +85,7 @@ class Protocol(Metric, ABC):
             ValueError: If it cannot be measured at it.
         """
         self.cam_threshold = cam_threshold
+        self._computed = None  # torchmetrics would go on returning the numbers at the earlier one
 
     def _wrap_update(self, update: Callable[..., Any]) -> Callable[..., Any]:
         # torchmetrics drops what update returns.

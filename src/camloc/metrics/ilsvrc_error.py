@@ -1,18 +1,22 @@
-"""The ILSVRC devkit's error of a network as a torchmetrics Metric."""
+"""The error of the ILSVRC devkit."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
-from camloc.metrics.functional.classification import class_rank
-from camloc.metrics.functional.devkit import TOP_K, devkit_hits, devkit_pixels
+from camloc.metrics.contract import Interval, Protocol
+from camloc.metrics.functional.bootstrap import percentiles, resampled_sums
+from camloc.metrics.functional.classification import TOP_K, class_rank
+from camloc.metrics.functional.devkit import DevkitCounts, devkit_hits, devkit_pixels
+from camloc.metrics.functional.localization import IOU_THRESHOLD, check_cam_threshold, check_iou_threshold
+from camloc.records import Outcome, Row, SplitOutcome
 
 
 def read_blacklist(path: str | None, num_images: int | None = None) -> frozenset[int]:
-    """Read the devkit's list of images that localization leaves out.
+    """Read the devkit's list of images that do not count for localization.
 
     Args:
         path: A file with one 1-based image number per line, such as
@@ -24,7 +28,7 @@ def read_blacklist(path: str | None, num_images: int | None = None) -> frozenset
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If a line is no positive whole number, or one beyond the split.
+        ValueError: If a line is not a positive whole number, or is one beyond the split.
 
     Example:
         >>> read_blacklist(None)
@@ -33,7 +37,9 @@ def read_blacklist(path: str | None, num_images: int | None = None) -> frozenset
     if path is None:
         return frozenset()
     if not Path(path).is_file():
-        raise FileNotFoundError(f"localization.also.ilsvrc.blacklist={path} is no file; give the devkit's, or null")
+        raise FileNotFoundError(
+            f"localization.protocols.ilsvrc.blacklist={path} is not a file; give the devkit's, or null"
+        )
     numbers = []
     for line, text in enumerate(Path(path).read_text(encoding="utf-8", errors="replace").split("\n"), start=1):
         if text.strip():
@@ -42,90 +48,128 @@ def read_blacklist(path: str | None, num_images: int | None = None) -> frozenset
             if num_images is not None and int(text) > num_images:
                 raise ValueError(
                     f"{path}, line {line}: image {int(text)} is beyond the split, which has {num_images}; "
-                    "give the list of this very split"
+                    "give the list of this split"
                 )
             numbers.append(int(text) - 1)
     return frozenset(numbers)
 
 
-class IlsvrcError(Metric):
+class IlsvrcError(Protocol):
     r"""Top-1 and top-5 error as the ILSVRC devkit counts it, see :mod:`camloc.metrics.functional.devkit`.
 
-    A prediction counts only when its class is the true one, so the true class's rank and the box of its map settle the
-    error over five predictions of a class and a box each. States are int64 counts reduced by sum.
+    A prediction counts only when its class is the true one. For a network the true class's rank and the box of its map
+    therefore decide the error over five predictions of a class and a box each; a file of predictions names them itself.
+    States are int64 counts reduced by sum.
 
     Args:
         blacklist: See :func:`read_blacklist`; numbers are places in the split, which must be in the devkit's order.
         iou_threshold: Fraction.
+        cam_threshold: Fraction of the score map's maximum that boxes are made at; null takes the one that another
+            protocol chooses.
 
     Raises:
         FileNotFoundError: If there is no such blacklist.
-        ValueError: If a line of it is no image's number, or the threshold lies outside its range.
+        ValueError: If a line of it is not an image's number, or a threshold lies outside its range.
 
     Example:
         >>> metric = IlsvrcError()
         >>> boxes = torch.tensor([[2.2, 2.2, 6.4, 6.4]])
-        >>> metric.update(torch.tensor([[2.0, 1.0]]), torch.tensor([1]), boxes, [torch.tensor([[2, 2, 6, 6]])], [0])
+        >>> _ = metric.update(torch.tensor([[2.0, 1.0]]), torch.tensor([1]), boxes, [torch.tensor([[2, 2, 6, 6]])], [0])
         >>> errors = metric.compute()
         >>> float(errors["ilsvrc_top1_error"]), float(errors["ilsvrc_top5_error"])
         (1.0, 0.0)
     """
 
-    full_state_update = False
     higher_is_better = False
     localized: Tensor
     classified: Tensor
     num_images: Tensor
     num_blacklisted: Tensor
-    image_counts: Tensor
-    """(B,5) bool of the images last counted: localized and classified among the first and five, blacklisted."""
 
-    def __init__(self, blacklist: str | None = None, iou_threshold: float = 0.5) -> None:
+    def __init__(
+        self,
+        blacklist: str | None = None,
+        iou_threshold: float = IOU_THRESHOLD,
+        cam_threshold: float | None = None,
+    ) -> None:
         super().__init__()
-        if not 0 < iou_threshold <= 1:
-            raise ValueError(f"localization.also.ilsvrc.iou_threshold is a fraction in (0, 1], got {iou_threshold}")
+        check_iou_threshold("localization.iou_threshold", iou_threshold)
+        if cam_threshold is not None:
+            check_cam_threshold("localization.cam_threshold", cam_threshold)
         self.blacklist = read_blacklist(blacklist)
         self.iou_threshold = iou_threshold
+        self.cam_threshold = cam_threshold
         for name, shape in (("localized", (2,)), ("classified", (2,)), ("num_images", ()), ("num_blacklisted", ())):
             self.add_state(name, torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(
+    @property
+    def rows(self) -> Sequence[Row]:
+        """Classification errors, then localization errors at the reported threshold."""
+        classification = [
+            Row(f"ilsvrc_top{k}_classification_error", f"ILSVRC top-{k} classification error", "min") for k in TOP_K
+        ]
+        localization = [
+            Row(f"ilsvrc_top{k}_error", f"ILSVRC top-{k} localization error", "min", "reported", "cam_threshold")
+            for k in TOP_K
+        ]
+        return [*classification, *localization]
+
+    def update(  # type: ignore[override] # torchmetrics returns nothing
         self,
-        logits: Tensor,
+        logits: Tensor | None,
         target: Tensor,
-        reported_boxes: Tensor,
+        reported_boxes: Tensor | None,
         image_boxes: Sequence[Tensor],
         positions: Sequence[int],
         is_padding: Tensor | None = None,
-    ) -> None:
-        """Count a batch.
+        predicted_classes: Tensor | None = None,
+        predicted_boxes: Tensor | None = None,
+    ) -> Outcome:
+        """Count a batch; without logits and reported boxes, or predictions instead, nothing is counted.
 
         Args:
-            logits: (B,C).
-            target: (B,) true classes, 0-based.
-            reported_boxes: (B,4) the true class's box, half-open pixels of the image, (0,0,0,0) for none.
-            image_boxes: B tensors (M_i,4), true boxes in the same pixels.
-            positions: B places in the split, 0-based.
-            is_padding: (B,) bool, images that must not count; null when all count.
+            logits: (P,C); null where predictions are given.
+            target: (P,) true classes, 0-based.
+            reported_boxes: (P,4) the true class's box, half-open pixels of the image, (0,0,0,0) for none; null where
+                predictions are given, or no threshold is chosen yet.
+            image_boxes: P tensors (M_i,4), true boxes in the same pixels.
+            positions: P places in the split, 0-based.
+            is_padding: (P,) bool, True for repeats that must not count; null when all count.
+            predicted_classes: (P,G) up to five classes, best first, -1 for none; they decide where they are given.
+            predicted_boxes: (P,G,4) a box for each, in the same pixels.
+
+        Returns:
+            ``counts``: (P,5) bool, localized among the first and the first five predictions, classified among these,
+            and blacklisted.
 
         Raises:
-            ValueError: If an image has no true box.
+            ValueError: If a pair that counts has no true box.
         """
-        rank = class_rank(logits, target).cpu()
-        padding = [False] * len(rank) if is_padding is None else is_padding.tolist()
-        keep = torch.tensor([not padded for padded in padding])
-        boxes = devkit_pixels(reported_boxes.cpu())[keep][:, None]
-        true_boxes = [box.cpu() for box, kept in zip(image_boxes, keep.tolist(), strict=True) if kept]
-        same = torch.zeros(int(keep.sum()), 1)
-        overlaps = devkit_hits(same, boxes, same[:, 0], true_boxes, self.iou_threshold).localization[:, 0]
-        listed = torch.tensor([position in self.blacklist for position in positions])[keep]
-        predicted = torch.stack([rank[keep] < k for k in TOP_K], dim=1)
-        counted = (overlaps & ~listed)[:, None] & predicted
-        self.image_counts = torch.cat([counted, predicted, listed[:, None]], dim=1)
-        self.localized += counted.sum(dim=0).to(self.localized.device)
-        self.classified += predicted.sum(dim=0).to(self.classified.device)
+        keep = torch.ones(len(target), dtype=torch.bool) if is_padding is None else ~is_padding.cpu()
+        true_boxes = [boxes.cpu() for boxes, kept in zip(image_boxes, keep.tolist(), strict=True) if kept]
+        if predicted_classes is not None and predicted_boxes is not None:
+            boxes = devkit_pixels(predicted_boxes.cpu()[keep])
+            labels, true_labels = predicted_classes.cpu()[keep], target.cpu()[keep]
+            hits = devkit_hits(labels, boxes, true_labels, true_boxes, self.iou_threshold)
+        elif logits is not None and reported_boxes is not None:
+            boxes = devkit_pixels(reported_boxes.cpu()[keep])
+            hits = self._hits_by_rank(class_rank(logits, target).cpu()[keep], boxes, true_boxes)
+        else:
+            return Outcome({})
+        listed = torch.tensor([position in self.blacklist for position in positions], dtype=torch.bool)[keep]
+        localized = hits.localization & ~listed[:, None]
+        self.localized += localized.sum(dim=0).to(self.localized.device)
+        self.classified += hits.classification.sum(dim=0).to(self.classified.device)
         self.num_images += len(listed)
         self.num_blacklisted += int(listed.sum())
+        return Outcome({"counts": torch.cat([localized, hits.classification, listed[:, None]], dim=1)})
+
+    def _hits_by_rank(self, rank: Tensor, boxes: Tensor, true_boxes: Sequence[Tensor]) -> DevkitCounts:
+        """Decide by the true class's rank (P,) and box (P,4), as if each image had this one prediction."""
+        right = torch.zeros(len(boxes), 1)
+        fits = devkit_hits(right, boxes[:, None], right[:, 0], true_boxes, self.iou_threshold).localization[:, :1]
+        classified = torch.stack([rank < k for k in TOP_K], dim=1)
+        return DevkitCounts(fits & classified, classified)
 
     def compute(self) -> dict[str, Tensor]:
         """Return errors as float64 fractions, NaN when nothing was counted, and the int64 counts behind them.
@@ -143,4 +187,19 @@ class IlsvrcError(Metric):
             found[f"ilsvrc_top{k}_error"] = localization[column]
             found[f"ilsvrc_top{k}_classification_hits"] = self.classified[column]
             found[f"ilsvrc_top{k}_classification_error"] = classification[column]
+        return found
+
+    def intervals(self, outcome: SplitOutcome, val: SplitOutcome | None) -> dict[str, Interval]:  # noqa: ARG002 - the threshold is taken as fixed
+        """Return 95% bootstrap intervals of the four errors, at the threshold as it is."""
+        counts = outcome.values["counts"].numpy()
+        if counts[:, 4].all():  # no pair, or none that counts for localization
+            return {}
+        sums = resampled_sums(counts).astype(np.float64)
+        with np.errstate(invalid="ignore"):  # a resample of blacklisted images alone
+            localization = 1 - sums[:, :2] / (len(counts) - sums[:, 4:])
+        classification = 1 - sums[:, 2:4] / len(counts)
+        found = {}
+        for column, k in enumerate(TOP_K):
+            found[f"ilsvrc_top{k}_error"] = percentiles(localization[:, column][~np.isnan(localization[:, column])])
+            found[f"ilsvrc_top{k}_classification_error"] = percentiles(classification[:, column])
         return found

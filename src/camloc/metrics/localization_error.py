@@ -1,37 +1,46 @@
-"""Localization error of class activation maps as a torchmetrics Metric."""
+"""Localization error of class activation maps."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from camloc.localization.threshold_sweep import largest_component_boxes
+from camloc.metrics.contract import Interval, Protocol
 from camloc.metrics.functional.classification import class_rank
-from camloc.metrics.functional.localization import localization_hits
+from camloc.metrics.functional.localization import (
+    CONDITIONS,
+    IOU_THRESHOLD,
+    RANK_LIMITS,
+    best_iou,
+    check_cam_threshold,
+    check_iou_threshold,
+)
+from camloc.metrics.functional.per_image import PerImage
+from camloc.metrics.functional.threshold_intervals import error_intervals
+from camloc.records import Outcome, Row, SplitOutcome
 
-CONDITIONS = ("gt_known", "top1", "top5")
 
-
-class LocalizationError(Metric):
+class LocalizationError(Protocol):
     r"""Top-1, top-5 and GT-known localization error at every CAM threshold.
 
-    For each image the box is that of the largest connected component of the true class's score map above a fraction
-    ``t`` of its maximum (Zhou et al., CVPR 2016, sec. 3.2: ``t`` = 0.2).
+    The box of a pair is that of the largest connected component of the true class's score map above a fraction ``t`` of
+    its maximum (Zhou et al., CVPR 2016, Sec. 3.2: ``t`` = 0.2), or whatever another box rule makes of the map.
 
     .. math:: error_k(t) = 1 - \frac{1}{N} \sum_i [rank_i < k] \cdot [\max_m IoU(b_i(t), g_{im}) \ge \delta]
 
-    GT-known drops the rank. One map per image is enough: a prediction only counts when its class is the true one, so
-    the true class's box and the class's rank among the logits settle every number. The threshold curve comes out of one
-    pass over each map. States are int64 counts reduced by sum: exact for any number of processes.
+    GT-known drops the rank. One map per pair is enough: a prediction only counts when its class is the true one, so the
+    true class's box and its rank among the logits decide every number. Without logits only GT-known is reported. States
+    are int64 counts reduced by sum: exact for any number of processes.
 
     Args:
         cam_threshold: Fraction of the score map's maximum that errors are reported at; null reports them at the best
-            threshold of the data fed in (an oracle there, a fair choice when carried to another split).
+            threshold of the data fed in (an oracle on that data, a fair choice when carried to another split).
         num_thresholds: Size of the grid ``0, 1/n, 2/n, ...`` that the curve is measured on.
         iou_thresholds: IoU thresholds of the curves.
-        iou_threshold: The one that scalar errors use, and on which the best threshold is chosen.
-        more_thresholds: CAM thresholds to measure beside the grid.
+        iou_threshold: The one of ``iou_thresholds`` that scalar errors use and the best threshold is chosen by.
+        more_thresholds: CAM thresholds measured in addition to the grid.
 
     Raises:
         ValueError: If a threshold lies outside its range.
@@ -41,16 +50,19 @@ class LocalizationError(Metric):
         >>> score_maps = torch.zeros(1, 8, 8)
         >>> score_maps[0, 2:6, 2:6] = 1
         >>> logits, gt_boxes = torch.tensor([[2.0, 1.0]]), [torch.tensor([[2.0, 2.0, 6.0, 5.0]])]
-        >>> metric.update(logits, torch.tensor([1]), score_maps, gt_boxes)
+        >>> outcome = metric.update(logits, torch.tensor([1]), score_maps, gt_boxes)
+        >>> outcome.values["rank"], outcome.values["iou"][:, 20]
+        (tensor([1]), tensor([0.7500], dtype=torch.float64))
         >>> errors = metric.compute()
         >>> float(errors["gt_known_error"]), float(errors["top1_error"]), float(errors["top5_error"])
         (0.0, 1.0, 0.0)
     """
 
-    full_state_update = False
     higher_is_better = False
+    chooses_threshold: ClassVar[bool] = True
     hits: Tensor
     num_images: Tensor
+    num_ranked: Tensor
     num_degenerate: Tensor
 
     def __init__(
@@ -58,72 +70,92 @@ class LocalizationError(Metric):
         cam_threshold: float | None = None,
         num_thresholds: int = 100,
         iou_thresholds: Sequence[float] = (0.3, 0.5, 0.7),
-        iou_threshold: float = 0.5,
+        iou_threshold: float = IOU_THRESHOLD,
         more_thresholds: Sequence[float] = (),
     ) -> None:
         super().__init__()
         if num_thresholds < 1:
             raise ValueError(f"localization.num_thresholds must be at least 1, got {num_thresholds}")
-        named = {*more_thresholds, *([] if cam_threshold is None else [cam_threshold])}
-        for name, threshold in (("cam_threshold", cam_threshold), *(("more_thresholds", t) for t in more_thresholds)):
-            if threshold is not None and not 0 <= threshold < 1:
-                raise ValueError(
-                    f"localization.{name} is a fraction of the score map's maximum in [0, 1), got {threshold}"
-                )
-        if not all(0 < threshold <= 1 for threshold in iou_thresholds):
-            raise ValueError(f"localization.iou_thresholds are fractions in (0, 1], got {list(iou_thresholds)}")
+        fixed = () if cam_threshold is None else (cam_threshold,)
+        for name, thresholds in (("cam_threshold", fixed), ("more_thresholds", more_thresholds)):
+            for threshold in thresholds:
+                check_cam_threshold(f"localization.{name}", threshold)
+        for threshold in iou_thresholds:
+            check_iou_threshold("each of localization.iou_thresholds", threshold)
         if iou_threshold not in iou_thresholds:
             raise ValueError(
                 f"localization.iou_threshold={iou_threshold} must be one of iou_thresholds={list(iou_thresholds)}"
             )
-        self.cam_thresholds = sorted({index / num_thresholds for index in range(num_thresholds)} | named)
+        grid = (index / num_thresholds for index in range(num_thresholds))
+        self.cam_thresholds = sorted({*grid, *fixed, *more_thresholds})
         self.cam_threshold = cam_threshold
         self.iou_thresholds = tuple(iou_thresholds)
         self.iou_threshold = iou_threshold
         shape = (len(CONDITIONS), len(self.iou_thresholds), len(self.cam_thresholds))
         self.add_state("hits", torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("num_images", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("num_degenerate", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        for name in ("num_images", "num_ranked", "num_degenerate"):
+            self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(
+    @property
+    def rows(self) -> Sequence[Row]:
+        """Errors at the reported threshold, and GT-known at the best."""
+        titles = {
+            "top1_error": "top-1 localization error",
+            "top5_error": "top-5 localization error",
+            "gt_known_error": "GT-known localization error",
+        }
+        reported = [Row(key, title, "min", "reported", "cam_threshold") for key, title in titles.items()]
+        at_best = Row("gt_known_error_at_best", "GT-known, best threshold", "min", "oracle", "best_cam_threshold")
+        return [*reported, at_best]
+
+    def update(  # type: ignore[override] # torchmetrics returns nothing
         self,
-        logits: Tensor,
+        logits: Tensor | None,
         target: Tensor,
         score_maps: Tensor,
         gt_boxes: Sequence[Tensor],
         is_padding: Tensor | None = None,
         boxes: Tensor | None = None,
-    ) -> None:
+    ) -> Outcome:
         """Count a batch.
 
         Args:
-            logits: (B,C).
-            target: (B,) true classes, 0-based.
-            score_maps: (B,H,W) in [0,1], the true class's. A map without foreground or with a pixel that is not finite
+            logits: (P,C); null where the maps come without a classifier.
+            target: (P,) true classes, 0-based.
+            score_maps: (P,H,W) in [0,1], the true class's. A map without foreground or with a pixel that is not finite
                 gives no box, which is a miss; those maps and flat ones are counted as degenerate.
-            gt_boxes: B tensors (M_i,4), half-open xyxy pixels of the score maps.
-            is_padding: (B,) bool, images that must not count; null when all count.
-            boxes: (B,T,4) of the score maps at ``cam_thresholds``, where they were made already.
+            gt_boxes: P tensors (M_i,4), half-open xyxy pixels of the score maps.
+            is_padding: (P,) bool, True for repeats that must not count; null when all count.
+            boxes: (P,T,4) of the score maps at ``cam_thresholds``; null makes them of the largest components.
+
+        Returns:
+            ``iou``: (P,T) float64, best IoU with a true box at each threshold. ``rank``: (P,) int64, classes that rank
+            above the true one; absent without logits.
 
         Raises:
-            ValueError: If shapes do not fit or an image that counts has no true box.
+            ValueError: If shapes do not fit or a pair that counts has no true box.
         """
         if is_padding is not None:
             keep = ~is_padding
-            gt_boxes = [boxes for boxes, kept in zip(gt_boxes, keep.tolist(), strict=True) if kept]
-            logits, target, score_maps = logits[keep], target[keep], score_maps[keep]
+            gt_boxes = [true_boxes for true_boxes, kept in zip(gt_boxes, keep.tolist(), strict=True) if kept]
+            logits, target, score_maps = None if logits is None else logits[keep], target[keep], score_maps[keep]
             boxes = None if boxes is None else boxes[keep.to(boxes.device)]
         if boxes is None:
             boxes = largest_component_boxes(score_maps.cpu(), self.cam_thresholds)
-        hits = localization_hits(
-            boxes, [b.cpu() for b in gt_boxes], torch.tensor(self.iou_thresholds, dtype=torch.float64)
-        )
-        rank = class_rank(logits, target).cpu()
-        counts = torch.stack([hits.sum(dim=0), hits[rank < 1].sum(dim=0), hits[rank < 5].sum(dim=0)])  # noqa: PLR2004 - top-5
-        self.hits += counts.to(self.hits.device)
+        overlap = best_iou(boxes, [true_boxes.cpu() for true_boxes in gt_boxes])
+        hits = overlap[:, None] >= torch.tensor(self.iou_thresholds, dtype=torch.float64)[:, None]
+        values = {"iou": overlap}
+        if logits is None:
+            self.hits[CONDITIONS.index("gt_known")] += hits.sum(dim=0).to(self.hits.device)
+        else:
+            rank = values["rank"] = class_rank(logits, target).cpu()
+            counts = torch.stack([hits[rank < limit].sum(dim=0) for limit in RANK_LIMITS.values()])
+            self.hits += counts.to(self.hits.device)
+            self.num_ranked += len(rank)
         self.num_images += len(boxes)
         spread = score_maps.amax((1, 2)) - score_maps.amin((1, 2))
         self.num_degenerate += int((~spread.isfinite() | (spread == 0)).sum())
+        return Outcome(values)
 
     def compute(self) -> dict[str, Tensor]:
         """Return errors as float64 fractions; NaN when nothing was counted.
@@ -134,8 +166,10 @@ class LocalizationError(Metric):
             ``best_cam_threshold``, ``gt_known_error_at_best``: the lowest of the thresholds with the least GT-known
             error, and that error.
             ``top1_hits``, ``top5_hits``, ``gt_known_hits``, ``num_images``: the int64 counts behind the scalar errors.
-            ``num_degenerate``: int64, images whose map is flat or not finite.
+            ``num_degenerate``: int64, pairs whose map is flat or not finite.
             ``gt_known_curve``, ``top1_curve``, ``top5_curve``: (I,T) errors at every IoU and CAM threshold.
+
+            Top-1 and top-5 are left out unless all pairs came with logits.
         """
         curves = 1 - self.hits.to(torch.float64) / self.num_images
         thresholds = torch.tensor(self.cam_thresholds, dtype=torch.float64, device=curves.device)
@@ -143,7 +177,7 @@ class LocalizationError(Metric):
         gt_known, top1, top5 = curves[:, iou_index]
         best = int(self.hits[0, iou_index].argmax())
         at = best if self.cam_threshold is None else self._index(self.cam_threshold)
-        return {
+        found = {
             "top1_error": top1[at],
             "top5_error": top5[at],
             "gt_known_error": gt_known[at],
@@ -155,6 +189,23 @@ class LocalizationError(Metric):
             "num_degenerate": self.num_degenerate.clone(),
             **{f"{name}_curve": curve for name, curve in zip(CONDITIONS, curves, strict=True)},
         }
+        is_ranked = bool(self.num_ranked == self.num_images)
+        return {key: value for key, value in found.items() if is_ranked or not key.startswith(("top1_", "top5_"))}
+
+    def intervals(self, outcome: SplitOutcome, val: SplitOutcome | None) -> dict[str, Interval]:
+        """Return 95% bootstrap intervals of the errors in ``rows``; none without pairs.
+
+        A threshold that was chosen is chosen again in each resample: on ``val`` where that is given, else on
+        ``outcome`` itself where ``cam_threshold`` is null.
+        """
+        if not len(outcome.image_ids):
+            return {}
+        return error_intervals(
+            PerImage.of(outcome, self.cam_thresholds),
+            None if val is None else PerImage.of(val, self.cam_thresholds),
+            cam_threshold=self.cam_threshold,
+            iou_threshold=self.iou_threshold,
+        )
 
     def set_threshold(self, cam_threshold: float) -> None:
         """Report errors at a threshold that was chosen elsewhere.
@@ -163,10 +214,13 @@ class LocalizationError(Metric):
             ValueError: If it is not one of ``cam_thresholds``.
         """
         self._index(cam_threshold)
-        self.cam_threshold = cam_threshold
+        super().set_threshold(cam_threshold)
 
     def _index(self, cam_threshold: float) -> int:
         try:
             return self.cam_thresholds.index(cam_threshold)
         except ValueError:
-            raise ValueError(f"cam_threshold={cam_threshold} is not on the grid this metric measured") from None
+            raise ValueError(
+                f"cam_threshold={cam_threshold} is not among the {len(self.cam_thresholds)} thresholds that were "
+                "measured; add it to localization.more_thresholds"
+            ) from None

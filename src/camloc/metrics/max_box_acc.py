@@ -1,29 +1,36 @@
-"""MaxBoxAcc and MaxBoxAccV2 as a torchmetrics Metric."""
+"""MaxBoxAcc and MaxBoxAccV2."""
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torchmetrics import Metric
 
 from camloc.localization.contour_boxes import checked_score_maps
+from camloc.metrics.contract import Interval, Protocol
+from camloc.metrics.functional.bootstrap import percentiles, resampled_sums
 from camloc.metrics.functional.max_box_acc import IOU_THRESHOLDS, VERSIONS, max_box_hits, wsolevaluation_thresholds
+from camloc.records import Outcome, Row, SplitOutcome
+
+_MAIN = IOU_THRESHOLDS.index(0.5)
+"""MaxBoxAcc is the accuracy at this one of ``IOU_THRESHOLDS``."""
 
 
-class MaxBoxAcc(Metric):
+class MaxBoxAcc(Protocol):
     r"""MaxBoxAcc and MaxBoxAccV2 (Choe et al., CVPR 2020 and TPAMI 2022), equal to the evaluator wsolevaluation's.
 
     .. math:: MaxBoxAcc_\delta = \max_t \frac{1}{N} \sum_i [\max_{c, m} IoU(b_{ic}(t), g_{im}) \ge \delta]
 
     MaxBoxAcc takes the map's largest contour c and :math:`\delta` = 0.5; MaxBoxAccV2 takes any contour and is the mean
-    over :math:`\delta` = 0.3, 0.5 and 0.7, each at its own best threshold. The threshold is one for the whole data
-    set, chosen on the very data reported: an oracle. Normalize maps by min-max first, as the evaluator's users do.
+    over :math:`\delta` = 0.3, 0.5 and 0.7, each at its own best threshold. That is one for the whole data set, chosen
+    on the data it is reported on: an oracle. Normalize maps by min-max first, as users of the evaluator do.
     States are int64 counts reduced by sum: exact for any number of processes.
 
     Args:
         cam_curve_interval: Step between thresholds, in (0, 1].
         v1: Whether MaxBoxAcc is reported.
-        v2: Whether MaxBoxAccV2 is reported. Both are where neither is named.
+        v2: Whether MaxBoxAccV2 is reported. Both are reported when neither is named.
 
     Raises:
         ValueError: If ``cam_curve_interval`` lies outside its range.
@@ -32,42 +39,53 @@ class MaxBoxAcc(Metric):
         >>> metric = MaxBoxAcc(cam_curve_interval=0.1)
         >>> score_maps = torch.zeros(1, 8, 8)
         >>> score_maps[0, 2:6, 2:6] = 1
-        >>> metric.update(score_maps, [torch.tensor([[2, 2, 6, 4]])])
+        >>> _ = metric.update(score_maps, [torch.tensor([[2, 2, 6, 4]])])
         >>> accuracy = metric.compute()
         >>> round(float(accuracy["max_box_acc"]), 3), round(float(accuracy["max_box_acc_v2"]), 3)
         (1.0, 0.667)
     """
 
-    full_state_update = False
     higher_is_better = True
     hits: Tensor
     num_images: Tensor
     num_degenerate: Tensor
-    image_counts: Tensor
-    """(B,2,3,T) bool, the hits of each image last counted, by version and IoU threshold."""
 
     def __init__(self, cam_curve_interval: float = 0.001, *, v1: bool = False, v2: bool = False) -> None:
         super().__init__()
         self.reported = [name for name, wanted in zip(VERSIONS, (v1, v2), strict=True) if wanted] or list(VERSIONS)
-        self.cam_thresholds = wsolevaluation_thresholds(cam_curve_interval)
+        self.cam_thresholds: list[float] = wsolevaluation_thresholds(cam_curve_interval).tolist()
         shape = (len(VERSIONS), len(IOU_THRESHOLDS), len(self.cam_thresholds))
         self.add_state("hits", torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("num_images", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("num_degenerate", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, score_maps: Tensor, resized_boxes: Sequence[Tensor], is_padding: Tensor | None = None) -> None:
+    @property
+    def rows(self) -> Sequence[Row]:
+        """The accuracy of each reported version, at thresholds that are an oracle's."""
+        rows = {
+            "max_box_acc": Row(
+                "max_box_acc", "MaxBoxAcc (accuracy)", "max", "oracle", f"{_key('max_box_acc', _MAIN)}_cam_threshold"
+            ),
+            "max_box_acc_v2": Row("max_box_acc_v2", "MaxBoxAccV2 (accuracy)", "max", "oracle"),
+        }
+        return [rows[name] for name in self.reported]
+
+    def update(self, score_maps: Tensor, resized_boxes: Sequence[Tensor], is_padding: Tensor | None = None) -> Outcome:  # type: ignore[override] # torchmetrics returns nothing
         """Count a batch.
 
         Args:
-            score_maps: (B,H,W) in [0,1]. A map that is not finite counts as zeros, a flat one as it is; both are
+            score_maps: (P,H,W) in [0,1]. A map that is not finite counts as zeros, a flat one as it is; both are
                 counted as degenerate.
-            resized_boxes: B integer tensors (M_i,4), inclusive xyxy pixels of the map, as
+            resized_boxes: P integer tensors (M_i,4), inclusive xyxy pixels of the map, as
                 :func:`~camloc.metrics.functional.max_box_acc.wsolevaluation_boxes` gives them.
-            is_padding: (B,) bool, images that must not count; null when all count.
+            is_padding: (P,) bool, True for repeats that must not count; null when all count.
+
+        Returns:
+            ``hits``: (P,2,3,T) bool, by version, IoU threshold and CAM threshold.
 
         Raises:
-            ValueError: If a shape does not fit, a score lies outside [0,1], or an image that counts has no true box
-                or one that is negative, inverted or not of an integer type.
+            ValueError: If a shape does not fit, a score lies outside [0,1], or a pair that counts has no true box or
+                one that is negative, inverted or not of an integer type.
         """
         if is_padding is not None:
             keep = ~is_padding
@@ -75,10 +93,10 @@ class MaxBoxAcc(Metric):
             score_maps = score_maps[keep]
         maps, is_degenerate = checked_score_maps(score_maps)
         hits = max_box_hits(maps, resized_boxes, self.cam_thresholds)
-        self.image_counts = hits.transpose(0, 1)
         self.hits += hits.sum(dim=1).to(self.hits.device)
         self.num_images += len(maps)
         self.num_degenerate += int(is_degenerate.sum())
+        return Outcome({"hits": hits.transpose(0, 1)})
 
     def compute(self) -> dict[str, Tensor]:
         """Return accuracies as float64 fractions; NaN when nothing was counted.
@@ -89,18 +107,40 @@ class MaxBoxAcc(Metric):
             ``max_box_acc_v2_30``, ``_50``, ``_70``: accuracy of the best contour.
             ``max_box_acc_v2``: their mean.
             ``max_box_acc_30_cam_threshold`` and so on for these six: the lowest of the thresholds with that accuracy.
-            ``num_images``, ``num_degenerate``: int64, images counted, and those among them whose map is flat or not
-            finite.
+            ``num_images``, ``num_degenerate``: int64, pairs counted, and those whose map is flat or not finite.
         """
         best, index = self.hits.max(dim=-1)  # of equal maxima the first
         accuracies = best.to(torch.float64) / self.num_images
-        thresholds = self.cam_thresholds.to(index.device)[index]
+        thresholds = torch.tensor(self.cam_thresholds, dtype=torch.float64, device=index.device)[index]
         found = {}
-        for i, name in enumerate(VERSIONS):
-            if name in self.reported:
-                for j, iou_threshold in enumerate(IOU_THRESHOLDS):
-                    percent = round(100 * iou_threshold)
-                    found[f"{name}_{percent}"] = accuracies[i, j]
-                    found[f"{name}_{percent}_cam_threshold"] = thresholds[i, j]
-                found[name] = accuracies[i].mean() if name.endswith("v2") else accuracies[i, IOU_THRESHOLDS.index(0.5)]
+        for name in self.reported:
+            i = VERSIONS.index(name)
+            for j in range(len(IOU_THRESHOLDS)):
+                found[_key(name, j)] = accuracies[i, j]
+                found[f"{_key(name, j)}_cam_threshold"] = thresholds[i, j]
+            found[name] = accuracies[i].mean() if name.endswith("v2") else accuracies[i, _MAIN]
         return {**found, "num_images": self.num_images.clone(), "num_degenerate": self.num_degenerate.clone()}
+
+    def intervals(self, outcome: SplitOutcome, val: SplitOutcome | None) -> dict[str, Interval]:  # noqa: ARG002 - an oracle's
+        """Return 95% bootstrap intervals of the accuracies; every resample has its own best thresholds."""
+        if not len(outcome.image_ids):
+            return {}
+        hits = outcome.values["hits"].numpy()
+        curves = hits.reshape(len(hits), -1, hits.shape[-1])
+        # Most of a thousand thresholds cut a map at the grey level of their neighbour.
+        differ = [np.append(True, (curves[:, i, 1:] != curves[:, i, :-1]).any(axis=0)) for i in range(curves.shape[1])]
+        columns = [curves[:, i, kept] for i, kept in enumerate(differ)]
+        ends = np.cumsum([column.shape[1] for column in columns])[:-1]
+        sums = np.split(resampled_sums(np.concatenate(columns, axis=1)), ends, axis=1)
+        best = np.stack([part.max(axis=1) for part in sums], axis=1).reshape(-1, *hits.shape[1:3]) / len(hits)
+        resampled: dict[str, NDArray[np.floating]] = {}
+        for name in self.reported:
+            i = VERSIONS.index(name)
+            resampled |= {_key(name, j): best[:, i, j] for j in range(len(IOU_THRESHOLDS))}
+            resampled[name] = best[:, i].mean(axis=1) if name.endswith("v2") else best[:, i, _MAIN]
+        return {key: percentiles(values) for key, values in resampled.items()}
+
+
+def _key(version: str, iou_index: int) -> str:
+    """Name the accuracy of a version at one IoU threshold, such as ``max_box_acc_50``."""
+    return f"{version}_{round(100 * IOU_THRESHOLDS[iou_index])}"

@@ -1,15 +1,20 @@
-"""PxAP as a torchmetrics Metric."""
+"""PxAP, the pixel average precision."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from camloc.localization.contour_boxes import checked_score_maps
+from camloc.metrics.contract import Interval, Protocol
+from camloc.metrics.functional.bootstrap import percentiles, resampled_sums
 from camloc.metrics.functional.max_box_acc import wsolevaluation_thresholds
 from camloc.metrics.functional.pxap import pixel_average_precision, score_histograms
+from camloc.records import Outcome, Row, SplitOutcome
 
 
-class PxAP(Metric):
+class PxAP(Protocol):
     r"""Pixel average precision (Choe et al., CVPR 2020), equal to the evaluator wsolevaluation's.
 
     .. math:: PxAP = \sum_l Prec(\tau_l) \, (Rec(\tau_l) - Rec(\tau_{l-1}))
@@ -26,36 +31,41 @@ class PxAP(Metric):
     Example:
         >>> metric = PxAP()
         >>> score_maps, masks = torch.tensor([[[0.1, 0.5, 0.6, 1.0]]]), torch.tensor([[[0, 1, 0, 1]]]).bool()
-        >>> metric.update(score_maps, masks, ignore=torch.zeros(1, 1, 4).bool())
+        >>> _ = metric.update(score_maps, masks, ignore=torch.zeros(1, 1, 4).bool())
         >>> round(float(metric.compute()["pxap"]), 3)
         0.833
     """
 
-    full_state_update = False
     higher_is_better = True
     histograms: Tensor
     num_images: Tensor
     num_degenerate: Tensor
-    image_counts: Tensor
-    """(B,2,T+2) int64, the pixels of each image last counted, as ``score_histograms`` gives them."""
 
     def __init__(self, cam_curve_interval: float = 0.001) -> None:
         super().__init__()
-        self.cam_thresholds = wsolevaluation_thresholds(cam_curve_interval)
+        self.cam_thresholds: list[float] = wsolevaluation_thresholds(cam_curve_interval).tolist()
         bins = torch.zeros(2, len(self.cam_thresholds) + 2, dtype=torch.int64)
         self.add_state("histograms", bins, dist_reduce_fx="sum")
         self.add_state("num_images", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("num_degenerate", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, score_maps: Tensor, masks: Tensor, ignore: Tensor, is_padding: Tensor | None = None) -> None:
+    @property
+    def rows(self) -> Sequence[Row]:
+        """The precision, which is taken over all thresholds."""
+        return [Row("pxap", "PxAP (accuracy)", "max")]
+
+    def update(self, score_maps: Tensor, masks: Tensor, ignore: Tensor, is_padding: Tensor | None = None) -> Outcome:  # type: ignore[override] # torchmetrics returns nothing
         """Count a batch.
 
         Args:
-            score_maps: (B,H,W) in [0,1]. A map that is not finite counts as zeros, a flat one as it is; both are
+            score_maps: (P,H,W) in [0,1]. A map that is not finite counts as zeros, a flat one as it is; both are
                 counted as degenerate.
-            masks: (B,H,W) bool, foreground.
-            ignore: (B,H,W) bool, pixels that count neither way; foreground among them counts all the same.
-            is_padding: (B,) bool, images that must not count; null when all count.
+            masks: (P,H,W) bool, foreground.
+            ignore: (P,H,W) bool, pixels that do not count; foreground among them counts all the same.
+            is_padding: (P,) bool, True for repeats that must not count; null when all count.
+
+        Returns:
+            ``pixels``: (P,2,T+2) int64, see :func:`~camloc.metrics.functional.pxap.score_histograms`.
 
         Raises:
             ValueError: If shapes or types do not fit, or a score lies outside [0,1].
@@ -64,21 +74,29 @@ class PxAP(Metric):
             keep = ~is_padding
             score_maps, masks, ignore = score_maps[keep], masks[keep], ignore[keep]
         maps, is_degenerate = checked_score_maps(score_maps)
-        self.image_counts = score_histograms(maps, masks, ignore, self.cam_thresholds)
-        self.histograms += self.image_counts.sum(dim=0).to(self.histograms.device)
+        pixels = score_histograms(maps, masks, ignore, torch.tensor(self.cam_thresholds, dtype=torch.float64))
+        self.histograms += pixels.sum(dim=0).to(self.histograms.device)
         self.num_images += len(maps)
         self.num_degenerate += int(is_degenerate.sum())
+        return Outcome({"pixels": pixels})
 
     def compute(self) -> dict[str, Tensor]:
         """Return the precision as a float64 fraction; NaN when no foreground was counted.
 
         Returns:
             ``pxap``: the pixel average precision.
-            ``num_images``, ``num_degenerate``: int64, images counted, and those among them whose map is flat or not
-            finite.
+            ``num_images``, ``num_degenerate``: int64, pairs counted, and those whose map is flat or not finite.
         """
         return {
             "pxap": pixel_average_precision(self.histograms),
             "num_images": self.num_images.clone(),
             "num_degenerate": self.num_degenerate.clone(),
         }
+
+    def intervals(self, outcome: SplitOutcome, val: SplitOutcome | None) -> dict[str, Interval]:  # noqa: ARG002 - no threshold is chosen
+        """Return the 95% bootstrap interval of the precision; none without foreground."""
+        pixels = outcome.values["pixels"].numpy()
+        if not pixels[:, 0].any():
+            return {}
+        sums = resampled_sums(pixels.reshape(len(pixels), -1)).reshape(-1, *pixels.shape[1:])
+        return {"pxap": percentiles(np.array([float(pixel_average_precision(torch.from_numpy(one))) for one in sums]))}

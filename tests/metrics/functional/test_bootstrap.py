@@ -206,7 +206,7 @@ class TestMatchingOfImages:
         ((ids(2), np.ones((2, 4), dtype=bool), "oracle"), r"choice_hits \(2, 4\), got .* choice_hits None"),
         ((ids(2), np.ones((2, 4), dtype=bool), "oracle", np.ones((3, 4), dtype=bool)), r"got .*choice_hits \(3, 4\)"),
         ((ids(2), np.ones((2, 4), dtype=bool), "val", np.ones((3, 4), dtype=bool)), "no choice_ids"),
-        ((ids(2), np.ones((2, 4), dtype=bool), "val", np.ones((3, 5), dtype=bool), ids(3)), r"wants .*\(3, 4\)"),
+        ((ids(2), np.ones((2, 4), dtype=bool), "val", np.ones((3, 5), dtype=bool), ids(3)), r"needs .*\(3, 4\)"),
         ((ids(2), np.ones((2, 4), dtype=bool), "oracle", np.ones((2, 4), dtype=bool), ids(2)), "2 choice_ids"),
         ((ids(0), np.ones(0, dtype=bool)), "got none"),
         ((ids(2), np.ones((2, 4), dtype=bool), "val", np.ones((0, 4), dtype=bool), ids(0)), "got none"),

@@ -1,31 +1,65 @@
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from camloc.metrics.functional.localization import localization_hits
-
-IOU = torch.tensor([0.3, 0.5, 0.7], dtype=torch.float64)
+from camloc.metrics.functional.localization import best_iou, check_cam_threshold, check_iou_threshold
 
 
-def test_any_true_box_counts_and_padding_boxes_do_not() -> None:
+def test_the_best_of_several_true_boxes_and_no_box() -> None:
     boxes = torch.tensor([[[0, 0, 10, 10], [0, 0, 0, 0]], [[5, 5, 9, 9], [0, 0, 3, 1]]])
     several = torch.tensor([[50.0, 50.0, 60.0, 60.0], [0.0, 0.0, 10.0, 7.0]])
     single = torch.tensor([[0.0, 0.0, 10.0, 1.0]])
-    hits = localization_hits(boxes, [several, single], IOU)
-    assert hits.tolist() == [
-        [[True, False], [True, False], [True, False]],  # IoU 0.7 exactly, and no box
-        [[False, True], [False, False], [False, False]],  # IoU 0, and 0.3 exactly
-    ]
+    assert best_iou(boxes, [several, single]).tolist() == [[0.7, 0.0], [0.0, 0.3]]
+
+
+def test_an_iou_of_exactly_the_threshold_reaches_it() -> None:
+    boxes = torch.tensor([[[0.0, 0.0, width, 1.0] for width in range(1, 10)]])
+    reached = best_iou(boxes, [torch.tensor([[0.0, 0.0, 10.0, 1.0]])]) >= torch.tensor(
+        [width / 10 for width in range(1, 10)], dtype=torch.float64
+    )
+    assert reached.all()
+
+
+box = st.tuples(*[st.integers(0, 12)] * 2, *[st.integers(1, 9)] * 2).map(
+    lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
+)
+
+
+@given(box, st.lists(box, min_size=1, max_size=4))
+def test_equals_counting_pixels(predicted: tuple[int, ...], true_boxes: list[tuple[int, ...]]) -> None:
+    def pixels(corners: tuple[int, ...]) -> set[tuple[int, int]]:
+        x0, y0, x1, y1 = corners
+        return {(x, y) for x in range(x0, x1) for y in range(y0, y1)}
+
+    found = best_iou(torch.tensor([[predicted]]), [torch.tensor(true_boxes)]).item()
+    mine = pixels(predicted)
+    assert found == max(len(mine & pixels(true)) / len(mine | pixels(true)) for true in true_boxes)
 
 
 def test_an_image_without_true_boxes_is_refused() -> None:
     with pytest.raises(ValueError, match=r"images \[1\]"):
-        localization_hits(torch.zeros(2, 1, 4), [torch.ones(1, 4), torch.zeros(0, 4)], IOU)
+        best_iou(torch.zeros(2, 1, 4), [torch.ones(1, 4), torch.zeros(0, 4)])
 
 
 def test_lengths_that_differ_are_refused() -> None:
     with pytest.raises(ValueError, match="2 images, true boxes for 1"):
-        localization_hits(torch.zeros(2, 1, 4), [torch.ones(1, 4)], IOU)
+        best_iou(torch.zeros(2, 1, 4), [torch.ones(1, 4)])
 
 
-def test_an_empty_batch_has_no_hits() -> None:
-    assert localization_hits(torch.zeros(0, 5, 4), [], IOU).shape == (0, 3, 5)
+def test_an_empty_batch_has_no_iou() -> None:
+    assert best_iou(torch.zeros(0, 5, 4), []).shape == (0, 5)
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1, 20, float("nan")])
+def test_a_cam_threshold_is_a_fraction_below_1(threshold: float) -> None:
+    check_cam_threshold("name", 0.0)
+    with pytest.raises(ValueError, match=rf"^name is a fraction .* in \[0, 1\), got {threshold}"):
+        check_cam_threshold("name", threshold)
+
+
+@pytest.mark.parametrize("threshold", [0, -0.5, 50, float("nan")])
+def test_an_iou_threshold_is_a_fraction_above_0(threshold: float) -> None:
+    check_iou_threshold("name", 1.0)
+    with pytest.raises(ValueError, match=rf"^name is a fraction in \(0, 1\], got {threshold}"):
+        check_iou_threshold("name", threshold)

@@ -8,8 +8,10 @@ import torch
 from camloc.boxes import iou
 from camloc.localization.threshold_sweep import largest_component_boxes
 from camloc.metrics.functional.classification import class_rank
-from camloc.metrics.functional.per_image import Condition, PerImage, error, hits
+from camloc.metrics.functional.localization import CONDITIONS, Condition
+from camloc.metrics.functional.per_image import PerImage, error, hits
 from camloc.metrics.localization_error import LocalizationError
+from camloc.records import SplitOutcome
 
 FIELDS: dict[str, Any] = {
     "image_ids": np.array(["bird/1.jpg", "鳥/2.jpg", "3"]),
@@ -20,7 +22,7 @@ FIELDS: dict[str, Any] = {
 }
 
 
-def per_image(**changes: Any) -> PerImage:  # noqa: ANN401 - any field, also a wrong one
+def per_image(**changes: Any) -> PerImage:  # noqa: ANN401 - any field, even a wrong one
     return PerImage(**(FIELDS | changes))
 
 
@@ -43,21 +45,32 @@ def test_errors_equal_those_of_the_metric() -> None:
     maps, logits = torch.rand(9, 8, 8, generator=draw), torch.rand(9, 12, generator=draw)
     target, gt_boxes = torch.arange(9), [torch.tensor([[1.0, 0.0, 5.0, 7.0], [2.0, 2.0, 8.0, 8.0]])] * 9
     metric = LocalizationError(num_thresholds=7)
-    metric.update(logits, target, maps, gt_boxes)
+    values = metric.update(logits, target, maps, gt_boxes).values
+    kept = PerImage.of(SplitOutcome([str(i) for i in range(9)], target, values), metric.cam_thresholds)
     boxes = largest_component_boxes(maps, metric.cam_thresholds)
-    outcomes = PerImage(
-        np.arange(9).astype(str),
-        target.numpy(),
-        class_rank(logits, target).numpy(),
-        iou(boxes, torch.stack(gt_boxes)).amax(dim=-1).numpy(),
-        np.array(metric.cam_thresholds),
-    )
+    assert kept.rank is not None
+    assert kept.rank.tolist() == class_rank(logits, target).tolist()
+    assert kept.iou.tolist() == iou(boxes, torch.stack(gt_boxes)).amax(dim=-1).tolist()
     curves, ours = metric.compute(), {}
-    conditions: tuple[Condition, ...] = ("gt_known", "top1", "top5")
-    for condition in conditions:
-        ours[condition] = [error(outcomes, condition, index, 0.5) for index in range(7)]
+    for condition in CONDITIONS:
+        ours[condition] = [error(kept, condition, index, 0.5) for index in range(7)]
         assert ours[condition] == curves[f"{condition}_curve"][1].tolist()
     assert len({tuple(curve) for curve in ours.values()}) == 3
+
+
+def test_one_image_may_have_several_classes() -> None:
+    kept = per_image(image_ids=np.array(["a", "a", "b"]))
+    assert kept.image_ids.tolist() == ["a", "a", "b"]
+
+
+def test_without_a_classifier_only_gt_known_is_counted(tmp_path: Path) -> None:
+    per_image(rank=None).save(tmp_path / "test.npz")
+    kept = PerImage.load(tmp_path / "test.npz")
+    assert kept.rank is None
+    assert list(kept.conditions) == ["gt_known"]
+    assert hits(kept, "gt_known", 0.5).tolist() == [[True, True], [False, True], [True, False]]
+    with pytest.raises(ValueError, match="top1 needs a classifier's ranks"):
+        hits(kept, "top1", 0.5)
 
 
 def test_an_error_of_no_image_is_refused() -> None:
@@ -67,7 +80,7 @@ def test_an_error_of_no_image_is_refused() -> None:
 
 
 def test_a_file_brings_everything_back(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "test"  # no suffix is added either
+    path = tmp_path / "new" / "test"  # no suffix is added
     per_image().save(path)
     loaded = PerImage.load(path)
     for name, value in FIELDS.items():
@@ -76,7 +89,7 @@ def test_a_file_brings_everything_back(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"val\.npz is not there; evaluate the run again"):
+    with pytest.raises(FileNotFoundError, match=r"val\.npz does not exist; evaluate the run again"):
         PerImage.load(tmp_path / "val.npz")
 
 
@@ -121,8 +134,8 @@ class TestBadFiles:
 
     def test_a_field_is_missing(self, tmp_path: Path) -> None:
         path = tmp_path / "test.npz"
-        np.savez(path, **{name: value for name, value in FIELDS.items() if name != "rank"})
-        with pytest.raises(ValueError, match=r"test\.npz holds no outcomes per image: .*rank"):
+        np.savez(path, **{name: value for name, value in FIELDS.items() if name != "target"})
+        with pytest.raises(ValueError, match=r"test\.npz holds no outcomes per image: .*target"):
             PerImage.load(path)
 
     def test_pickles_are_not_opened(self, tmp_path: Path) -> None:
@@ -144,7 +157,10 @@ class TestBadFiles:
         ({"iou": np.zeros((2, 3))}, r"iou \(3, 2\).*got \(2, 3\)"),
         ({"target": np.zeros((3, 1), dtype=np.int64)}, r"got .*\(3, 1\)"),
         ({"image_ids": np.array([1, 2, 3])}, "text, got int64"),
-        ({"image_ids": np.array(["a", "b", "a"])}, "1 images come more than once, among them .*'a'"),
+        (
+            {"image_ids": np.array(["a", "b", "a"]), "target": np.array([1, 1, 1])},
+            "1 images come more than once, among them a, class 1",
+        ),
         ({"iou": np.full((3, 2), np.nan)}, r"\[0,1\]"),
         ({"iou": np.full((3, 2), 50.0)}, r"\[0,1\]"),
         ({"cam_thresholds": np.array([0.2, 0.0])}, r"ascend, got \[0.2, 0.0\]"),

@@ -1,8 +1,10 @@
-"""How far an error would move on other images: percentile bootstrap intervals (Efron, Annals of Statistics 1979).
+"""How much an error would vary with the images: percentile bootstrap intervals (Efron, Annals of Statistics 1979).
 
-Resampling draws as many images as there are, with repeats. A CAM threshold that was chosen on data is chosen again
-inside every resample, so that the interval carries the uncertainty of the choice. Of another training, with another
-seed, the images of one run know nothing, and neither does the interval.
+Resampling draws as many images as there are, with repeats. A CAM threshold that was chosen on data is chosen again in
+each resample, so the interval includes the uncertainty of that choice. It does not include the variation between
+trainings with different seeds.
+
+Where images have several classes, their (image, class) pairs are drawn one by one.
 """
 
 from collections.abc import Sequence
@@ -12,14 +14,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from camloc.metrics.functional.per_image import Condition, PerImage, hits
+from camloc.metrics.functional.localization import Condition
+from camloc.metrics.functional.per_image import PerImage, hits
 
 Select = Literal["fixed", "val", "oracle"]
-"""Where a CAM threshold comes from: given beforehand, best on val, best on the images it is reported on."""
+"""Where a CAM threshold comes from: fixed beforehand, the best on val, the best on the images it is reported on."""
 
 NUM_RESAMPLES = 1000
 LEVEL = 0.95
-# Images drawn at a time, over all resamples of a chunk: some 30 MB per array.
+# Images drawn at a time, over all resamples of a chunk: about 30 MB per array.
 _CHUNK = 2**22
 _EXACT_IN_FLOAT32 = 2**24
 
@@ -39,13 +42,13 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether a difference can be told apart from zero."""
+        """Whether a difference is significantly different from zero."""
         return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Which images were hit, and how the threshold comes about that they are reported at.
+    """Which images were hit, and how the threshold was chosen that they are reported at.
 
     Raises:
         ValueError: If there is no image or the shapes do not fit.
@@ -58,10 +61,10 @@ class Outcome:
     image_ids: NDArray[np.str_]
     """(N,)."""
     hits: NDArray[np.bool_]
-    """(N,) when the threshold is fixed or the number has none, else (N,T), thresholds ascending."""
+    """(N,) when the threshold is fixed or the number has no threshold, else (N,T), thresholds ascending."""
     select: Select = "fixed"
     choice_hits: NDArray[np.bool_] | None = None
-    """The hits that the threshold is chosen by: (V,T) of val images, or (N,T) of the same for an oracle."""
+    """The hits that the threshold is chosen by: (V,T) on val images, or (N,T) on the same images for an oracle."""
     choice_ids: NDArray[np.str_] | None = None
     """(V,) val images; None unless ``select`` is ``val``."""
 
@@ -77,7 +80,7 @@ class Outcome:
             or (self.choice_ids is None) == (self.select == "val")
         ):
             raise ValueError(
-                f"select={self.select!r} with {len(self.image_ids)} image_ids wants hits with {axes} axes and "
+                f"select={self.select!r} with {len(self.image_ids)} image_ids needs hits with {axes} axes and "
                 f"choice_hits {wanted}, got hits {self.hits.shape}, choice_hits {found} and "
                 f"{'no' if self.choice_ids is None else len(self.choice_ids)} choice_ids"
             )
@@ -86,14 +89,14 @@ class Outcome:
 
     @property
     def num_hits(self) -> int:
-        """Hits at the fixed threshold, or at the lowest of those with the most hits to choose by."""
+        """Hits at the fixed threshold, or at the lowest one that maximizes ``choice_hits``."""
         if self.choice_hits is None:
             return int(self.hits.sum())
         return int(self.hits[:, self.choice_hits.sum(axis=0).argmax()].sum())
 
     @property
     def error(self) -> float:
-        """The fraction of images that are no hits."""
+        """The fraction of images that are not hits."""
         return 1 - self.num_hits / len(self.image_ids)
 
 
@@ -106,15 +109,15 @@ def localization_outcome(
     cam_threshold: float | None = None,
     val: PerImage | None = None,
 ) -> Outcome:
-    """Gather what a localization error is counted from; a threshold is chosen by the GT-known hits.
+    """Collect what a localization error is counted from; a threshold is chosen by the GT-known hits.
 
     Args:
         test: The images that the error is reported on.
         condition: Which error.
         select: Where the threshold comes from.
         iou_threshold: Fraction.
-        cam_threshold: The one used for ``fixed``, else ignored.
-        val: The images it is chosen on for ``val``, else ignored.
+        cam_threshold: The threshold for ``fixed``, otherwise ignored.
+        val: The images it is chosen on for ``val``, otherwise ignored.
 
     Raises:
         ValueError: If the threshold was not measured, or val was measured at others than test.
@@ -140,13 +143,13 @@ def localization_outcome(
 def interval(outcome: Outcome, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Interval:
     """Return an error with its 95% percentile bootstrap interval over images.
 
-    The choice of a threshold takes the lowest of those with the most hits. The interval of an oracle is no less
-    optimistic than the oracle. Where all images are hits, or none, resampling sees no spread at all.
+    A threshold is chosen as the lowest of those with the most hits. The interval of an oracle is as optimistic as the
+    oracle itself. Where all images are hits, or none, the interval has no width.
 
     Args:
         outcome: Of N images.
         num_resamples: How many.
-        seed: Of the draw; the same seed draws the same images, however much memory there is.
+        seed: Of the draw; the same seed draws the same images.
 
     Example:
         >>> ids = np.arange(100).astype(str)
@@ -159,18 +162,18 @@ def interval(outcome: Outcome, *, num_resamples: int = NUM_RESAMPLES, seed: int 
 
 
 def paired_difference(a: Outcome, b: Outcome, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Interval:
-    """Return error of ``a`` minus error of ``b``, with its interval over images that both runs saw.
+    """Return the error of ``a`` minus the error of ``b``, with its interval over the images of both runs.
 
-    Both are counted on the same resampled images, so what makes an image hard for both cancels.
+    Both are counted on the same resampled images, so that images which are hard for both cancel out.
 
     Args:
-        a: One run's outcome.
-        b: The other's, on the same images in any order; on the same val images where both chose on val.
+        a: Outcome of one run.
+        b: Outcome of the other, on the same images in any order; on the same val images where both chose on val.
         num_resamples: How many.
         seed: Of the draw.
 
     Raises:
-        ValueError: If the images differ; the message names the first of them.
+        ValueError: If the images differ; the message names some of them.
 
     Example:
         >>> ids, ranks = np.arange(100).astype(str), np.arange(100)
@@ -195,10 +198,10 @@ def resampled_sums(
     Args:
         counts: (N,K) numbers or bools, at least one image.
         num_resamples: R.
-        seed: Of the draw, the one that :func:`interval` makes from it.
+        seed: Of the draw, which is the same as in :func:`interval`.
 
     Returns:
-        (R,K) exact sums: float32 of bools, float64 else.
+        (R,K) exact sums: float32 for bools, float64 otherwise.
 
     Example:
         >>> sums = resampled_sums(np.array([[1, 10], [1, 20]]), num_resamples=100)
@@ -241,7 +244,7 @@ def _resampled_hits(outcomes: Sequence[Outcome], num_resamples: int, seed: int) 
 
 
 def _times_drawn(num_images: int, num_resamples: int, draw: np.random.Generator) -> NDArray[np.float64]:
-    """Return (R,N): how often each image comes in each resample."""
+    """Return (R,N): how often each image occurs in each resample."""
     drawn = draw.integers(num_images, size=(num_resamples, num_images))
     drawn += num_images * np.arange(num_resamples)[:, None]
     return np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
@@ -262,10 +265,10 @@ def _at_choice(
 
 
 def _sorted_by_id(outcome: Outcome) -> Outcome:
-    order = np.argsort(outcome.image_ids)
+    order = np.argsort(outcome.image_ids, kind="stable")  # pairs of one image keep the split's order
     choice_hits, choice_ids = outcome.choice_hits, outcome.choice_ids
     if choice_hits is not None:
-        choice_order = order if choice_ids is None else np.argsort(choice_ids)
+        choice_order = order if choice_ids is None else np.argsort(choice_ids, kind="stable")
         choice_hits = choice_hits[choice_order]
         choice_ids = None if choice_ids is None else choice_ids[choice_order]
     return replace(

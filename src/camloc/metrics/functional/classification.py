@@ -1,21 +1,26 @@
-"""The rank of the true class, from which every top-k number follows."""
+"""The rank of the true class, which decides every top-k number."""
 
 import torch
 from torch import Tensor
 
+from camloc.records import NUM_PREDICTIONS
+
+TOP_K = (1, NUM_PREDICTIONS)
+"""The k of every top-k number."""
+
 
 def class_rank(logits: Tensor, target: Tensor) -> Tensor:
-    """Count the classes that stand before the true one; a prediction is top-k when its rank is below k.
+    """Count the classes that rank above the true one; a prediction is top-k when its rank is below k.
 
-    Equal logits stand in the order of their class index, as in a stable sort, so a network that answers the same for
+    Equal logits rank in the order of their class index, as in a stable sort, so a network with the same answer for
     every class is not counted as right everywhere. A row with a NaN has the worst rank, C.
 
     Args:
-        logits: (B,C).
-        target: (B,) true classes, 0-based.
+        logits: (P,C).
+        target: (P,) true classes, 0-based.
 
     Returns:
-        (B,) int64 in [0, C].
+        (P,) int64 in [0, C].
 
     Raises:
         ValueError: If the shapes do not fit or a target is not a class.
@@ -24,12 +29,12 @@ def class_rank(logits: Tensor, target: Tensor) -> Tensor:
         >>> class_rank(torch.tensor([[0.1, 0.7, 0.2], [1.0, 1.0, 1.0]]), torch.tensor([2, 1]))
         tensor([1, 1])
     """
-    if logits.ndim != 2 or target.shape != logits.shape[:1]:  # noqa: PLR2004 - (B,C)
-        raise ValueError(f"logits must be (B,C) and target (B,), got {tuple(logits.shape)} and {tuple(target.shape)}")
+    if logits.ndim != len("PC") or target.shape != logits.shape[:1]:
+        raise ValueError(f"logits must be (P,C) and target (P,), got {tuple(logits.shape)} and {tuple(target.shape)}")
     num_classes = logits.shape[1]
     if target.numel() and not (int(target.min()) >= 0 and int(target.max()) < num_classes):
         raise ValueError(f"target must lie in [0, {num_classes}), got {int(target.min())} to {int(target.max())}")
     true_logit = logits.gather(1, target[:, None])
     classes = torch.arange(num_classes, device=logits.device)
-    before = (logits > true_logit) | ((logits == true_logit) & (classes < target[:, None]))
-    return before.sum(dim=1).masked_fill(logits.isnan().any(dim=1), num_classes)
+    above = (logits > true_logit) | ((logits == true_logit) & (classes < target[:, None]))
+    return above.sum(dim=1).masked_fill(logits.isnan().any(dim=1), num_classes)

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from camloc.boxes import area, iou
+from camloc.metrics.functional.classification import TOP_K
+from camloc.metrics.functional.localization import IOU_THRESHOLD
 
 NO_PREDICTION = -1
 """Label of a prediction that was not made."""
-TOP_K = (1, 5)
 
 
 class DevkitCounts(NamedTuple):
@@ -25,14 +26,14 @@ class DevkitCounts(NamedTuple):
 def devkit_pixels(boxes: Tensor) -> Tensor:
     """Round boxes to whole pixels, as a submission states them.
 
-    Each edge goes to the nearest pixel edge, half ones up; where that leaves nothing, the box takes the pixel that its
-    middle lies in, which no image's edge cuts off. A box without area becomes ``(0, 0, 0, 0)``.
+    Each edge moves to the nearest pixel edge, halves up. Where that leaves nothing, the box takes the pixel that its
+    middle lies in, which is always inside the image. A box without area becomes ``(0, 0, 0, 0)``.
 
     Args:
         boxes: (..., 4) half-open xyxy pixels of the image, any fraction.
 
     Returns:
-        (..., 4) float64 whole numbers, half-open; minus 1 in x1 and y1 they are the devkit's inclusive ones.
+        (..., 4) float64 whole numbers, half-open; subtracting 1 from x1 and y1 gives the devkit's inclusive boxes.
 
     Example:
         >>> devkit_pixels(torch.tensor([[0.4, 0.5, 9.6, 10.5], [3.1, 3.1, 3.3, 9.0], [0.0, 0.0, 0.0, 0.0]]))
@@ -50,16 +51,16 @@ def devkit_pixels(boxes: Tensor) -> Tensor:
 
 
 def devkit_hits(
-    labels: Tensor, boxes: Tensor, target: Tensor, gt_boxes: Sequence[Tensor], iou_threshold: float = 0.5
+    labels: Tensor, boxes: Tensor, target: Tensor, gt_boxes: Sequence[Tensor], iou_threshold: float = IOU_THRESHOLD
 ) -> DevkitCounts:
-    r"""Decide which images are right (ILSVRC devkit, ``eval_clsloc.m`` and ``compute_overlap.m``).
+    r"""Decide which images are hits (ILSVRC devkit, ``eval_clsloc.m`` and ``compute_overlap.m``).
 
-    .. math:: hit_i = \max_{j < k} \, [c_{ij} = C_i] \cdot [\max_m IoU(b_{ij}, g_{im}) \ge 0.5]
+    .. math:: hit_i = \max_{j < k} \, [c_{ij} = C_i] \cdot [\max_m IoU(b_{ij}, g_{im}) \ge \delta]
 
     Args:
         labels: (N,G) predicted classes, best first; :data:`NO_PREDICTION` for none.
         boxes: (N,G,4) half-open xyxy pixels of the images.
-        target: (N,) true classes, counted as the labels are.
+        target: (N,) true classes, numbered like the labels.
         gt_boxes: N tensors (M_i,4), all true instances, in the same pixels.
         iou_threshold: Fraction.
 
@@ -86,32 +87,3 @@ def devkit_hits(
         torch.stack([right[:, :k].any(dim=1) for k in TOP_K], dim=1),
     )
 
-
-def devkit_errors(hits: DevkitCounts, blacklisted: Tensor) -> dict[str, float | int]:
-    """Return the errors: localization without blacklisted images, classification over all.
-
-    Args:
-        hits: Of N images.
-        blacklisted: (N,) bool, images whose boxes are not to be trusted (1,762 of 50,000).
-
-    Returns:
-        ``ilsvrc_top1_error`` and so on, float fractions and int counts.
-
-    Example:
-        >>> hits = DevkitCounts(torch.tensor([[False, True], [True, True]]), torch.tensor([[True, True], [True, True]]))
-        >>> devkit_errors(hits, torch.tensor([True, False]))["ilsvrc_top1_error"]
-        0.0
-    """
-    kept = ~blacklisted
-    num_images, num_localized = len(kept), int(kept.sum())
-    found: dict[str, float | int] = {
-        "ilsvrc_num_images": num_images,
-        "ilsvrc_num_blacklisted": num_images - num_localized,
-    }
-    for column, k in enumerate(TOP_K):
-        localized, classified = int(hits.localization[kept, column].sum()), int(hits.classification[:, column].sum())
-        found[f"ilsvrc_top{k}_hits"] = localized
-        found[f"ilsvrc_top{k}_error"] = 1 - localized / num_localized if num_localized else float("nan")
-        found[f"ilsvrc_top{k}_classification_hits"] = classified
-        found[f"ilsvrc_top{k}_classification_error"] = 1 - classified / num_images
-    return found

@@ -1,37 +1,50 @@
-"""Which boxes hit, at every CAM threshold and every IoU threshold."""
+"""How well boxes fit the true ones, and what counts as localized."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from camloc.boxes import iou
+from camloc.metrics.functional.classification import TOP_K
+
+PAPER_CAM_THRESHOLD = 0.2
+"""Where the paper cuts a map, a fraction of its maximum (Zhou et al., CVPR 2016, Sec. 3.2)."""
+IOU_THRESHOLD = 0.5
+"""From this IoU on a box is a hit, in the paper, the ILSVRC devkit and most of the literature."""
+
+Condition = Literal["gt_known", "top1", "top5"]
+CONDITIONS: tuple[Condition, ...] = ("gt_known", "top1", "top5")
+"""Which predictions can be hits: any, or those whose true class ranks first or among the first five."""
+RANK_LIMITS: Mapping[Condition, float] = dict(zip(CONDITIONS, (math.inf, *TOP_K), strict=True))
+"""The rank of the true class must be below this."""
 
 
-def localization_hits(boxes: Tensor, gt_boxes: Sequence[Tensor], iou_thresholds: Tensor) -> Tensor:
-    r"""Decide for every box whether it localizes its image's object.
+def best_iou(boxes: Tensor, gt_boxes: Sequence[Tensor]) -> Tensor:
+    r"""Return the IoU of every box with the true box of its image that it fits best.
 
-    .. math:: hit(b) = \max_m IoU(b, g_m) \ge \delta
+    .. math:: IoU(b) = \max_m IoU(b, g_m)
 
-    The object counts as found with any of its true boxes (ILSVRC devkit, ``compute_overlap.m``).
+    A box is a hit when this reaches the IoU threshold: finding any of several objects is enough (ILSVRC devkit,
+    ``compute_overlap.m``).
 
     Args:
-        boxes: (B,T,4) half-open xyxy pixels, one box per image and CAM threshold.
-        gt_boxes: B tensors (M_i,4), at least one true box each, in the same pixels.
-        iou_thresholds: (I,) fractions.
+        boxes: (P,T,4) half-open xyxy pixels, one box per pair and CAM threshold.
+        gt_boxes: P tensors (M_i,4), at least one true box each, in the same pixels.
 
     Returns:
-        (B,I,T) bool.
+        (P,T) float64 in [0,1]; 0 where there is no box.
 
     Raises:
-        ValueError: If the number of images differs or an image has no true box.
+        ValueError: If the number of pairs differs or a pair has no true box.
 
     Example:
         >>> boxes = torch.tensor([[[0, 0, 10, 10], [0, 0, 10, 5]]])
-        >>> localization_hits(boxes, [torch.tensor([[0.0, 0.0, 10.0, 4.0]])], torch.tensor([0.3, 0.5]))
-        tensor([[[ True,  True],
-                 [False,  True]]])
+        >>> best_iou(boxes, [torch.tensor([[0.0, 0.0, 10.0, 4.0], [5.0, 5.0, 9.0, 9.0]])])
+        tensor([[0.4000, 0.8000]], dtype=torch.float64)
     """
     if len(gt_boxes) != len(boxes):
         raise ValueError(f"boxes are given for {len(boxes)} images, true boxes for {len(gt_boxes)}")
@@ -39,7 +52,26 @@ def localization_hits(boxes: Tensor, gt_boxes: Sequence[Tensor], iou_thresholds:
     if without:
         raise ValueError(f"images {without} of the batch have no true box; localization cannot be measured on them")
     if not gt_boxes:
-        return torch.zeros(0, len(iou_thresholds), boxes.shape[1], dtype=torch.bool)
+        return torch.zeros(boxes.shape[:2], dtype=torch.float64)
     # A padded true box is (0,0,0,0): it has IoU 0 with everything.
-    overlap = iou(boxes, pad_sequence(list(gt_boxes), batch_first=True)).amax(dim=-1)
-    return overlap[:, None, :] >= iou_thresholds.to(overlap)[None, :, None]
+    return iou(boxes, pad_sequence(list(gt_boxes), batch_first=True)).amax(dim=-1)
+
+
+def check_cam_threshold(name: str, cam_threshold: float) -> None:
+    """Refuse a CAM threshold that cuts nothing or everything.
+
+    Raises:
+        ValueError: If it lies outside [0, 1); the message starts with ``name``.
+    """
+    if not 0 <= cam_threshold < 1:
+        raise ValueError(f"{name} is a fraction of the score map's maximum in [0, 1), got {cam_threshold}")
+
+
+def check_iou_threshold(name: str, iou_threshold: float) -> None:
+    """Refuse an IoU threshold that is given in percent, or that every box reaches.
+
+    Raises:
+        ValueError: If it lies outside (0, 1]; the message starts with ``name``.
+    """
+    if not 0 < iou_threshold <= 1:
+        raise ValueError(f"{name} is a fraction in (0, 1], got {iou_threshold}")

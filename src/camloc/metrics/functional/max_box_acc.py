@@ -1,4 +1,4 @@
-"""True boxes, thresholds and decisions of MaxBoxAcc, as the evaluator wsolevaluation makes them."""
+"""True boxes, thresholds and hits of MaxBoxAcc, exactly as the evaluator wsolevaluation computes them."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,11 @@ from camloc.localization.contour_boxes import best_iou_per_threshold
 
 IOU_THRESHOLDS = (0.3, 0.5, 0.7)
 VERSIONS = ("max_box_acc", "max_box_acc_v2")
-"""One contour per map, all of its contours."""
+"""With one contour per map, and with all of its contours."""
 
 
 def wsolevaluation_thresholds(interval: float) -> Tensor:
-    """Thresholds 0, ``interval``, 2 ``interval``, ... below 1, to the last bit.
+    """Return the thresholds 0, ``interval``, 2 ``interval``, ... below 1, bit for bit as NumPy's ``arange`` does.
 
     Args:
         interval: Step between thresholds, in (0, 1]; the field uses 0.001 and 0.01.
@@ -35,12 +35,12 @@ def wsolevaluation_thresholds(interval: float) -> Tensor:
 
 
 def wsolevaluation_boxes(boxes: Tensor, image_size: tuple[int, int], map_size: tuple[int, int]) -> Tensor:
-    r"""Carry annotated boxes to the pixels of a score map as wsolevaluation does, losing fractions.
+    r"""Carry annotated boxes to the pixels of a score map as wsolevaluation does, truncating fractions.
 
     .. math:: x' = \lfloor x \cdot W_{map} / W_{image} \rfloor
 
-    Both corners are scaled as points although the second is an inclusive pixel, so boxes come out a little small. The
-    field's numbers are made of these; :func:`camloc.boxes.rescale` is the exact way.
+    Both corners are scaled as points although the second is an inclusive pixel, so boxes come out slightly too small.
+    The numbers of the literature use these boxes; :func:`camloc.boxes.rescale` is exact.
 
     Args:
         boxes: (M,4) integers, inclusive xyxy pixels of the image.
@@ -67,18 +67,18 @@ def wsolevaluation_boxes(boxes: Tensor, image_size: tuple[int, int], map_size: t
     return (product / torch.tensor([width, height] * 2, device=boxes.device)).to(torch.int64)
 
 
-def max_box_hits(score_maps: Tensor, gt_boxes: Sequence[Tensor], thresholds: Tensor) -> Tensor:
-    r"""Decide for every image and threshold whether a contour's box is right.
+def max_box_hits(score_maps: Tensor, gt_boxes: Sequence[Tensor], thresholds: Sequence[float] | Tensor) -> Tensor:
+    r"""Decide for every pair and threshold whether a contour's box is a hit.
 
     .. math:: hit = \max_{c, m} IoU(b_c, g_m) \ge \delta
 
     Args:
-        score_maps: (B,H,W) in [0,1]; see :func:`~camloc.localization.contour_boxes.best_iou_per_threshold`.
-        gt_boxes: B integer tensors (M_i,4), inclusive xyxy pixels of the map.
+        score_maps: (P,H,W) in [0,1]; see :func:`~camloc.localization.contour_boxes.best_iou_per_threshold`.
+        gt_boxes: P integer tensors (M_i,4), inclusive xyxy pixels of the map.
         thresholds: (T,) fractions of each map's maximum.
 
     Returns:
-        (2,B,3,T) bool: the largest contour, and any contour; at IoU 0.3, 0.5 and 0.7.
+        (2,P,3,T) bool: of the largest contour and of any contour; at IoU 0.3, 0.5 and 0.7.
 
     Raises:
         ValueError: If a map, a true box or a threshold is not as above.

@@ -1,28 +1,27 @@
-"""What a run keeps of every image of a split, from which all its errors can be counted again."""
+"""What a run keeps of every pair of a split, from which all its localization errors can be counted again."""
 
 import math
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-Condition = Literal["gt_known", "top1", "top5"]
-"""Which predictions count: any, or those whose class stands among the first one or five."""
-
-_TOP_K: dict[Condition, float] = {"gt_known": math.inf, "top1": 1, "top5": 5}
+from camloc.metrics.functional.localization import RANK_LIMITS, Condition
+from camloc.records import SplitOutcome
 
 
 @dataclass(frozen=True)
 class PerImage:
-    """The outcome on each of N images of a split, at T CAM thresholds.
+    """The outcome on each of N pairs of a split, one per image unless images have several classes.
 
     Raises:
-        ValueError: If the shapes do not fit, an image comes twice, an IoU lies outside [0,1] or the thresholds do
-            not ascend.
+        ValueError: If the shapes do not fit, a pair comes twice, an IoU lies outside [0,1] or the thresholds do not
+            ascend.
 
     Example:
         >>> per_image = PerImage(
@@ -40,11 +39,11 @@ class PerImage:
     """
 
     image_ids: NDArray[np.str_]
-    """(N,), each image once."""
+    """(N,)."""
     target: NDArray[np.int64]
     """(N,) true classes, 0-based."""
-    rank: NDArray[np.int64]
-    """(N,) number of classes that stand before the true one: 0 is a top-1 prediction."""
+    rank: NDArray[np.int64] | None
+    """(N,) number of classes that rank above the true one, 0 for a top-1 prediction; None without a classifier."""
     iou: NDArray[np.float64]
     """(N,T) best IoU of the box with a true box of the image, at every threshold; 0 without a box."""
     cam_thresholds: NDArray[np.float64]
@@ -54,24 +53,39 @@ class PerImage:
         shape = (len(self.image_ids), len(self.cam_thresholds))
         if self.image_ids.dtype.kind != "U":
             raise ValueError(f"image_ids must be an array of text, got {self.image_ids.dtype}")
-        if self.iou.shape != shape or self.target.shape != shape[:1] or self.rank.shape != shape[:1]:
+        rank_shape = shape[:1] if self.rank is None else self.rank.shape
+        if self.iou.shape != shape or self.target.shape != shape[:1] or rank_shape != shape[:1]:
             raise ValueError(
-                f"{shape[0]} image_ids and {shape[1]} cam_thresholds want iou {shape}, target and rank {shape[:1]}, "
-                f"got {self.iou.shape}, {self.target.shape} and {self.rank.shape}"
+                f"{shape[0]} image_ids and {shape[1]} cam_thresholds need iou {shape}, target and rank {shape[:1]}, "
+                f"got {self.iou.shape}, {self.target.shape} and {rank_shape}"
             )
-        names, times = np.unique(self.image_ids, return_counts=True)
+        pairs = np.array([f"{name}, class {target}" for name, target in zip(self.image_ids, self.target, strict=True)])
+        names, times = np.unique(pairs, return_counts=True)
         if (times > 1).any():
-            raise ValueError(f"{(times > 1).sum()} images come more than once, among them {names[times > 1][0]!r}")
+            raise ValueError(f"{(times > 1).sum()} images come more than once, among them {names[times > 1][0]}")
         if not ((self.iou >= 0) & (self.iou <= 1)).all():
-            raise ValueError("iou must lie in [0,1], and some does not")
+            raise ValueError("iou must lie in [0,1], and some values do not")
         if (np.diff(self.cam_thresholds) <= 0).any():
             raise ValueError(f"cam_thresholds must ascend, got {self.cam_thresholds.tolist()}")
 
+    @classmethod
+    def of(cls, outcome: SplitOutcome, cam_thresholds: Sequence[float]) -> Self:
+        """Read the outcome of a :class:`~camloc.metrics.localization_error.LocalizationError`."""
+        rank = outcome.values.get("rank")
+        return cls(
+            image_ids=np.array(outcome.image_ids, dtype=np.str_),
+            target=outcome.classes.numpy(),
+            rank=None if rank is None else rank.numpy(),
+            iou=outcome.values["iou"].numpy(),
+            cam_thresholds=np.array(cam_thresholds, dtype=np.float64),
+        )
+
     def save(self, path: Path) -> None:
-        """Write a ``.npz`` without pickled objects, and the folder it lies in where that is missing."""
+        """Write a ``.npz`` without pickled objects, and its folder where that is missing."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
         with path.open("wb") as file:
-            np.savez_compressed(file, **{field.name: getattr(self, field.name) for field in fields(self)})
+            np.savez_compressed(file, **{name: array for name, array in arrays.items() if array is not None})
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -79,16 +93,17 @@ class PerImage:
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If it is cut off, no ``.npz``, or holds something else; the message names it.
+            ValueError: If it is truncated, no ``.npz``, or holds something else; the message names it.
         """
         if not path.is_file():
-            raise FileNotFoundError(f"{path} is not there; evaluate the run again to have it written")
+            raise FileNotFoundError(f"{path} does not exist; evaluate the run again to write it")
         try:
-            with zipfile.ZipFile(path):  # np.load would also take other kinds of files
+            with zipfile.ZipFile(path):  # np.load would accept other kinds of files
                 arrays = np.load(path, allow_pickle=False)
             with arrays:
-                return cls(**{field.name: arrays[field.name] for field in fields(cls)})
-        # All that zipfile raises for a damaged archive, by the place of the damage.
+                found = {field.name: arrays[field.name] for field in fields(cls) if field.name != "rank"}
+                return cls(**found, rank=arrays.get("rank"))
+        # All that zipfile raises for a damaged archive, depending on where the damage is.
         except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, OSError, RuntimeError) as error:
             raise ValueError(f"{path} holds no outcomes per image: {error}; evaluate the run again") from error
 
@@ -103,40 +118,50 @@ class PerImage:
             raise ValueError(f"the CAM threshold {cam_threshold} is not among the {len(self.cam_thresholds)} measured")
         return int(places[0])
 
+    @property
+    def conditions(self) -> Sequence[Condition]:
+        """Which errors can be counted: only GT-known ones without a classifier."""
+        return [condition for condition, limit in RANK_LIMITS.items() if self.rank is not None or math.isinf(limit)]
+
 
 def hits(per_image: PerImage, condition: Condition, iou_threshold: float) -> NDArray[np.bool_]:
-    r"""Decide which images are localized at each CAM threshold.
+    r"""Decide which pairs are localized at each CAM threshold.
 
     .. math:: hit_i(t) = [rank_i < k] \cdot [IoU_i(t) \ge \delta]
 
     Args:
-        per_image: N images, T thresholds.
+        per_image: N pairs, T thresholds.
         condition: ``top1`` and ``top5`` set k; ``gt_known`` drops the rank.
         iou_threshold: Fraction.
 
     Returns:
         (N,T).
 
+    Raises:
+        ValueError: If the rank counts and there is none.
+
     Example:
         >>> ids, rank, iou = np.array(["a", "b"]), np.array([0, 2]), np.array([[0.2, 0.6], [0.8, 0.5]])
         >>> hits(PerImage(ids, rank, rank, iou, np.array([0.1, 0.2])), "top1", 0.5).tolist()
         [[False, True], [False, False]]
     """
-    predicted = per_image.rank < _TOP_K[condition]
-    return (per_image.iou >= iou_threshold) & predicted[:, None]
+    if condition not in per_image.conditions:
+        raise ValueError(f"{condition} needs a classifier's ranks, and these predictions have none")
+    fits = per_image.iou >= iou_threshold
+    return fits if per_image.rank is None else fits & (per_image.rank < RANK_LIMITS[condition])[:, None]
 
 
 def error(per_image: PerImage, condition: Condition, threshold_index: int, iou_threshold: float) -> float:
-    """Return the localization error at one CAM threshold, the fraction of images that are no :func:`hits`.
+    """Return the localization error at one CAM threshold, the fraction of pairs that are no :func:`hits`.
 
     Args:
-        per_image: N images, at least one.
+        per_image: N pairs, at least one.
         condition: See :func:`hits`.
         threshold_index: Place in ``per_image.cam_thresholds``.
         iou_threshold: Fraction.
 
     Raises:
-        ValueError: If there is no image.
+        ValueError: If there is no pair.
 
     Example:
         >>> ids, rank, iou = np.array(["a", "b"]), np.array([0, 2]), np.array([[0.2, 0.6], [0.8, 0.5]])
@@ -147,10 +172,3 @@ def error(per_image: PerImage, condition: Condition, threshold_index: int, iou_t
         raise ValueError("an error needs an image to be measured on, got none")
     hit = hits(per_image, condition, iou_threshold)[:, threshold_index]
     return 1 - int(hit.sum()) / len(hit)
-
-
-def read_image_counts(path: Path) -> NDArray[Any]:
-    """Return the counts (N,...) that a run keeps of a protocol, packed where they are hits."""
-    with np.load(path) as arrays:
-        counts, length = arrays["counts"], int(arrays["length"])
-    return np.unpackbits(counts, axis=-1, count=length).view(bool) if counts.dtype == np.uint8 else counts

@@ -11,15 +11,15 @@ def score_histograms(score_maps: Tensor, masks: Tensor, ignore: Tensor, threshol
     """Count foreground and background pixels between thresholds.
 
     Args:
-        score_maps: (B,H,W) in [0,1]; a map that is not finite counts as zeros.
-        masks: (B,H,W) bool, foreground. The evaluator resizes each instance's mask to 224x224 by nearest pixel, cuts
-            it above 0.5 and unites them.
-        ignore: (B,H,W) bool, pixels that count neither way; foreground among them counts all the same.
+        score_maps: (P,H,W) in [0,1]; a map that is not finite counts as zeros.
+        masks: (P,H,W) bool, foreground. The evaluator resizes the mask of each instance to 224x224 by nearest
+            neighbour, thresholds it at 0.5 and takes the union.
+        ignore: (P,H,W) bool, pixels that do not count; foreground among them counts all the same.
         thresholds: (T,) float64, from 0 to below 1, ascending.
 
     Returns:
-        (B,2,T+2) int64: of each image's foreground and of its background, the pixels that lie between neighbours
-        of ``[*thresholds, 1, 2, 3]``, the lower one included.
+        (P,2,T+2) int64: of the foreground and of the background, the pixels whose score lies between neighbours of
+        ``[*thresholds, 1, 2, 3]``, the lower one included.
 
     Raises:
         ValueError: If shapes or types do not fit, or a score lies outside [0,1].
@@ -52,10 +52,10 @@ def pixel_average_precision(histograms: Tensor) -> Tensor:
 
     .. math:: PxAP = \sum_l Prec(\tau_l) \, (Rec(\tau_l) - Rec(\tau_{l-1}))
 
-    The thresholds fall with l, and a step starts from the highest bin, which scores up to 1 leave empty.
+    The thresholds decrease with l, and the sum starts at the highest bin, which is empty as scores end at 1.
 
     Args:
-        histograms: (2,L) int64, foreground and background pixels per bin of rising score, the last bin empty.
+        histograms: (2,L) int64, foreground and background pixels per bin of increasing score, the last bin empty.
 
     Returns:
         float64 scalar in [0,1]; NaN without foreground.
