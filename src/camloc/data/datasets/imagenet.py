@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Collection, Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Unpack
@@ -10,25 +9,22 @@ from typing import Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from camloc.data.annotations.objects import Objects
 from camloc.data.datasets.imagenet_layouts import (
     Devkit,
     boxes_of,
-    class_of,
     find_layout,
     read_objects,
-    read_solution,
     read_synsets,
     refuse_resized,
     unique_names,
 )
+from camloc.data.datasets.imagenet_validation import official_validation, validation_files
 from camloc.data.datasets.wsol_splits import wsol_split
 from camloc.data.loading.datamodule import LoaderOptions, LocalizationDataModule
 from camloc.data.loading.files import FileSplit
 from camloc.data.loading.index import FolderIndex, index_class_folders
 from camloc.data.loading.split import Split, SplitName
 
-IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
 WNID = re.compile(r"n\d+")
 
 
@@ -86,7 +82,9 @@ class ImageNet(LocalizationDataModule):
     def load_split(self, name: SplitName) -> Split:
         """List a split's images and read their labels and boxes."""
         if name == "test":
-            return self._test() if self.metadata is None else self._metadata_test(self.metadata)
+            if self.metadata is not None:
+                return self._metadata_test(self.metadata)
+            return official_validation(self.layout, self._index("val"), self._devkit, self.wnids)
         if name == "train" or (self.metadata is None and self.val_root is None):
             return self._train(held_out=name == "val")
         if self.metadata is None:
@@ -127,7 +125,7 @@ class ImageNet(LocalizationDataModule):
             return FileSplit(self.layout.images, index.image_ids[for_train], targets[for_train])
         image_ids = [os.fsdecode(image_id) for image_id in index.image_ids[for_val].tolist()]
         boxes = None
-        if self._xml("train") is not None:
+        if self.layout.xml("train") is not None:
             objects = read_objects([self._train_xml(image_id) for image_id in image_ids])
             refuse_resized([self.layout.images / image_id for image_id in image_ids], objects)
             wnids = [self.wnids[target] for target in targets[for_val].tolist()]
@@ -137,7 +135,7 @@ class ImageNet(LocalizationDataModule):
     def _held_out(self, index: FolderIndex) -> NDArray[np.int64]:
         """Return the positions of the training images that are for validation."""
         held_out: list[int] = []
-        xml = self._xml("train")
+        xml = self.layout.xml("train")
         starts = np.searchsorted(index.targets, np.arange(len(index.classes) + 1)).tolist()
         for wnid, start, end in zip(index.classes, starts[:-1], starts[1:], strict=True):
             having_boxes = (
@@ -160,81 +158,8 @@ class ImageNet(LocalizationDataModule):
             held_out += first
         return np.array(held_out, dtype=np.int64)
 
-    def _test(self) -> FileSplit:
-        image_ids = self._test_files()
-        names = [PurePosixPath(image_id).stem for image_id in image_ids]
-        in_folders = any(image_id.count("/") > 1 for image_id in image_ids)
-        objects = self._test_objects(names, in_folders=in_folders)
-        says: list[tuple[Path, Sequence[str]]] = []
-        if in_folders:
-            says.append((self.layout.images / "val", [PurePosixPath(image_id).parts[1] for image_id in image_ids]))
-        if self._devkit is not None and (truth := self._devkit.ground_truth()) is not None:
-            wnid_of = {f"ILSVRC2012_val_{number:08}": wnid for number, wnid in enumerate(truth[1], start=1)}
-            self._refuse_unlisted(names, wnid_of, truth[0], all_listed=not in_folders)
-            says.append((truth[0], [wnid_of[name] for name in names]))
-        if not says and objects is not None:
-            says.append((self.layout.images / "val", [class_of(found) for found in objects]))
-        if not says:
-            raise FileNotFoundError(
-                f"{self.layout.images / 'val'} has no class folders, and nothing says its images' classes; give "
-                "datamodule.devkit with a ground truth, datamodule.annotations, or LOC_val_solution.csv in the root"
-            )
-        _refuse_disagreement(names, says)
-        wnids = says[0][1]
-        target_of = {wnid: target for target, wnid in enumerate(self.wnids)}
-        unknown = [(name, wnid) for name, wnid in zip(names, wnids, strict=True) if wnid not in target_of]
-        if unknown:
-            name, wnid = unknown[0]
-            raise ValueError(
-                f"{name} is of class {wnid} by {says[0][0]}, and that is none of the {self.num_classes} classes of the "
-                "data set; give all of them"
-            )
-        boxes = None
-        if objects is not None:
-            refuse_resized([self.layout.images / image_id for image_id in image_ids], objects)
-            boxes = [boxes_of(found, wnid) for found, wnid in zip(objects, wnids, strict=True)]
-        return FileSplit(self.layout.images, image_ids, [target_of[wnid] for wnid in wnids], boxes)
-
-    def _test_files(self) -> list[str]:
-        """Return the official validation images below ``images``, in the order of their names."""
-        folder = self.layout.images / "val"
-        index = self._index("val")
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if not entry.name.startswith(".")]
-        loose = sorted(name for name in names if name.lower().endswith(IMAGE_SUFFIXES))
-        if loose and len(index.image_ids):
-            raise ValueError(
-                f"{folder} holds {len(loose)} images, {loose[0]}, ..., and class folders with "
-                f"{len(index.image_ids)}; move all images into class folders or none"
-            )
-        image_ids = [f"val/{name}" for name in loose] or [
-            os.fsdecode(image_id) for image_id in index.image_ids.tolist()
-        ]
-        by_stem: dict[PurePosixPath, str] = {}
-        for image_id in image_ids:
-            other = by_stem.setdefault(PurePosixPath(image_id).with_suffix(""), image_id)
-            if other != image_id:
-                raise ValueError(
-                    f"{self.layout.images} has {other} and {image_id}, and one image must not count twice; remove one"
-                )
-        return sorted(image_ids, key=lambda image_id: PurePosixPath(image_id).name)
-
-    def _test_objects(self, names: Sequence[str], *, in_folders: bool) -> list[Objects] | None:
-        """Return what is annotated in the images; null where nothing is."""
-        if self.layout.solution is not None:
-            solution = read_solution(self.layout.solution)
-            self._refuse_unlisted(names, solution, self.layout.solution, all_listed=not in_folders)
-            return [solution[name] for name in names]
-        xml = self._xml("val")
-        if xml is None:
-            return None
-        with os.scandir(xml) as entries:
-            listed = {entry.name.removesuffix(".xml") for entry in entries if entry.name.endswith(".xml")}
-        self._refuse_unlisted(names, listed, xml, all_listed=not in_folders)
-        return read_objects([xml / f"{name}.xml" for name in names])
-
     def _metadata_test(self, metadata: Path) -> FileSplit:
-        file_of = {PurePosixPath(file).name: file for file in self._test_files()}
+        file_of = {PurePosixPath(file).name: file for file in validation_files(self.layout, self._index("val"))}
         return wsol_split(
             self.layout.images,
             metadata / "test",
@@ -282,31 +207,5 @@ class ImageNet(LocalizationDataModule):
             )
         return index
 
-    def _xml(self, name: str) -> Path | None:
-        """Return the folder of a split's XML files; null where there is none."""
-        folder = None if self.layout.annotations is None else self.layout.annotations / name
-        return folder if folder is not None and folder.is_dir() else None
-
     def _train_xml(self, image_id: str) -> Path:
         return (Path(str(self.layout.annotations)) / image_id).with_suffix(".xml")
-
-    def _refuse_unlisted(self, names: Sequence[str], listed: Collection[str], where: Path, *, all_listed: bool) -> None:
-        """Raise unless a file lists all images of ``val`` and, if so wished, no others."""
-        folder = self.layout.images / "val"
-        unlisted = [name for name in names if name not in listed]
-        if unlisted:
-            raise ValueError(f"{where} lacks {len(unlisted)} of {len(names)} images in {folder}: {unlisted[0]}, ...")
-        if all_listed and len(listed) > len(names):
-            first = min(set(listed) - set(names))
-            raise FileNotFoundError(
-                f"{folder} lacks {len(listed) - len(names)} of {len(listed)} images that {where} lists: {first}, ..."
-            )
-
-
-def _refuse_disagreement(names: Sequence[str], says: Sequence[tuple[Path, Sequence[str]]]) -> None:
-    """Raise if two sources give an image two classes."""
-    where, wnids = says[0]
-    for other_where, others in says[1:]:
-        for name, wnid, other in zip(names, wnids, others, strict=True):
-            if wnid != other:
-                raise ValueError(f"{name} is of class {wnid} by {where} and of {other} by {other_where}; correct one")

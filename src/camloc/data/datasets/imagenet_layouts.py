@@ -39,6 +39,11 @@ class Layout(NamedTuple):
     solution: Path | None
     """``LOC_val_solution.csv``."""
 
+    def xml(self, name: str) -> Path | None:
+        """Return the folder of a split's XML files; null where there is none."""
+        folder = None if self.annotations is None else self.annotations / name
+        return folder if folder is not None and folder.is_dir() else None
+
 
 def find_layout(root: Path, annotations: str | None) -> Layout:
     """Find the layout below a folder: that which holds ``ILSVRC``, that itself, or torchvision's.
