@@ -11,12 +11,12 @@ from camloc.callbacks.epoch_csv import EpochCsv
 def end_epoch(folder: Path, epoch: int, *, first: bool = True, **metrics: float) -> None:
     trainer: Any = SimpleNamespace(
         is_global_zero=first,
-        default_root_dir=str(folder),
         current_epoch=epoch,
         global_step=10 * (epoch + 1),
         callback_metrics={name: torch.tensor(value) for name, value in metrics.items()},
     )
-    EpochCsv().on_train_epoch_end(trainer, SimpleNamespace())  # type: ignore[arg-type] # not looked at
+    run: Any = SimpleNamespace(epochs=folder / "metrics.csv")
+    EpochCsv(run).on_train_epoch_end(trainer, SimpleNamespace())  # type: ignore[arg-type] # not looked at
 
 
 def rows(folder: Path) -> list[dict[str, str]]:

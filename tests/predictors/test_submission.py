@@ -3,7 +3,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from camloc.predictors.submission import NO_PREDICTION, read_submission, write_submission
+from camloc.data.loading.sample import EvalSample
+from camloc.export.submission import write_submission
+from camloc.predictors.submission import SubmissionDataset, SubmissionPredictor, read_submission
+from camloc.predictors.truth import truth_sample
+from camloc.records import NO_PREDICTION
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
@@ -62,10 +66,34 @@ def test_a_file_that_is_no_text_is_named_with_its_line(tmp_path: Path) -> None:
         read_submission(Path("nowhere"), 2)
 
 
-def test_a_write_that_fails_leaves_the_file_before(tmp_path: Path) -> None:
+class ThreeImages:
+    """A split of three images of the classes 0, 1, 2."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def image_id(self, index: int) -> str:
+        return "abc"[index]
+
+    def sample(self, position: int) -> EvalSample:
+        index = position % 3
+        boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0]])
+        return truth_sample(index, boxes, None, (8, 6), (1, 1), self.image_id(index), position, is_padding=position > 2)
+
+
+def test_labels_become_classes_and_lines_follow_the_split(tmp_path: Path) -> None:
     file = tmp_path / "predictions.txt"
-    write_submission(file, [[7]], [torch.tensor([[0, 0, 10, 5]])])
-    with pytest.raises(ValueError, match="shorter"):
-        write_submission(file, [[1, 2]], [torch.tensor([[0, 0, 10, 5]])])
-    assert file.read_text() == "7 0 0 9 4\n"
-    assert [path.name for path in tmp_path.iterdir()] == ["predictions.txt"]
+    file.write_text("900 0 0 3 3 7 1 1 2 2\n\n31 0 0 5 5\n")
+    submitted = SubmissionDataset(file, ThreeImages(), labels=(7, 31, 900))
+    assert len(submitted) == 3
+    assert submitted.image_id(2) == "c"
+    assert submitted[0].classes.tolist() == [2, 0, *[NO_PREDICTION] * 3]
+    assert submitted[4].truth.is_padding
+    batch = SubmissionDataset.collate([submitted[0], submitted[2]])
+    prediction = SubmissionPredictor().predict(batch)
+    assert prediction.logits is None
+    assert prediction.score_maps is None
+    assert prediction.pairs.classes.tolist() == [0, 2]
+    assert prediction.ranked is not None
+    assert prediction.ranked.image_boxes is not None
+    assert prediction.ranked.image_boxes[1, 0].tolist() == [0, 0, 6, 6]

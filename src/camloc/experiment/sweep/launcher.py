@@ -124,12 +124,10 @@ class ProcessLauncher(Launcher):
     def _share_evaluation(self, jobs: Sequence[Job]) -> None:
         """Evaluate once for jobs that differ in the CAM threshold alone, and give each its numbers."""
         config = self._config
-        if config.hydra.job.config_name != "evaluate" or not config.callbacks.get("predictions"):
+        if config.hydra.job.config_name != "evaluate" or len(jobs) < FEWEST_TO_SHARE:
             return
-        if len(jobs) < FEWEST_TO_SHARE or any(set(job.swept) != {CAM_THRESHOLD} for job in jobs):
+        if any(set(job.swept) != {CAM_THRESHOLD} for job in jobs) or not self._outcomes_hold_every_threshold():
             return
-        if not config.localization.get("one_evaluation_for_thresholds"):
-            return  # a protocol measures what is not kept for every threshold
         thresholds = [job.swept[CAM_THRESHOLD] for job in jobs]
         common = [override for override in jobs[0].overrides if not override.startswith(f"{CAM_THRESHOLD}=")]
         shared = Job(
@@ -152,6 +150,13 @@ class ProcessLauncher(Launcher):
         for job in jobs:
             job.adopt(result.seconds)
             self._shared.add(job.number)
+
+    def _outcomes_hold_every_threshold(self) -> bool:
+        localization = self._config.localization
+        if not localization.get("one_evaluation_for_thresholds"):
+            return False  # a protocol measures what is not kept for every threshold
+        reported_at_it = [entry for entry in localization.protocols.values() if entry and "cam_threshold" in entry]
+        return len(reported_at_it) == 1  # the outcomes of one are kept so
 
     def _job(self, number: int, overrides: Sequence[str]) -> Job:
         name = self._directory_name(number, overrides)

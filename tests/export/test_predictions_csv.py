@@ -1,0 +1,64 @@
+import csv
+from pathlib import Path
+
+import torch
+
+from camloc.export.predictions_csv import COLUMNS, write_predictions
+from camloc.records import PairRecords
+
+NAMES = ("ant", "bee, wild", "cat")
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def records() -> PairRecords:
+    return PairRecords(
+        image_ids=["a/1.jpg", "a/2.jpg"],
+        classes=torch.tensor([1, 0]),
+        predicted=torch.tensor([[1, 0], [2, 1]]),
+        rank=torch.tensor([0, 2]),
+        boxes=torch.tensor([[1.5, 2.0, 10.25, 20.0], [0.0, 0.0, 0.0, 0.0]]),
+        iou=torch.tensor([[0.25, 0.75], [0.0, 0.0]], dtype=torch.float64),
+        cam_thresholds=[0.1, 0.2],
+        cam_threshold=0.1,
+        causes=torch.tensor([3, 2]),
+        object_shares=torch.tensor([0.5, 0.125], dtype=torch.float64),
+    )
+
+
+def test_a_row_for_every_pair(tmp_path: Path) -> None:
+    write_predictions(tmp_path / "p.csv", records(), NAMES)
+    first, second = rows(tmp_path / "p.csv")
+    assert tuple(first) == COLUMNS
+    assert first == {
+        "image_id": "a/1.jpg",
+        "true_class": "bee, wild",
+        "top5_classes": "bee, wild|ant",
+        "rank": "0",
+        "x0": "1.5",
+        "y0": "2",
+        "x1": "10.25",
+        "y1": "20",
+        "iou": "0.250000",
+        "best_iou": "0.750000",
+        "best_cam_threshold": "0.2",
+        "cause": "too small (part)",
+        "object_share": "0.500000",
+    }
+    assert (second["rank"], second["cause"], second["best_cam_threshold"]) == ("2", "no box", "0.1")
+
+
+def test_what_is_unknown_stays_empty(tmp_path: Path) -> None:
+    unknown = records()._replace(predicted=None, rank=None, boxes=None, iou=None, causes=None, object_shares=None)
+    write_predictions(tmp_path / "p.csv", unknown, NAMES)
+    first, _ = rows(tmp_path / "p.csv")
+    assert {key: value for key, value in first.items() if value} == {"image_id": "a/1.jpg", "true_class": "bee, wild"}
+
+
+def test_a_name_that_is_no_text_is_written_as_its_bytes(tmp_path: Path) -> None:
+    odd = records()._replace(image_ids=["caf\udce9.jpg", "b.jpg"])
+    write_predictions(tmp_path / "p.csv", odd, NAMES)
+    assert b"caf\xe9.jpg" in (tmp_path / "p.csv").read_bytes()
