@@ -18,10 +18,11 @@ CONF = Path(__file__).parent.parent / "conf"
 
 @pytest.fixture
 def tiny(small: tuple[str, ...]) -> list[str]:
-    left_out = ("callbacks.gallery=null", "callbacks.predictions=null", "trainer.max_epochs=1")
+    left_out = ("callbacks.gallery=null", "trainer.max_epochs=1")
     return [*(o for o in small if not o.startswith(("callbacks", "trainer.max_epochs"))), *left_out]
 
 
+@pytest.mark.integration
 def test_optuna_is_told_each_trainings_error(entry: Entry, tiny: list[str], tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="needs the extra tune")
     finished = entry(
@@ -41,6 +42,7 @@ def test_optuna_is_told_each_trainings_error(entry: Entry, tiny: list[str], tmp_
     assert 0.002 <= found.best_params["optimizer.lr"] <= 0.1
 
 
+@pytest.mark.integration
 def test_submitit_runs_each_job_in_its_own_directory(entry: Entry, tiny: list[str], tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs the extra slurm")
     sweep = tmp_path / "sweep"

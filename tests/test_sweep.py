@@ -15,6 +15,7 @@ from subprocess import CompletedProcess
 import pytest
 from omegaconf import OmegaConf
 
+pytestmark = pytest.mark.integration
 Entry = Callable[..., CompletedProcess[str]]
 
 ROOT = Path(__file__).parent.parent
@@ -23,21 +24,19 @@ defaults: [{hydra: default}, {paths: default}, _self_]
 do: nothing
 text: ""
 error: 0.5
+overwrite: false
 sweep: {fail_fast: false, skip_completed: false, metric: null}
 """
 TOY_ENTRY = """
-import hydra
-from camloc.experiment.entry import prepare, run_job
-prepare()
+import sys
+from pathlib import Path
+from camloc.experiment.entry import Entry
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="toy")
-def main(config):
-    run_job("toy_job:job", config)
-
-main()
+Entry("toy", "toy_job:job", configuration=Path(__file__).parent / "conf").run(sys.argv[:1], sys.argv[1:])
 """
 TOY_JOB = """
 import os, signal, subprocess, sys, time
+from camloc.experiment.run_directory import ReportedRow
 
 def job(config, run):
     run.write_config(config)
@@ -56,26 +55,19 @@ def job(config, run):
     ranks = sorted(name for name in os.environ if name.endswith("RANK") or name == "PL_GLOBAL_SEED")
     errors = {f"{split}/localization/gt_known_error": config.error for split in ("val", "test")}
     run.write_metrics({**errors, "ranks": " ".join(ranks)})
+    run.write_rows([ReportedRow(key, "GT-known localization error", "min", "val") for key in errors])
 """
 
 TOY_EVALUATE_CONFIG = """
 defaults: [toy, {backbone: of_run}, _self_]
 checkpoint: null
-callbacks: {predictions: {}}
 localization: {cam_threshold: null}
 """
-TOY_EVALUATE = """
-import hydra, sys
-from camloc.experiment.entry import offer_run, prepare, run_job
-prepare()
-
-@hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
-def main(config):
-    run_job("toy_job:job", config)
-
-offer_run(sys.argv[1:])
-main()
-"""
+TOY_EVALUATE = (
+    TOY_ENTRY.replace('"toy"', '"evaluate"')
+    .replace("configuration=", "offer_run, ")
+    .replace("import Entry", "import Entry, offer_run")
+)
 
 TOY_SWEEPER = """
 from hydra.core.config_store import ConfigStore
@@ -189,15 +181,6 @@ def run(toy: Path, *arguments: str, **environment: str) -> CompletedProcess[str]
     )
 
 
-def test_fail_fast_stops_and_says_so(toy: Path, tmp_path: Path) -> None:
-    stopped = run(toy, "-m", "do=a,raise,b", "sweep.fail_fast=true", f"hydra.sweep.dir={tmp_path / 'sweep'}")
-    assert stopped.returncode == 1
-    assert "1 more job was not started" in stopped.stdout
-    assert "Traceback" not in stopped.stderr
-    assert [row["status"] for row in summary(tmp_path / "sweep")] == ["completed", "failed"]
-    assert not (tmp_path / "sweep" / "2").exists()
-
-
 def test_the_others_go_on_also_in_the_sweepers_next_batch(toy: Path, tmp_path: Path) -> None:
     sweep = tmp_path / "sweep"
     failed = run(
@@ -247,31 +230,6 @@ def test_each_run_of_a_sweep_is_evaluated_with_its_own_parts(toy: Path, tmp_path
     assert [config.localization.cam_threshold for config in configs] == [0.1, 0.2] * 2
 
 
-def test_a_choice_that_cannot_be_composed_is_told_before_any_job_runs(toy: Path, tmp_path: Path) -> None:
-    sweep = tmp_path / "sweep"
-    for name in ("one", "two"):
-        (toy.parent / "conf" / "part").mkdir(exist_ok=True)
-        (toy.parent / "conf" / "part" / f"{name}.yaml").write_text(f"part: {name}\n")
-    for given, told in (
-        (["+part=one,three", "error=0.1,0.2"], "Could not find 'part/three'"),
-        (["+part=one,two", "eror=0.1,0.2"], "Could not override 'eror'"),
-    ):
-        refused = run(toy, "-m", *given, f"hydra.sweep.dir={sweep}")
-        assert refused.returncode == 1
-        assert told in refused.stderr
-        assert not (sweep / "0").exists()
-    finished = run(toy, "-m", "+part=one,two", "error=0.1,0.2", f"hydra.sweep.dir={sweep}")
-    assert finished.returncode == 0, finished.stderr
-    assert [(row["+part"], row["error"], row["status"]) for row in summary(sweep)] == [
-        *(
-            ("one", "0.1", "completed"),
-            ("one", "0.2", "completed"),
-            ("two", "0.1", "completed"),
-            ("two", "0.2", "completed"),
-        ),
-    ]
-
-
 def test_the_best_job_is_marked_and_a_job_inherits_no_rank(toy: Path, tmp_path: Path) -> None:
     sweep = tmp_path / "sweep"
     left_over = {"LOCAL_RANK": "0", "NODE_RANK": "3", "PL_GLOBAL_SEED": "1"}
@@ -293,7 +251,7 @@ def test_a_sweeper_that_optimizes_is_told_the_metric_and_the_failure(toy: Path, 
     ]
     unknown = run(toy, "-m", "hydra/sweeper=toy", "sweep.metric=val/typo", f"hydra.sweep.dir={tmp_path / 'other'}")
     assert unknown.returncode == 1
-    assert "metrics.json has no number val/typo" in unknown.stderr
+    assert "reports no number val/typo; sweep.metric is one of: val/localization/gt_known_error" in unknown.stderr
     assert "Traceback" not in unknown.stderr
 
 
@@ -321,23 +279,6 @@ def test_another_sweeps_directory_is_refused_before_anything_runs(toy: Path, tmp
     (sweep / "0" / "job.json").unlink()
     refused = run(toy, "-m", "error=0.5", f"hydra.sweep.dir={sweep}", "sweep.skip_completed=true")
     assert "holds a run, but no job.json" in refused.stderr
-
-
-@pytest.mark.parametrize(
-    ("arguments", "environment", "message"),
-    [
-        (["hydra.sweep.subdir=same"], {}, "gives jobs 1 and 2 the same directory same"),
-        ([], {"RANK": "1"}, "start it once, without torchrun or srun"),
-    ],
-)
-def test_what_cannot_be_swept_is_one_message(
-    arguments: list[str], environment: dict[str, str], message: str, toy: Path, tmp_path: Path
-) -> None:
-    refused = run(toy, "-m", "error=0.5,0.6", f"hydra.sweep.dir={tmp_path / 'sweep'}", *arguments, **environment)
-    assert refused.returncode == 1
-    assert message in refused.stderr
-    assert "Traceback" not in refused.stderr
-    assert not (tmp_path / "sweep" / "0").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

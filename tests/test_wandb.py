@@ -142,6 +142,7 @@ def chosen(logged: Path) -> list[EvalSample]:
     return [dataset[position] for position in order[:COUNT].tolist()]
 
 
+@pytest.mark.integration
 def test_every_epoch_holds_the_numbers_of_metrics_csv(logged: Path, run: OfflineRun) -> None:
     rows = epochs(logged)
     assert len(rows) == 2
@@ -154,6 +155,7 @@ def test_every_epoch_holds_the_numbers_of_metrics_csv(logged: Path, run: Offline
         assert found.keys() - numbers.keys() == {IMAGES, HEATMAPS, CURVE}
 
 
+@pytest.mark.integration
 def test_the_curve_of_every_epoch_is_logged_and_lies_on_disk(logged: Path, run: OfflineRun) -> None:
     for row in epochs(logged):
         table = run.epoch(int(row["epoch"]))[CURVE]
@@ -170,6 +172,7 @@ def test_the_curve_of_every_epoch_is_logged_and_lies_on_disk(logged: Path, run: 
     assert "val_curve/gt_known_error" in run.config["_wandb"]["visualize"]
 
 
+@pytest.mark.integration
 def test_the_same_images_are_shown_in_every_epoch_as_the_network_sees_them(
     run: OfflineRun, chosen: list[EvalSample]
 ) -> None:
@@ -188,6 +191,7 @@ def test_the_same_images_are_shown_in_every_epoch_as_the_network_sees_them(
     assert any((run.image(a) != run.image(b)).any() for a, b in zip(first, second, strict=True))
 
 
+@pytest.mark.integration
 def test_true_boxes_are_those_of_the_images_with_their_class(run: OfflineRun, chosen: list[EvalSample]) -> None:
     names = {sample.target: Textures(36, 18, 20).class_names[sample.target] for sample in chosen}
     for key in (IMAGES, HEATMAPS):
@@ -202,6 +206,7 @@ def test_true_boxes_are_those_of_the_images_with_their_class(run: OfflineRun, ch
             assert labels == {str(target): name for target, name in names.items()}
 
 
+@pytest.mark.integration
 def test_predicted_boxes_have_the_iou_that_the_evaluation_found(
     logged: Path, run: OfflineRun, chosen: list[EvalSample]
 ) -> None:
@@ -218,11 +223,13 @@ def test_predicted_boxes_have_the_iou_that_the_evaluation_found(
         assert f"IoU {math.floor(100 * found) / 100:.2f}" in run.epoch(best)[IMAGES]["captions"][index]
 
 
+@pytest.mark.integration
 def test_the_configuration_is_the_resolved_one(logged: Path, run: OfflineRun) -> None:
     config = {name: value for name, value in run.config.items() if name != "_wandb"}
     assert config == OmegaConf.to_container(OmegaConf.load(logged / "config.yaml"))
 
 
+@pytest.mark.integration
 def test_the_summary_holds_the_best_epoch_and_the_final_numbers(logged: Path, run: OfflineRun) -> None:
     errors = [row["val/localization/top1_error"] for row in epochs(logged)]
     assert run.summary["best/epoch"] == errors.index(min(errors))
@@ -232,12 +239,14 @@ def test_the_summary_holds_the_best_epoch_and_the_final_numbers(logged: Path, ru
     assert {name: run.summary.get(name) for name in final} == final
 
 
+@pytest.mark.integration
 def test_the_run_has_its_project_and_tags_and_has_ended_well(run: OfflineRun) -> None:
     assert run.run.project == "camloc"
     assert list(run.run.tags) == ["paper", "small"]
     assert run.exit_codes == [0]
 
 
+@pytest.mark.integration
 def test_showing_images_does_not_change_the_training(logged: Path, trained: tuple[Path, str]) -> None:
     with_panels, without = (
         torch.load(directory / "checkpoints" / "last.ckpt", weights_only=True) for directory in (logged, trained[0])
@@ -246,6 +255,7 @@ def test_showing_images_does_not_change_the_training(logged: Path, trained: tupl
     assert (logged / "metrics.json").read_text() == (trained[0] / "metrics.json").read_text()
 
 
+@pytest.mark.integration
 def test_a_failed_training_ends_its_run_with_1(entry: Entry, small: tuple[str, ...], tmp_path: Path) -> None:
     failed = entry("train.py", *small, *OFFLINE, "optimizer.momentum=-1", f"hydra.run.dir={tmp_path / 'run'}")
     assert failed.returncode == 1
@@ -253,6 +263,7 @@ def test_a_failed_training_ends_its_run_with_1(entry: Entry, small: tuple[str, .
     assert OfflineRun(tmp_path / "run").exit_codes == [1]
 
 
+@pytest.mark.integration
 def test_two_processes_started_by_a_sweeps_agent_are_one_run_with_the_agents_id(
     entry: Entry, small: tuple[str, ...], run: OfflineRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,6 +289,7 @@ def test_two_processes_started_by_a_sweeps_agent_are_one_run_with_the_agents_id(
             assert (run.image(a) == shared.image(b)).all()
 
 
+@pytest.mark.integration
 def test_images_without_true_boxes_are_shown_with_the_predicted_ones(
     entry: Entry, small: tuple[str, ...], tmp_path: Path
 ) -> None:

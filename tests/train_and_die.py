@@ -14,13 +14,14 @@ from runpy import run_path
 
 from torch import Tensor
 
-from camloc.classifier import Classifier
-from camloc.data.loading.sample import EvalBatch, Prediction, TrainBatch
+from camloc.data.loading.sample import EvalBatch, TrainBatch
+from camloc.experiment.measuring.split_protocols import Counted
+from camloc.experiment.training import TrainingModule
 
 ROOT = Path(__file__).parent.parent
 moment = number = ""
 batches = 0
-training_step, validation_step = Classifier.training_step, Classifier.validation_step
+training_step, validation_step = TrainingModule.training_step, TrainingModule.validation_step
 SIGNALS = {"term": signal.SIGTERM, "usr1": signal.SIGUSR1}
 HALF_A_CHECKPOINT = 10_000_000
 
@@ -38,7 +39,7 @@ def let_no_file_grow() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (HALF_A_CHECKPOINT, resource.RLIM_INFINITY))
 
 
-def dying_training_step(self: Classifier, batch: TrainBatch) -> Tensor:
+def dying_training_step(self: TrainingModule, batch: TrainBatch) -> Tensor:
     global batches  # noqa: PLW0603 - of this one process
     batches += 1
     if number and batches == int(number):
@@ -48,7 +49,7 @@ def dying_training_step(self: Classifier, batch: TrainBatch) -> Tensor:
     return training_step(self, batch)
 
 
-def dying_validation_step(self: Classifier, batch: EvalBatch) -> Prediction:
+def dying_validation_step(self: TrainingModule, batch: EvalBatch) -> Counted:
     if moment == "validation" and self.current_epoch == 1 and not self.trainer.sanity_checking:
         die()
     return validation_step(self, batch)
@@ -56,7 +57,7 @@ def dying_validation_step(self: Classifier, batch: EvalBatch) -> Prediction:
 
 if __name__ == "__main__":  # doctest imports every file
     moment, _, number = sys.argv.pop(1).partition(":")
-    Classifier.training_step = dying_training_step  # type: ignore[method-assign] # to die in it
-    Classifier.validation_step = dying_validation_step  # type: ignore[method-assign] # to die in it
+    TrainingModule.training_step = dying_training_step  # type: ignore[method-assign] # to die in it
+    TrainingModule.validation_step = dying_validation_step  # type: ignore[method-assign] # to die in it
     sys.argv[0] = str(ROOT / "train.py")
     run_path(sys.argv[0], run_name="__main__")

@@ -61,7 +61,7 @@ def test_a_command_runs_its_entry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_comparing_gets_the_arguments_and_gives_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compare, "main", lambda arguments: len(arguments))
+    monkeypatch.setattr(compare, "main", len)
     assert run(monkeypatch, "compare", "A", "B") == 2
 
 
@@ -109,8 +109,8 @@ def test_a_shell_must_be_known(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 def test_bash_replaces_the_word_at_the_cursor(line: str, replies: list[str], tmp_path: Path) -> None:
     fake = tmp_path / "camloc"
     fake.write_text(
-        "#!/bin/bash\n"
-        'case "$COMP_LINE" in *=) printf "%s\\n" backbone=alexnet_gap \'backbone=vgg $(touch x)\';; *) echo train;; esac\n'
+        '#!/bin/bash\ncase "$COMP_LINE" in\n'
+        "*=) printf '%s\\n' backbone=alexnet_gap 'backbone=vgg $(touch x)';;\n*) echo train;;\nesac\n"
     )
     fake.chmod(0o755)
     point = line.index("tr") + 2 if "more" in line else len(line)

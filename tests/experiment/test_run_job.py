@@ -119,7 +119,13 @@ def test_an_interrupted_job_has_failed(run: Path, capsys: pytest.CaptureFixture[
 
 def test_loggers_are_finished_with_the_jobs_exit_code(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     codes: list[int] = []
-    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(finish=lambda exit_code: codes.append(exit_code)))
+    monkeypatch.setitem(
+        sys.modules,
+        "wandb",
+        SimpleNamespace(
+            finish=lambda exit_code: codes.append(exit_code)  # noqa: PLW0108 - by name
+        ),
+    )
     job(run, "pass")
     run_job("jobs:job", OmegaConf.create())
     job(run, "raise ValueError")

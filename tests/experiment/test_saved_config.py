@@ -31,3 +31,24 @@ def test_the_run_directorys_own_configuration_is_preferred(tmp_path: Path) -> No
     (tmp_path / "checkpoints" / "best.ckpt").write_bytes(b"never opened")
     OmegaConf.save({"backbone": {"_target_": "a"}}, tmp_path / "config.yaml")
     assert saved_config(tmp_path).backbone._target_ == "a"
+
+
+def test_a_list_instead_of_a_configuration_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").touch()
+    (tmp_path / "config.yaml").write_text("- backbone\n")
+    with pytest.raises(ValueError, match=r"last\.ckpt does not say which run it comes from"):
+        saved_config(tmp_path / "checkpoints" / "last.ckpt")
+
+
+def test_checkpoints_and_runs_of_version_0_1_are_refused_in_one_line(tmp_path: Path) -> None:
+    config = {"backbone": {"_target_": "b"}, "cam": {"_target_": "c"}}
+    file = tmp_path / "moved.ckpt"
+    torch.save({"state_dict": {}, CONFIG_KEY: config}, file)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "best.ckpt").touch()
+    OmegaConf.save(config, tmp_path / "config.yaml")
+    for source in (file, tmp_path):
+        with pytest.raises(ValueError, match="written by camloc") as refused:
+            saved_config(source)
+        assert str(refused.value) == f"{source} was written by camloc 0.1; only that version reads it"
