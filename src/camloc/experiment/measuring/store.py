@@ -40,7 +40,8 @@ class PairStore:
     def __init__(self) -> None:
         self._positions: list[int] = []
         self._values: dict[str, NDArray[Any]] = {}
-        self._bits: dict[str, int] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        """(...) of each pair's bools, by name."""
 
     def add(self, positions: Sequence[int], values: Mapping[str, torch.Tensor | NDArray[Any]]) -> None:
         """Append a batch.
@@ -55,7 +56,7 @@ class PairStore:
         for name, given in values.items():
             rows = given.cpu().numpy() if isinstance(given, torch.Tensor) else given
             if rows.dtype == bool:
-                self._bits[name] = rows.shape[-1] if rows.ndim > 1 else 1
+                self._shapes[name] = rows.shape[1:]
                 rows = np.packbits(rows.reshape(*rows.shape[: max(rows.ndim - 1, 1)], -1), axis=-1)
             if name not in self._values:
                 self._values[name] = np.empty((len(rows), *rows.shape[1:]), rows.dtype)
@@ -70,15 +71,15 @@ class PairStore:
         gathered: list[Any] = [own]
         if world_size > 1:
             gathered = [None] * world_size
-            torch.distributed.all_gather_object(gathered, (*own, self._bits))
-            self._bits = {name: bits for part in gathered for name, bits in part[2].items()}
+            torch.distributed.all_gather_object(gathered, (*own, self._shapes))
+            self._shapes = {name: shape for part in gathered for name, shape in part[2].items()}
         filled = [part for part in gathered if part[0]]
         positions = np.array([position for part in filled for position in part[0]], dtype=np.int64)
         order = positions.argsort(kind="stable")  # pairs of one image keep their order
         values = {}
         for name in filled[0][1] if filled else ():
             rows = np.concatenate([part[1][name] for part in filled])[order]
-            if (bits := self._bits.get(name)) is not None:
-                rows = np.unpackbits(rows, axis=-1, count=bits).view(bool)
+            if (shape := self._shapes.get(name)) is not None:
+                rows = np.unpackbits(rows, axis=-1, count=(1, *shape)[-1]).view(bool).reshape(-1, *shape)
             values[name] = rows
         return Stored(positions[order], values)

@@ -1,0 +1,187 @@
+"""Images and a network so small that every number can be worked out by hand.
+
+An image shows a 4x4 object in one channel, at full brightness, within a halo of 8x6 pixels: a CAM threshold below the
+halo's brightness gives the halo's box, whose IoU with the object is 1/3, one above it gives the object's. The network's
+two feature maps are the red and the green channel in [0, 1]; class 0 is red and class 1 is green.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Unpack
+
+import torch
+from pytorch_lightning import Callback, Trainer
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from camloc.attribution.cam import cam
+from camloc.attribution.score_map import score_map
+from camloc.backbones.contract import InputSpec
+from camloc.backbones.gap import GapBackbone
+from camloc.data.loading.datamodule import LoaderOptions, LocalizationDataModule
+from camloc.data.loading.sample import EvalBatch
+from camloc.data.loading.split import Shrink, Split, SplitName
+from camloc.experiment.measuring.module import EvaluationModule
+from camloc.experiment.measuring.split_protocols import Measures
+from camloc.localization.threshold_sweep import largest_component_boxes
+from camloc.metrics.classification_error import ClassificationError
+from camloc.metrics.localization_error import LocalizationError
+from camloc.predictors.network import NetworkPredictor
+from camloc.records import Truth
+
+OBJECT, HALO = (1.0, 2.0, 5.0, 6.0), (0.0, 1.0, 8.0, 7.0)
+CLASS_NAMES = ("red", "green")
+
+
+def image(channel: int, halo: float, size: tuple[int, int] = (8, 12)) -> Tensor:
+    """(3,H,W) uint8 with an object in one channel, its halo at a fraction of its brightness."""
+    pixels = torch.zeros(3, *size, dtype=torch.uint8)
+    pixels[channel, 1:7, 0:8] = round(255 * halo)
+    pixels[channel, 2:6, 1:5] = 255
+    return pixels
+
+
+def truth(target: Tensor, size: tuple[int, int] = (8, 12), first: int = 0, num_images: int = 1000) -> Truth:
+    """Each pair has the object's box, on an image of the score map's size; positions from ``num_images`` on are padding."""
+    positions = list(range(first, first + len(target)))
+    num_pairs = int(target.sum()) if target.ndim > 1 else len(target)
+    boxes = [torch.tensor([OBJECT])] * num_pairs
+    return Truth(
+        target=target,
+        gt_boxes=boxes,
+        image_boxes=boxes,
+        masks=None,
+        map_size=size,
+        image_sizes=[size] * len(target),
+        windows=[(0, 0, size[1], size[0])] * len(target),
+        image_ids=[f"{position % num_images}" for position in positions],
+        positions=positions,
+        is_padding=torch.tensor([position >= num_images for position in positions]),
+    )
+
+
+def batch(target: Sequence[int], halo: float, first: int = 0, num_images: int = 1000) -> EvalBatch:
+    """An image of each class, which shows what its label says."""
+    return EvalBatch(
+        torch.stack([image(channel, halo) for channel in target]), truth(torch.tensor(target), (8, 12), first, num_images)
+    )
+
+
+def network() -> NetworkPredictor:
+    """Read red for class 0 and green for class 1."""
+    trunk = nn.Conv2d(3, 2, 1, bias=False)
+    spec = InputSpec(size=8, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    backbone = GapBackbone(trunk, nn.Identity(), num_maps=2, num_classes=2, input_spec=spec)
+    with torch.no_grad():
+        trunk.weight.copy_(torch.eye(3)[:2].view(2, 3, 1, 1))
+        backbone.head.linear.weight.copy_(torch.eye(2))
+        backbone.head.linear.bias.zero_()
+    return NetworkPredictor(backbone, cam)
+
+
+def measures(
+    protocols: Mapping[str, Metric] | None = None, own_score_maps: Mapping[str, Any] | None = None
+) -> Measures:
+    """Classification and localization at the best of ten thresholds, unless protocols are given."""
+    if protocols is None:
+        protocols = {"classification": ClassificationError(), "val_threshold": LocalizationError(num_thresholds=10)}
+    return Measures(protocols, partial(score_map, normalization="minmax"), own_score_maps or {}, largest_component_boxes, 0.5)
+
+
+class Squares:
+    """A split of 8x8 images made in memory, or written to a folder.
+
+    Args:
+        target: Class of each image.
+        halo: Brightness of the halos.
+        folder: Where image files are to be, null for none.
+        has_boxes: Whether there are true boxes.
+        has_masks: Whether there are masks.
+    """
+
+    def __init__(
+        self, target: Sequence[int], halo: float, folder: Path | None = None, *, has_boxes: bool, has_masks: bool
+    ) -> None:
+        self.targets, self.halo, self.folder = list(target), halo, folder
+        self.has_boxes, self.has_masks = has_boxes, has_masks
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def image_id(self, index: int) -> str:
+        return f"{index}.png"
+
+    def target(self, index: int) -> int:
+        return self.targets[index]
+
+    def image(self, index: int, shrink: Shrink | None = None) -> Tensor:  # noqa: ARG002 - there is nothing to shrink
+        return image(self.targets[index], self.halo, (8, 8))
+
+    def file(self, index: int) -> Path | None:
+        return None if self.folder is None else self.folder / self.image_id(index)
+
+    def gt_boxes(self, index: int) -> Tensor:  # noqa: ARG002 - all alike
+        return torch.tensor([OBJECT]) if self.has_boxes else torch.zeros(0, 4)
+
+    def masks(self, index: int) -> tuple[Tensor, Tensor] | None:
+        if not self.has_masks:
+            return None
+        return self.image(index).amax(dim=0) == 255, torch.zeros(8, 8, dtype=torch.bool)
+
+
+class SquaresData(LocalizationDataModule):
+    """Halos of 0.45 on ``val`` and 0.65 on ``test``, whose best thresholds are therefore 0.5 and 0.7."""
+
+    def __init__(
+        self,
+        val_boxes: bool = True,
+        test_boxes: bool = True,
+        masks: bool = False,
+        class_names: Sequence[str] = CLASS_NAMES,
+        train_folder: str | None = None,
+        test_folder: str | None = None,
+        **options: Unpack[LoaderOptions],
+    ) -> None:
+        super().__init__(class_names, **{"num_workers": 0, "batch_size": 2, **options})  # type: ignore[typeddict-item] # a merged TypedDict
+        self.has_boxes = {"train": False, "val": val_boxes, "test": test_boxes}
+        self.has_masks = masks
+        self.folders = {"train": train_folder, "test": test_folder}
+
+    def load_split(self, name: SplitName) -> Split:
+        target, halo = {"train": ([0, 1], 0.0), "val": ([0, 1], 0.45), "test": ([0, 1, 0], 0.65)}[name]
+        folder = self.folders.get(name)
+        return Squares(
+            target,
+            halo,
+            None if folder is None else Path(folder),
+            has_boxes=self.has_boxes[name],
+            has_masks=self.has_masks and name != "train",
+        )
+
+
+def data(**options: Any) -> SquaresData:  # noqa: ANN401 - the data module's
+    """Return a data module that knows the network's input size."""
+    datamodule = SquaresData(**options)
+    datamodule.use_input_size(8)
+    return datamodule
+
+
+def trainer(*callbacks: Callback, folder: Path | None = None) -> Trainer:
+    """Return a trainer that neither logs nor prints."""
+    return Trainer(
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        callbacks=list(callbacks),
+        default_root_dir=folder,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+
+
+def module(measured: Measures | None = None, **options: Any) -> EvaluationModule:  # noqa: ANN401 - the module's
+    """Return the network with its measures."""
+    return EvaluationModule(network(), measured or measures(), **options)
