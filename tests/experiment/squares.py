@@ -64,7 +64,8 @@ def truth(target: Tensor, size: tuple[int, int] = (8, 12), first: int = 0, num_i
 def batch(target: Sequence[int], halo: float, first: int = 0, num_images: int = 1000) -> EvalBatch:
     """An image of each class, which shows what its label says."""
     return EvalBatch(
-        torch.stack([image(channel, halo) for channel in target]), truth(torch.tensor(target), (8, 12), first, num_images)
+        torch.stack([image(channel, halo) for channel in target]),
+        truth(torch.tensor(target), (8, 12), first, num_images),
     )
 
 
@@ -86,7 +87,9 @@ def measures(
     """Classification and localization at the best of ten thresholds, unless protocols are given."""
     if protocols is None:
         protocols = {"classification": ClassificationError(), "val_threshold": LocalizationError(num_thresholds=10)}
-    return Measures(protocols, partial(score_map, normalization="minmax"), own_score_maps or {}, largest_component_boxes, 0.5)
+    return Measures(
+        protocols, partial(score_map, normalization="minmax"), own_score_maps or {}, largest_component_boxes, 0.5
+    )
 
 
 class Squares:

@@ -27,7 +27,9 @@ def gathered_by_all(stores: list[PairStore], monkeypatch: pytest.MonkeyPatch) ->
 
 def test_values_come_back_as_they_were_in_the_splits_order() -> None:
     store = PairStore()
-    store.add([2, 0], {"rank": torch.tensor([7, 8]), "iou": torch.tensor([[0.1, 0.2], [0.3, 0.4]], dtype=torch.float64)})
+    store.add(
+        [2, 0], {"rank": torch.tensor([7, 8]), "iou": torch.tensor([[0.1, 0.2], [0.3, 0.4]], dtype=torch.float64)}
+    )
     store.add([1], {"rank": torch.tensor([9]), "iou": torch.tensor([[0.5, 0.6]], dtype=torch.float64)})
     stored = store.gather(world_size=1)
     assert stored.positions.tolist() == [0, 1, 2]
@@ -80,6 +82,13 @@ def test_a_batch_of_padding_alone_adds_nothing() -> None:
     assert stored.positions.dtype == np.int64
     assert stored.values == {}
     assert Stored.nothing().positions.tolist() == []
+
+
+def test_a_value_that_only_some_batches_have_is_refused() -> None:
+    store = PairStore()
+    store.add([0], {"rank": torch.tensor([1])})
+    with pytest.raises(ValueError, match="pairs of one split have rank, and then rank, causes; either all images"):
+        store.add([1], {"rank": torch.tensor([1]), "causes": torch.tensor([2])})
 
 
 def test_every_process_is_given_the_pairs_of_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,9 +49,17 @@ class PairStore:
         Args:
             positions: P places of the pairs' images in the split.
             values: (P,...) by name, the same names in every batch.
+
+        Raises:
+            ValueError: If the names differ from those of an earlier batch.
         """
         if not positions:
             return
+        if self._positions and values.keys() != self._values.keys():
+            raise ValueError(
+                f"pairs of one split have {', '.join(self._values)}, and then {', '.join(values)}; either all images of a "
+                "split have boxes, masks and logits, or none has"
+            )
         first, last = len(self._positions), len(self._positions) + len(positions)
         for name, given in values.items():
             rows = given.cpu().numpy() if isinstance(given, torch.Tensor) else given
