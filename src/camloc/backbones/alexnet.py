@@ -19,16 +19,16 @@ def alexnet_gap(
     Args:
         num_classes: C.
         weights: ``IMAGENET1K_V1``, the path of a file in that format, or None for random weights.
-        batch_norm: After every convolution, so that training from scratch takes minutes.
-        dropout: Share of the pooled maps dropped in training.
+        batch_norm: Add batch norm after every convolution, so that training from scratch takes minutes.
+        dropout: Fraction of the pooled maps dropped in training.
 
     Raises:
-        ValueError: ``weights`` do not fit, or come together with ``batch_norm``.
-        FileNotFoundError: ``weights`` cannot be had.
+        ValueError: ``weights`` do not fit, or are combined with ``batch_norm``.
+        FileNotFoundError: ``weights`` cannot be found or downloaded.
 
     Example:
         >>> import torch
-        >>> alexnet_gap(num_classes=10).forward_features(torch.zeros(1, 3, 224, 224)).shape
+        >>> alexnet_gap(num_classes=10).forward_features(torch.zeros(1, 3, 224, 224)).maps.shape
         torch.Size([1, 512, 13, 13])
     """
     if batch_norm and weights is not None:
@@ -36,8 +36,8 @@ def alexnet_gap(
             f"batch_norm=true cannot start from weights={weights}: torchvision's AlexNet has no batch norm; "
             "set batch_norm=false, or weights=null to train from scratch"
         )
-    # As the paper says, pool5 is gone, which leaves 13 x 13 maps. The released network keeps pool5 at stride
-    # 1 and averages over 11 x 11 only; its conv5 has 384 maps in two groups, torchvision's 256 in one.
+    # As in the paper, pool5 is removed, which leaves 13 x 13 maps. The released network keeps pool5 at stride
+    # 1 and averages over only 11 x 11; its conv5 has 384 maps in two groups, torchvision's 256 in one.
     trunk = nn.Sequential(
         *conv_relu(3, 64, kernel_size=11, stride=4, padding=2, batch_norm=batch_norm),
         nn.MaxPool2d(kernel_size=3, stride=2),
@@ -51,7 +51,7 @@ def alexnet_gap(
         *conv_relu(256, NUM_MAPS, kernel_size=3, padding=1, groups=2, batch_norm=batch_norm),
         *conv_relu(NUM_MAPS, NUM_MAPS, kernel_size=3, padding=1, groups=2, batch_norm=batch_norm),
     )
-    backbone = GapBackbone(trunk, extra, NUM_MAPS, num_classes, dropout)
+    backbone = GapBackbone(trunk, extra, NUM_MAPS, num_classes, dropout, random_trunk=True)
     if weights is not None:
         published = AlexNet_Weights.IMAGENET1K_V1
         load_trunk(trunk, weights, published, prefix="features.", replaced=("classifier.",))

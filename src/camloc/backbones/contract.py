@@ -1,18 +1,19 @@
 """The contract of every backbone: a network in two halves with the feature maps between them.
 
-For B images of H x W pixels, C classes, K feature maps; behind the bar ``vgg_gap`` at 224 x 224, C=1000::
+For B images of H x W pixels, C classes and K feature maps; on the right, ``vgg_gap`` at 224 x 224 with C=1000::
 
-    input_spec                 size, mean, deviation and channels it was made for
-    forward_features(images)   (B,3,H,W) float, normalized with them -> Features | (B,3,224,224)
-                               .maps (B,K,h,w), the last convolutional maps       | (B,1024,14,14)
-                               .others, what else the head reads
-    forward_head(features)     Features -> logits (B,C)                           | (B,1000)
-    class_weights              (C,K), of every feature map for every class; None  | (1000,1024)
-                               where the head is more than pooling and one layer
-    new_layers()               the parameters that published weights never fill
-    num_classes                C                                                  | 1000
+    input_spec                 the size, mean, standard deviation and channels that it was made for
+    forward_features(images)   (B,3,H,W) float, normalized by input_spec -> Features | (B,3,224,224)
+                               .maps (B,K,h,w), the last convolutional maps           | (B,1024,14,14)
+                               .others, whatever else the head reads
+    forward_head(features)     Features -> logits (B,C)                               | (B,1000)
+    class_weights              (C,K), the weight of every map for every class; None   | (1000,1024)
+                               if the head is more than average pooling and one
+                               linear layer
+    new_layers()               the parameters of the layers that are made for the classes at hand
+    num_classes                C                                                      | 1000
 
-Whoever wants a map calls the two halves and keeps what is between them; there are no hooks and no state.
+To get a map, call the two halves and keep what is between them; there are no hooks and no state.
 """
 
 from collections.abc import Iterator
@@ -22,18 +23,18 @@ from torch import Tensor, nn
 
 
 class InputSpec(NamedTuple):
-    """What a network's weights expect of their input."""
+    """What a network's weights expect of their input; the defaults are those of torchvision's ImageNet weights."""
 
     size: int = 224
-    """Side of the square it was made for, pixels."""
+    """Side of the square images that it was made for, pixels."""
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    """Of each channel, in [0,1], RGB; by default ImageNet's, as torchvision's weights."""
+    """Mean of each channel (RGB), of pixels in [0,1]."""
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
-    """Standard deviation of each channel, in [0,1]."""
+    """Standard deviation of each channel (RGB), of pixels in [0,1]."""
 
     @property
     def channels(self) -> int:
-        """How many there are."""
+        """Number of image channels."""
         return len(self.mean)
 
 
@@ -43,7 +44,7 @@ class Features(NamedTuple):
     maps: Tensor
     """(B,K,h,w) last convolutional maps, or patch tokens laid out as a map."""
     others: tuple[Tensor, ...] = ()
-    """Tensors (B,...) that the head reads beside the maps, such as a class token."""
+    """Further tensors (B,...) that the head reads, such as class tokens."""
 
 
 @runtime_checkable
@@ -54,17 +55,17 @@ class Backbone(Protocol):
     num_classes: int
 
     def forward_features(self, images: Tensor) -> Features:
-        """Return what lies between the halves for (B,3,H,W) normalized images."""
+        """Return the maps of (B,3,H,W) normalized images, with whatever else the head reads."""
 
     def forward_head(self, features: Features) -> Tensor:
         """Return (B,C) logits."""
 
     @property
     def class_weights(self) -> Tensor | None:
-        """(C,K) weight of every feature map for every class, where that is all the head does after pooling."""
+        """(C,K) weight of every feature map for every class; None if the head is more than pooling and one layer."""
 
     def new_layers(self) -> Iterator[nn.Parameter]:
-        """Yield the parameters that start from random weights in every run."""
+        """Yield the parameters of the layers that are made for the classes at hand."""
 
     # What every nn.Module has.
     def __call__(self, images: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ NUM_MAPS = 1024
 def googlenet_gap(num_classes: int, weights: str | None = None) -> GapBackbone:
     """Build GoogLeNet-GAP (Zhou et al., CVPR 2016, Sec. 3.1), 1024 maps of 14 x 14 at 224 x 224.
 
-    The trunk is torchvision's ``googlenet()`` through inception4e, batch norm and all, without auxiliary
+    The trunk is torchvision's ``googlenet()`` through inception4e, with its batch norm and without its auxiliary
     heads. As in the release, the new convolution has no batch norm and the head no dropout.
 
     Args:
@@ -25,19 +25,19 @@ def googlenet_gap(num_classes: int, weights: str | None = None) -> GapBackbone:
 
     Raises:
         ValueError: ``weights`` do not fit.
-        FileNotFoundError: ``weights`` cannot be had.
+        FileNotFoundError: ``weights`` cannot be found or downloaded.
 
     Example:
         >>> import torch
-        >>> googlenet_gap(num_classes=10).forward_features(torch.zeros(1, 3, 64, 96)).shape
+        >>> googlenet_gap(num_classes=10).forward_features(torch.zeros(1, 3, 64, 96)).maps.shape
         torch.Size([1, 1024, 4, 6])
     """
-    # GapBackbone draws the random weights.
+    # No init_weights: GapBackbone draws the random weights.
     layers = GoogLeNet(aux_logits=False, init_weights=False).named_children()
     through_4e = takewhile(lambda layer: layer[0] != "maxpool4", layers)
     trunk = nn.Sequential(OrderedDict([("rescale", InceptionScale()), *through_4e]))
     extra = nn.Sequential(*conv_relu(832, NUM_MAPS, kernel_size=3, padding=1, groups=2))
-    backbone = GapBackbone(trunk, extra, NUM_MAPS, num_classes)
+    backbone = GapBackbone(trunk, extra, NUM_MAPS, num_classes, random_trunk=True)
     if weights is not None:
         replaced = ("aux1.", "aux2.", "inception5a.", "inception5b.", "fc.")
         load_trunk(trunk, weights, GoogLeNet_Weights.IMAGENET1K_V1, replaced=replaced)
@@ -49,7 +49,7 @@ class InceptionScale(nn.Module):
 
     The published weights come from TensorFlow and expect that range; torchvision calls it
     ``transform_input``. It does not depend on ``weights``: a checkpoint is rebuilt without them and must see
-    the pixels it was trained on; random weights train as well on one affine scale as on another.
+    the pixels that it was trained on, and random weights train equally well on either scale.
     """
 
     scale: Tensor

@@ -20,23 +20,23 @@ def vgg_gap(
     Args:
         num_classes: C.
         weights: ``IMAGENET1K_V1``, the path of a file in that format, or None for random weights.
-        batch_norm: After every convolution, so that training from scratch takes minutes.
-        dropout: Share of the pooled maps dropped in training.
+        batch_norm: Add batch norm after every convolution, so that training from scratch takes minutes.
+        dropout: Fraction of the pooled maps dropped in training.
 
     Raises:
         ValueError: ``weights`` do not fit.
-        FileNotFoundError: ``weights`` cannot be had.
+        FileNotFoundError: ``weights`` cannot be found or downloaded.
 
     Example:
         >>> import torch
-        >>> vgg_gap(num_classes=10).forward_features(torch.zeros(1, 3, 64, 96)).shape
+        >>> vgg_gap(num_classes=10).forward_features(torch.zeros(1, 3, 64, 96)).maps.shape
         torch.Size([1, 1024, 4, 6])
     """
     trunk: nn.Sequential = make_layers(cfgs["D"][:-1], batch_norm=batch_norm)
     extra = nn.Sequential(*conv_relu(512, NUM_MAPS, kernel_size=3, padding=1, groups=2, batch_norm=batch_norm))
-    backbone = GapBackbone(trunk, extra, NUM_MAPS, num_classes, dropout)
+    backbone = GapBackbone(trunk, extra, NUM_MAPS, num_classes, dropout, random_trunk=True)
     if weights is not None:
-        # Not IMAGENET1K_FEATURES: those weights want images of another mean and deviation.
+        # Not IMAGENET1K_FEATURES: those weights expect images of another mean and deviation.
         published = VGG16_BN_Weights.IMAGENET1K_V1 if batch_norm else VGG16_Weights.IMAGENET1K_V1
         load_trunk(trunk, weights, published, prefix="features.", replaced=("classifier.",))
     return backbone
