@@ -40,10 +40,12 @@ def test_weights_without_batch_norm_do_not_fit_a_trunk_with_it(save_as_published
     with torch.device("meta"):
         published = models.vgg16()
     file = save_as_published(published, nn.Identity())
-    with pytest.raises(ValueError, match=r"published\.pth has keys .* no place for: features\..*vgg16_bn-"):
+    with pytest.raises(ValueError, match=r"published\.pth has keys .* does not have: features\..*vgg16_bn-"):
         vgg_gap(num_classes=3, weights=str(file), batch_norm=True)
 
 
 def test_weights_for_pixels_of_another_scale_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"IMAGENET1K_FEATURES: no weights of this name.*IMAGENET1K_V1"):
+    with pytest.raises(
+        ValueError, match=r"IMAGENET1K_FEATURES: this backbone has no weights of this name.*IMAGENET1K_V1"
+    ):
         vgg_gap(num_classes=3, weights="IMAGENET1K_FEATURES")

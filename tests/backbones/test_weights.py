@@ -1,11 +1,13 @@
 import hashlib
 import re
+import sys
 from collections import OrderedDict
 from pathlib import Path
 from urllib.error import URLError
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models import AlexNet_Weights, WeightsEnum
 from torchvision.models._api import Weights
@@ -100,6 +102,12 @@ class TestExactness:
             "1.num_batches_tracked": [11],
         }
 
+    def test_safetensors(self, tmp_path: Path) -> None:
+        save_file(entries(), tmp_path / "file.safetensors")
+        filled = trunk()
+        load(tmp_path / "file.safetensors", filled)
+        assert filled.state_dict()["1.bias"].tolist() == [5, 6]
+
     def test_file_from_before_the_batch_counter(self, tmp_path: Path) -> None:
         old = OrderedDict((key, nn.Parameter(value)) for key, value in entries().items() if value.ndim)
         filled = trunk()
@@ -110,7 +118,7 @@ class TestExactness:
 
     def test_key_too_many(self, tmp_path: Path) -> None:
         more = entries() | {f"features.{n}.weight": torch.zeros(1) for n in range(2, 7)}
-        match = re.escape("no place for: features.2.weight, features.3.weight, features.4.weight and 2 more; ")
+        match = re.escape("does not have: features.2.weight, features.3.weight, features.4.weight and 2 more; ")
         with pytest.raises(ValueError, match=f"file.pth has keys .*{match}.*alexnet-owt-7be5be79.pth"):
             load(save(tmp_path, more))
 
@@ -139,15 +147,17 @@ class TestExactness:
 class TestUnreadableFiles:
     def test_checkpoint_of_something_else(self, tmp_path: Path) -> None:
         file = save(tmp_path, {"epoch": 1, "state_dict": entries()})
-        with pytest.raises(ValueError, match=r"file\.pth is no state dict but a dict with the keys epoch, state_dict"):
+        with pytest.raises(
+            ValueError, match=r"file\.pth is not a state dict but a dict with the keys epoch, state_dict"
+        ):
             load(file)
 
     def test_optimizer_state(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match=r"file\.pth is no state dict but a dict with the keys 0, 1;"):
+        with pytest.raises(ValueError, match=r"file\.pth is not a state dict but a dict with the keys 0, 1;"):
             load(save(tmp_path, {0: torch.zeros(1), 1: torch.zeros(1)}))
 
     def test_list(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match="is no state dict but a list; save the plain tensors"):
+        with pytest.raises(ValueError, match="is not a state dict but a list; save the plain tensors"):
             load(save(tmp_path, [torch.zeros(1)]))
 
     @pytest.mark.parametrize("old_format", [False, True])
@@ -163,6 +173,20 @@ class TestUnreadableFiles:
         (tmp_path / "file.pth").write_bytes(content)
         with pytest.raises(ValueError, match=r"file\.pth is damaged or was not written by torch.save"):
             load(tmp_path / "file.pth")
+
+    @pytest.mark.parametrize("content", [b"", b"<html>Not found</html>", bytes(range(256))])
+    def test_no_safetensors(self, content: bytes, tmp_path: Path) -> None:
+        (tmp_path / "file.safetensors").write_bytes(content)
+        with pytest.raises(ValueError, match=r"file\.safetensors is damaged or not a safetensors file"):
+            load(tmp_path / "file.safetensors")
+
+    def test_safetensors_without_the_package(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        save_file(entries(), tmp_path / "file.safetensors")
+        monkeypatch.setitem(sys.modules, "safetensors", None)
+        with pytest.raises(
+            ValueError, match=r"file\.safetensors needs the package safetensors: pip install 'camloc\[timm\]'"
+        ):
+            load(tmp_path / "file.safetensors")
 
     @pytest.mark.parametrize("old_format", [False, True])
     def test_cut_short(self, old_format: bool, tmp_path: Path) -> None:
@@ -205,7 +229,7 @@ class TestDownload:
 
     def test_wrong_hash_leaves_nothing_behind(self, tmp_path: Path, cache: Path) -> None:
         published = self.published(tmp_path, digest="00000000")
-        with pytest.raises(FileNotFoundError, match=r"could not fetch .*invalid hash"):
+        with pytest.raises(FileNotFoundError, match=r"could not download .*invalid hash"):
             self.load(published)
         assert list(cache.iterdir()) == []
 
@@ -213,7 +237,7 @@ class TestDownload:
         with pytest.raises(FileNotFoundError) as caught:
             load_trunk(trunk(), "IMAGENET1K_V1", ALEXNET, prefix="features.", replaced=("classifier.",))
         message = str(caught.value)
-        assert "could not fetch https://download.pytorch.org/models/alexnet-owt-7be5be79.pth" in message
+        assert "could not download https://download.pytorch.org/models/alexnet-owt-7be5be79.pth" in message
         assert "Temporary failure in name resolution" in message
         assert f"put it into {cache}" in message
         assert "weights=/path/to/alexnet-owt-7be5be79.pth" in message
@@ -229,5 +253,5 @@ class TestDownload:
         published = self.published(tmp_path)
         cache.parent.mkdir(parents=True)
         cache.write_text("a file where the folder should be")
-        with pytest.raises(FileNotFoundError, match="could not fetch"):
+        with pytest.raises(FileNotFoundError, match="could not download"):
             self.load(published)

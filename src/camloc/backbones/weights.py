@@ -1,4 +1,4 @@
-"""Start a trunk from published weights, or from a local file of the same layout: exactly, or not at all."""
+"""Read weight files without running code, and fill a trunk with published weights: all of it, or an error."""
 
 from http.client import HTTPException
 from pathlib import Path
@@ -11,18 +11,18 @@ SHOWN_KEYS = 3
 
 
 def locate(weights: str, published: WeightsEnum) -> Path:
-    """Say which file ``weights`` means, without touching the network.
+    """Find the file that ``weights`` means, without downloading anything.
 
     Args:
         weights: The name of ``published``, or the path of a local file in the same format.
         published: The torchvision weights that fit the trunk.
 
     Returns:
-        The local file, or the place in torch's cache where the published file is or will be.
+        The local file, or the path in torch's cache where the published file is or will be.
 
     Raises:
         ValueError: ``weights`` is a name, but not that of ``published``.
-        FileNotFoundError: ``weights`` is a path without a file.
+        FileNotFoundError: ``weights`` is a path and there is no file.
 
     Example:
         >>> from torchvision.models import AlexNet_Weights
@@ -31,13 +31,28 @@ def locate(weights: str, published: WeightsEnum) -> Path:
     """
     if weights == published.name:
         return Path(torch.hub.get_dir()) / "checkpoints" / Path(published.url).name
+    choice = f"{published.name} ({Path(published.url).name} of torchvision)"
+    return find_file(weights, choice)
+
+
+def find_file(weights: str, published: str) -> Path:
+    """Find the local file that ``weights`` means.
+
+    Args:
+        weights: A path; ``~`` is the home directory.
+        published: What could be given in place of a path, for the message.
+
+    Raises:
+        ValueError: There is no such file, and ``weights`` looks like a name.
+        FileNotFoundError: There is no such file.
+    """
     file = Path(weights).expanduser()
     if file.is_file():
         return file
-    choice = f"give {published.name} ({Path(published.url).name} of torchvision), a path to a file, or null"
+    fix = f"give {published}, the path of a file, or null"
     if weights.isidentifier():
-        raise ValueError(f"weights={weights}: no weights of this name fit this backbone; {choice}")
-    raise FileNotFoundError(f"weights={weights}: there is no such file; {choice}")
+        raise ValueError(f"backbone.weights={weights}: this backbone has no weights of this name; {fix}")
+    raise FileNotFoundError(f"backbone.weights={weights}: there is no such file; {fix}")
 
 
 def load_trunk(
@@ -47,19 +62,19 @@ def load_trunk(
 
     Every entry of the trunk comes from the file, and every entry of the file goes into the trunk or belongs
     to the head that class activation mapping replaces. Only batch norm's ``num_batches_tracked`` may be
-    absent, as in files older than that counter; it is then 0, and nothing reads it as long as batch norm has
+    missing, as in files older than that counter; it is then 0, which has no effect as long as batch norm has
     a momentum.
 
     Args:
         trunk: Filled in place.
         weights: The name of ``published``, or the path of a local file in the same format.
         published: The torchvision weights that fit the trunk.
-        prefix: What stands before the trunk's keys in the file.
-        replaced: Beginnings of the keys that belong to the replaced head.
+        prefix: What precedes the trunk's keys in the file.
+        replaced: Prefixes of the keys that belong to the replaced head.
 
     Raises:
-        ValueError: No weights of this name fit the trunk, or the file is no state dict, or it has a key too
-            many, a key too few or a wrong shape.
+        ValueError: No weights of this name fit the trunk, the file is not a state dict, or it has an unknown
+            key, a missing key or a wrong shape.
         FileNotFoundError: There is no such file, or the published one cannot be downloaded.
 
     Example:
@@ -77,7 +92,7 @@ def load_trunk(
     file = locate(weights, published)
     if weights == published.name and not file.is_file():
         _download(published, file)
-    entries = _read(file)
+    entries = read_state_dict(file)
 
     wanted = {prefix + key: value for key, value in trunk.state_dict().items()}
     for key in wanted.keys() - entries.keys():
@@ -86,45 +101,65 @@ def load_trunk(
     missing = [key for key in wanted if key not in entries]
     unknown = [key for key in entries if key not in wanted and not key.startswith(replaced)]
     misshapen = [key for key in wanted if key in entries and entries[key].shape != wanted[key].shape]
-    mend = f"give a file in the format of torchvision's {Path(published.url).name}"
+    fix = f"give a file in the format of torchvision's {Path(published.url).name}"
     if unknown:
-        raise ValueError(f"{file} has keys that this backbone has no place for: {_shown(unknown)}; {mend}")
+        raise ValueError(f"{file} has keys that this backbone does not have: {_shown(unknown)}; {fix}")
     if missing:
-        raise ValueError(f"{file} lacks keys of this backbone: {_shown(missing)}; {mend}")
+        raise ValueError(f"{file} lacks keys of this backbone: {_shown(missing)}; {fix}")
     if misshapen:
         key = misshapen[0]
         found, expected = tuple(entries[key].shape), tuple(wanted[key].shape)
-        raise ValueError(f"{file}: {key} has shape {found}, this backbone needs {expected}; {mend}")
+        raise ValueError(f"{file}: {key} has shape {found}, this backbone needs {expected}; {fix}")
     trunk.load_state_dict({key.removeprefix(prefix): entries[key] for key in wanted})
 
 
 def _download(published: WeightsEnum, file: Path) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        # torchvision ends its file names in the beginning of the content's SHA-256.
+        # The names of torchvision's files end in the first digits of the content's SHA-256.
         torch.hub.download_url_to_file(published.url, str(file), hash_prefix=file.stem.rpartition("-")[2])
-    except (OSError, HTTPException, RuntimeError) as error:  # no network, a broken answer, a wrong hash
+    except (OSError, HTTPException, RuntimeError) as error:  # no network, a broken response, a wrong hash
         raise FileNotFoundError(
-            f"weights={published.name}: could not fetch {published.url} ({error}); download {file.name} "
-            f"by other means and put it into {file.parent}, or give weights=/path/to/{file.name}"
+            f"backbone.weights={published.name}: could not download {published.url} ({error}); download {file.name} "
+            f"some other way and put it into {file.parent}, or give backbone.weights=/path/to/{file.name}"
         ) from error
 
 
-def _read(file: Path) -> dict[str, Tensor]:
-    mend = "save the plain tensors with torch.save(model.state_dict(), file)"
+def read_state_dict(file: Path) -> dict[str, Tensor]:
+    """Read the tensors of a ``.safetensors`` file, or of one that ``torch.save`` wrote, without running code.
+
+    Raises:
+        ValueError: The file is damaged, holds something other than named tensors, or the package
+            ``safetensors`` is missing.
+    """
+    if file.suffix == ".safetensors":
+        return _read_safetensors(file)
+    fix = "save the plain tensors with torch.save(model.state_dict(), file)"
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # on bytes that are no checkpoint, the unpickler raises nearly anything
+    except Exception as error:  # on bytes that are not a checkpoint, the unpickler raises nearly anything
         if "Unsupported global" in str(error):  # the only sign that torch gives
-            raise ValueError(f"{file} holds pickled objects, which could run code; {mend}") from error
-        raise ValueError(f"{file} is damaged or was not written by torch.save; {mend}") from error
+            raise ValueError(f"{file} holds pickled objects, which could run code; {fix}") from error
+        raise ValueError(f"{file} is damaged or was not written by torch.save; {fix}") from error
     if not isinstance(content, dict):
         found = type(content).__name__
-        raise ValueError(f"{file} is no state dict but a {found}; {mend}")  # noqa: TRY004 - the file is wrong, no type is
+        raise ValueError(f"{file} is not a state dict but a {found}; {fix}")  # noqa: TRY004 - the file is wrong, no type is
     if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()):
         keys = _shown([str(key) for key in content])
-        raise ValueError(f"{file} is no state dict but a dict with the keys {keys}; {mend}")
+        raise ValueError(f"{file} is not a state dict but a dict with the keys {keys}; {fix}")
     return content
+
+
+def _read_safetensors(file: Path) -> dict[str, Tensor]:
+    try:
+        from safetensors import SafetensorError  # noqa: PLC0415 - of the extra timm
+        from safetensors.torch import load_file  # noqa: PLC0415 - of the extra timm
+    except ImportError as error:
+        raise ValueError(f"{file} needs the package safetensors: pip install 'camloc[timm]'") from error
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise ValueError(f"{file} is damaged or not a safetensors file ({error}); download it again") from error
 
 
 def _shown(keys: list[str]) -> str:
