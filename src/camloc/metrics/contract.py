@@ -69,7 +69,7 @@ class Protocol(Metric, ABC):
     def compute(self) -> dict[str, Tensor]:
         """Return numbers by key, the same on every process; ``num_images`` counts the pairs behind them."""
 
-    def intervals(self, outcome: SplitOutcome, val: SplitOutcome | None) -> dict[str, Interval]:  # noqa: ARG002
+    def intervals(self, outcome: SplitOutcome, val: SplitOutcome | None) -> dict[str, Interval]:  # noqa: ARG002 - for those that have intervals
         """Return 95% intervals by key.
 
         Args:
