@@ -43,7 +43,7 @@ def image(channel: int, halo: float, size: tuple[int, int] = (8, 12)) -> Tensor:
 
 
 def truth(target: Tensor, size: tuple[int, int] = (8, 12), first: int = 0, num_images: int = 1000) -> Truth:
-    """Each pair has the object's box, on an image of the score map's size; positions from ``num_images`` on are padding."""
+    """Each pair has the object's box, and maps are as large as images; positions from ``num_images`` on repeat."""
     positions = list(range(first, first + len(target)))
     num_pairs = int(target.sum()) if target.ndim > 1 else len(target)
     boxes = [torch.tensor([OBJECT])] * num_pairs

@@ -149,15 +149,14 @@ class SplitProtocols(nn.Module):
         Protocols that counted nothing have none.
         """
         found: dict[str, Tensor] = {}
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*called before the ``update`` method")
-            loss = self.loss.compute()
-            numbers = {name: protocol.compute() for name, protocol in self.protocols.items()}
+        loss = _computed(self.loss)
         if not loss.isnan():
             found["loss"] = loss
-        for name, values in numbers.items():
-            if counted_something(values, self.protocols[name].rows):
-                found |= {self.key(name, key): value for key, value in values.items()}
+        for name, protocol in self.protocols.items():
+            values = _computed(protocol)
+            if counted_something(values, protocol.rows):
+                own = {self.key(name, key): value for key, value in values.items()}
+                found |= {key: value for key, value in own.items() if key not in found}  # counts of the same pairs
         return found
 
     def key(self, protocol: str, key: str) -> str:
@@ -191,7 +190,7 @@ class SplitProtocols(nn.Module):
         """Return the CAM threshold that the first protocol which chooses one has chosen; None where none could."""
         for protocol in self.protocols.values():
             if protocol.chooses_threshold and protocol.cam_threshold is None:
-                values = protocol.compute()
+                values = _computed(protocol)
                 if counted_something(values, protocol.rows):
                     return float(values["cam_threshold"])
         return None
@@ -231,6 +230,13 @@ def as_protocol(name: str, metric: Metric) -> Protocol:
     if isinstance(metric, Metric):
         return StockMetric(name, metric)
     raise TypeError(f"localization.protocols.{name} is a {type(metric).__name__}; name a torchmetrics Metric")
+
+
+def _computed(metric: Metric) -> Any:  # noqa: ANN401 - a tensor, or several by key
+    with warnings.catch_warnings():
+        # The report says which protocols counted nothing, and why.
+        warnings.filterwarnings("ignore", ".*called before the ``update`` method")
+        return metric.compute()
 
 
 def counted_something(values: Mapping[str, Tensor], rows: Sequence[Row]) -> bool:

@@ -57,8 +57,8 @@ class PairStore:
             return
         if self._positions and values.keys() != self._values.keys():
             raise ValueError(
-                f"pairs of one split have {', '.join(self._values)}, and then {', '.join(values)}; either all images of a "
-                "split have boxes, masks and logits, or none has"
+                f"pairs of one split have {', '.join(self._values)}, and then {', '.join(values)}; either all images "
+                "of a split have boxes, masks and logits, or none has"
             )
         first, last = len(self._positions), len(self._positions) + len(positions)
         for name, given in values.items():
