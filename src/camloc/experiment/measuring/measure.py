@@ -42,16 +42,7 @@ def measure(
             tested[name] = threshold or Threshold(module.test_protocols.shown_threshold, "fixed")
             protocol.set_threshold(tested[name].value)
     trainer.test(module, data, verbose=False)
-    watched = {
-        # On val itself, a threshold that was chosen there is the best on the very split it is reported on.
-        name: Threshold(
-            float(module.results["val"].numbers[key]), "oracle" if protocol.cam_threshold is None else "fixed"
-        )
-        for name, protocol in module.val_protocols.protocols.items()
-        if "val" in splits
-        and protocol.chooses_threshold
-        and (key := module.val_protocols.key(name, "cam_threshold")) in module.results["val"].numbers
-    }
+    watched = _thresholds_of_val(module) if "val" in splits else {}
     source: Any = data
     return {
         name: MeasuredSplit(
@@ -63,3 +54,15 @@ def measure(
         )
         for name in splits
     }
+
+
+def _thresholds_of_val(module: EvaluationModule) -> dict[str, Threshold]:
+    found, numbers = {}, module.results["val"].numbers
+    for name, protocol in module.val_protocols.protocols.items():
+        key = module.val_protocols.key(name, "cam_threshold")
+        if protocol.cam_threshold is not None:
+            found[name] = Threshold(protocol.cam_threshold, "fixed")
+        elif protocol.chooses_threshold and key in numbers:
+            # A threshold that was chosen on val is the best on the very split that val's numbers are reported on.
+            found[name] = Threshold(float(numbers[key]), "oracle")
+    return found
