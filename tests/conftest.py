@@ -5,9 +5,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
+from filelock import FileLock
+from hydra.core.hydra_config import HydraConfig
+
+from camloc.experiment.entry import ENTRIES
 
 ROOT = Path(__file__).parent.parent
 _SMALL = (
@@ -23,6 +28,7 @@ _SMALL = (
 )
 
 Entry = Callable[..., subprocess.CompletedProcess[str]]
+SharedOnce = Callable[[str, Callable[[Path], None]], Path]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -78,10 +84,63 @@ def entry() -> Entry:
     return run
 
 
+class Answer(NamedTuple):
+    """What a command that ran in this process left."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Here = Callable[..., Answer]
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Here:
+    """Run an entry in this process, which has imported torch already: ``here("train", *overrides)``."""
+    monkeypatch.setattr(sys, "argv", ["pytest"])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
+
+    def run(command: str, *arguments: str) -> Answer:
+        capfd.readouterr()
+        code = 0
+        try:
+            ENTRIES[command].run([str(ROOT / f"{command}.py")], arguments)
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else 1
+        return Answer(code, *capfd.readouterr())
+
+    return run
+
+
 @pytest.fixture(scope="session")
-def trained(entry: Entry, small: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def shared_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> SharedOnce:
+    """Make a directory once for all workers: ``shared_once("name", make)`` returns it made."""
+    base = tmp_path_factory.getbasetemp()
+    common = base if worker_id == "master" else base.parent
+
+    def once(name: str, make: Callable[[Path], None]) -> Path:
+        directory = common / "shared" / name
+        directory.parent.mkdir(exist_ok=True)
+        with FileLock(f"{directory}.lock"):
+            if not (done := directory.with_name(f"{name}.done")).exists():
+                make(directory)
+                done.touch()
+        return directory
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def trained(entry: Entry, small: tuple[str, ...], shared_once: SharedOnce) -> tuple[Path, str]:
     """A finished run's directory, and what it printed."""
-    run = tmp_path_factory.mktemp("runs") / "trained"
-    finished = entry("train.py", *small, f"hydra.run.dir={run}")
-    assert finished.returncode == 0, finished.stderr
-    return run, finished.stdout
+
+    def train(run: Path) -> None:
+        finished = entry("train.py", *small, f"hydra.run.dir={run}")
+        assert finished.returncode == 0, finished.stderr
+        run.with_name("printed").write_text(finished.stdout)
+
+    run = shared_once("trained", train)
+    return run, run.with_name("printed").read_text()

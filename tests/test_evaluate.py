@@ -13,6 +13,7 @@ import pytest
 from camloc.metrics.functional.per_image import PerImage, error
 
 Entry = Callable[..., CompletedProcess[str]]
+Here = Callable[..., Any]
 
 
 def predictions(run: Path) -> list[dict[str, str]]:
@@ -25,13 +26,14 @@ def metrics(run: Path) -> dict[str, Any]:
     return loaded
 
 
-def test_a_run_evaluates_to_the_same_numbers_again(trained: tuple[Path, str], entry: Entry, tmp_path: Path) -> None:
-    finished = entry("evaluate.py", f"checkpoint={trained[0]}", "trainer.accelerator=cpu", f"hydra.run.dir={tmp_path}")
+def test_a_run_evaluates_to_the_same_numbers_again(trained: tuple[Path, str], here: Here, tmp_path: Path) -> None:
+    finished = here("evaluate", f"checkpoint={trained[0]}", "trainer.accelerator=cpu", f"hydra.run.dir={tmp_path}")
     assert finished.returncode == 0, finished.stderr
     assert metrics(tmp_path) == metrics(trained[0])
     assert (tmp_path / "predictions.csv").read_text() == (trained[0] / "predictions.csv").read_text()
 
 
+@pytest.mark.integration
 def test_a_moved_checkpoint_evaluates_on_three_processes_to_the_same_counts(
     trained: tuple[Path, str], entry: Entry, tmp_path: Path
 ) -> None:
@@ -86,9 +88,9 @@ def test_predictions_recount_to_the_reported_errors(trained: tuple[Path, str]) -
             assert error(kept, condition, at, 0.5) == pytest.approx(expected[f"{split}/localization/{condition}_error"])
 
 
-def test_parts_and_values_of_the_run_can_be_replaced(trained: tuple[Path, str], entry: Entry, tmp_path: Path) -> None:
-    finished = entry(
-        "evaluate.py",
+def test_parts_and_values_of_the_run_can_be_replaced(trained: tuple[Path, str], here: Here, tmp_path: Path) -> None:
+    finished = here(
+        "evaluate",
         f"checkpoint={trained[0]}",
         "localization=paper",
         "localization.cam_threshold=0.35",
@@ -107,8 +109,63 @@ def test_parts_and_values_of_the_run_can_be_replaced(trained: tuple[Path, str], 
     ("argument", "message"),
     [("checkpoint=/nowhere", "give a run directory or a checkpoint file"), ("seed=1", "say what to evaluate")],
 )
-def test_nothing_to_evaluate_is_one_clear_error(argument: str, message: str, entry: Entry, tmp_path: Path) -> None:
-    failed = entry("evaluate.py", argument, f"hydra.run.dir={tmp_path}")
+def test_nothing_to_evaluate_is_one_clear_error(argument: str, message: str, here: Here, tmp_path: Path) -> None:
+    failed = here("evaluate", argument, f"hydra.run.dir={tmp_path}")
     assert failed.returncode == 1
     assert message in failed.stderr
     assert "Traceback" not in failed.stdout + failed.stderr
+
+
+def test_a_file_alone_evaluates_at_its_own_threshold_without_val(
+    trained: tuple[Path, str], here: Here, tmp_path: Path
+) -> None:
+    file = shutil.copy(trained[0] / "checkpoints" / "best.ckpt", tmp_path / "alone.ckpt")
+    finished = here(
+        "evaluate",
+        f"checkpoint={file}",
+        "threshold_from=checkpoint",
+        "trainer.accelerator=cpu",
+        "callbacks.gallery=null",
+        f"hydra.run.dir={tmp_path / 'run'}",
+    )
+    assert finished.returncode == 0, finished.stderr
+    expected, found = metrics(trained[0]), metrics(tmp_path / "run")
+    assert found["test/localization/threshold_source"] == "val"
+    assert not any(key.startswith("val/") for key in found)
+    for key in ("cam_threshold", "gt_known_hits", "top1_hits", "top5_hits"):
+        assert found[f"test/localization/{key}"] == expected[f"test/localization/{key}"]
+
+
+def test_protocols_at_once_keep_their_own_thresholds_and_normalizations(
+    trained: tuple[Path, str], here: Here, tmp_path: Path
+) -> None:
+    common = (f"checkpoint={trained[0]}", "trainer.accelerator=cpu", "callbacks.gallery=null")
+    for name, localization in (("both", "[val_threshold,paper]"), ("val", "val_threshold"), ("paper", "paper")):
+        finished = here("evaluate", *common, f"localization={localization}", f"hydra.run.dir={tmp_path / name}")
+        assert finished.returncode == 0, finished.stderr
+    both, val, paper = (metrics(tmp_path / name) for name in ("both", "val", "paper"))
+    own = [key for key in paper if key.startswith("test/localization/") and "centred_box" not in key]
+    assert {key: both[key] for key in val} == val
+    assert {key: both[key.replace("localization/", "localization/paper/")] for key in own} == {k: paper[k] for k in own}
+    assert both["test/localization/paper/cam_threshold"] == 0.2
+    assert both["test/localization/paper/threshold_source"] == "fixed"
+    # Its own normalization, without score_map=max on the command line.
+    assert "normalization: max" in (tmp_path / "paper" / "config.yaml").read_text()
+
+
+def test_a_completed_run_is_replaced_only_on_request(trained: tuple[Path, str], here: Here, tmp_path: Path) -> None:
+    arguments = (
+        f"checkpoint={trained[0]}",
+        "trainer.accelerator=cpu",
+        "callbacks.gallery=null",
+        "datamodule.num_test=9",
+    )
+    assert here("evaluate", *arguments, f"hydra.run.dir={tmp_path}").returncode == 0
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "submission.txt").touch()  # as an earlier run might have left it
+    refused = here("evaluate", *arguments, f"hydra.run.dir={tmp_path}")
+    assert refused.returncode == 1
+    assert "holds a completed run; choose another hydra.run.dir=, or overwrite=true" in refused.stderr
+    assert here("evaluate", *arguments, "overwrite=true", f"hydra.run.dir={tmp_path}").returncode == 0
+    assert (tmp_path / "notes.txt").exists()
+    assert not (tmp_path / "submission.txt").exists()

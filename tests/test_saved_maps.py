@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from camloc.predictors.saved_maps import SavedMaps, write_saved_maps
+from camloc.export.saved_maps import write_saved_maps
+from camloc.predictors.saved_maps import SavedMaps
 
 Entry = Callable[..., subprocess.CompletedProcess[str]]
+Here = Callable[..., Any]
+SharedOnce = Callable[[str, Callable[[Path], None]], Path]
 
 PROTOCOLS = "localization=[val_threshold,wsolevaluation,ilsvrc]"
 
@@ -28,32 +31,31 @@ def assert_equal_but_for_the_loss(found: dict[str, Any], expected: dict[str, Any
         assert found[name] == (pytest.approx(value, rel=1e-5) if name.endswith("/loss") else value), name
 
 
-@pytest.fixture(scope="module")
-def saved(entry: Entry, trained: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An evaluation of the network on two processes that saved its maps, measured by every protocol."""
-    run = tmp_path_factory.mktemp("saved") / "run"
-    finished = entry(
-        "evaluate.py",
-        f"checkpoint={trained[0]}",
-        "save_score_maps=true",
-        PROTOCOLS,
-        "trainer.accelerator=cpu",
-        "trainer.devices=2",
-        f"hydra.run.dir={run}",
-    )
-    assert finished.returncode == 0, finished.stderr
-    assert not (run / ".score_maps").exists()
-    return run
+@pytest.fixture
+def saved(here: Here, trained: tuple[Path, str], shared_once: SharedOnce) -> Path:
+    """An evaluation of the network that saved its maps, measured by every protocol."""
+
+    def evaluate(run: Path) -> None:
+        finished = here(
+            "evaluate",
+            f"checkpoint={trained[0]}",
+            "save_score_maps=true",
+            PROTOCOLS,
+            "trainer.accelerator=cpu",
+            f"hydra.run.dir={run}",
+        )
+        assert finished.returncode == 0, finished.stderr
+        assert not (run / ".score_maps").exists()
+
+    return shared_once("saved", evaluate)
 
 
-@pytest.mark.parametrize("processes", [1, 3])
-def test_saved_maps_give_the_numbers_of_the_network(processes: int, entry: Entry, saved: Path, tmp_path: Path) -> None:
-    finished = entry(
-        "evaluate.py",
+def test_saved_maps_give_the_numbers_of_the_network(here: Here, saved: Path, tmp_path: Path) -> None:
+    finished = here(
+        "evaluate",
         f"score_maps={saved / 'score_maps.npz'}",
         PROTOCOLS,
         "trainer.accelerator=cpu",
-        f"trainer.devices={processes}",
         f"hydra.run.dir={tmp_path / 'again'}",
     )
     assert finished.returncode == 0, finished.stderr
@@ -69,12 +71,36 @@ def test_saved_maps_give_the_numbers_of_the_network(processes: int, entry: Entry
     assert again == (saved / "predictions.csv").read_text()
 
 
-def test_another_threshold_and_another_normalization_need_no_network(
+@pytest.mark.integration
+def test_maps_are_saved_and_measured_by_any_number_of_processes(
     entry: Entry, trained: tuple[Path, str], saved: Path, tmp_path: Path
 ) -> None:
-    changed = ("localization.cam_threshold=0.3", "score_map=max", "localization=paper")
+    common = (PROTOCOLS, "trainer.accelerator=cpu", "callbacks.gallery=null")
+    two, three = tmp_path / "two", tmp_path / "three"
+    written = entry(
+        "evaluate.py",
+        f"checkpoint={trained[0]}",
+        "save_score_maps=true",
+        *common,
+        "trainer.devices=2",
+        f"hydra.run.dir={two}",
+    )
+    assert written.returncode == 0, written.stderr
+    source = f"score_maps={two / 'score_maps.npz'}"
+    measured = entry("evaluate.py", source, *common, "trainer.devices=3", f"hydra.run.dir={three}")
+    assert measured.returncode == 0, measured.stderr
+    for run in (two, three):
+        assert_equal_but_for_the_loss(metrics(run), metrics(saved))
+        assert (run / "predictions.csv").read_text() == (saved / "predictions.csv").read_text()
+    assert (two / "submission.txt").read_text() == (saved / "submission.txt").read_text()
+
+
+def test_another_threshold_and_another_normalization_need_no_network(
+    here: Here, trained: tuple[Path, str], saved: Path, tmp_path: Path
+) -> None:
+    changed = ("localization.cam_threshold=0.3", "score_map=max", "localization=[val_threshold,paper]")
     for name, source in (("network", f"checkpoint={trained[0]}"), ("maps", f"score_maps={saved / 'score_maps.npz'}")):
-        finished = entry("evaluate.py", source, *changed, "trainer.accelerator=cpu", f"hydra.run.dir={tmp_path / name}")
+        finished = here("evaluate", source, *changed, "trainer.accelerator=cpu", f"hydra.run.dir={tmp_path / name}")
         assert finished.returncode == 0, finished.stderr
     expected, found = metrics(tmp_path / "network"), metrics(tmp_path / "maps")
     assert_equal_but_for_the_loss(found, expected)
@@ -91,18 +117,19 @@ def test_the_file_says_what_it_holds(saved: Path) -> None:
     assert sample.truth.position == 23
     assert sample.truth.image_id == test[3].truth.image_id
     assert sample.logits.shape == (len(maps.class_names),)
-    assert sample.predictions.tolist() == sample.logits.argsort(descending=True)[:5].tolist()
-    rank = sample.predictions.tolist().index(sample.truth.target) if sample.truth.target in sample.predictions else None
+    assert sample.ranked_classes.tolist() == sample.logits.argsort(descending=True)[:5].tolist()
+    ranked = sample.ranked_classes.tolist()
+    rank = ranked.index(sample.truth.target) if sample.truth.target in ranked else None
     if rank is not None:
-        np.testing.assert_array_equal(sample.prediction_cams[rank], sample.cam)
+        np.testing.assert_array_equal(sample.ranked_cams[rank], sample.cam)
     assert sample.truth.masks is not None
     assert sample.truth.masks.shape == (2, *maps.map_size)
 
 
-def test_score_maps_are_exported_for_other_tools(entry: Entry, saved: Path, tmp_path: Path) -> None:
+def test_score_maps_are_exported_for_other_tools(here: Here, saved: Path, tmp_path: Path) -> None:
     folder = tmp_path / "exported"
-    arguments = ("evaluate.py", f"score_maps={saved / 'score_maps.npz'}", f"export_score_maps={folder}")
-    finished = entry(*arguments, "trainer.accelerator=cpu", f"hydra.run.dir={tmp_path / 'run'}")
+    arguments = ("evaluate", f"score_maps={saved / 'score_maps.npz'}", f"export_score_maps={folder}")
+    finished = here(*arguments, "trainer.accelerator=cpu", f"hydra.run.dir={tmp_path / 'run'}")
     assert finished.returncode == 0, finished.stderr
     files = sorted(folder.rglob("*.npy"))
     assert [file.stem for file in files] == [f"test-{index:05d}" for index in range(20)]
@@ -110,19 +137,19 @@ def test_score_maps_are_exported_for_other_tools(entry: Entry, saved: Path, tmp_
     assert exported.dtype == np.float32
     assert exported.shape == (64, 64)
     assert (exported.min(), exported.max()) == (0, 1)
-    again = entry(*arguments, "trainer.accelerator=cpu", f"hydra.run.dir={tmp_path / 'again'}")
+    again = here(*arguments, "trainer.accelerator=cpu", f"hydra.run.dir={tmp_path / 'again'}")
     assert again.returncode == 1
     assert "is not empty; name a new folder" in again.stderr
 
 
-def test_a_damaged_file_is_one_clear_error(entry: Entry, saved: Path, tmp_path: Path) -> None:
+def test_a_damaged_file_is_one_clear_error(here: Here, saved: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "score_maps.npz"
     damaged.write_bytes((saved / "score_maps.npz").read_bytes()[:3000])
-    failed = entry("evaluate.py", f"score_maps={damaged}", f"hydra.run.dir={tmp_path / 'run'}")
+    failed = here("evaluate", f"score_maps={damaged}", f"hydra.run.dir={tmp_path / 'run'}")
     assert failed.returncode == 1
     assert f"score_maps={damaged} holds no saved score maps" in failed.stderr
     assert "Traceback" not in failed.stderr
-    missing = entry("evaluate.py", "score_maps=nowhere.npz", f"hydra.run.dir={tmp_path / 'run'}")
+    missing = here("evaluate", "score_maps=nowhere.npz", f"hydra.run.dir={tmp_path / 'run'}")
     assert missing.returncode == 1
     assert "nowhere.npz" in missing.stderr
 
@@ -133,6 +160,7 @@ def test_an_array_that_is_missing_is_named(tmp_path: Path) -> None:
         SavedMaps(tmp_path / "maps.npz")
 
 
+@pytest.mark.integration
 def test_a_sweep_over_thresholds_evaluates_once_and_gives_each_job_its_own_numbers(
     entry: Entry, saved: Path, tmp_path: Path
 ) -> None:
@@ -167,10 +195,10 @@ def test_a_sweep_over_thresholds_evaluates_once_and_gives_each_job_its_own_numbe
 
 
 def test_the_submission_file_has_the_error_that_the_network_was_given(
-    entry: Entry, saved: Path, small: tuple[str, ...], tmp_path: Path
+    here: Here, saved: Path, small: tuple[str, ...], tmp_path: Path
 ) -> None:
-    finished = entry(
-        "evaluate.py",
+    finished = here(
+        "evaluate",
         f"submission={saved / 'submission.txt'}",
         "localization=ilsvrc",
         "datamodule=textures",

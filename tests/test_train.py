@@ -5,11 +5,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 import pytest
 import torch
 
 Entry = Callable[..., CompletedProcess[str]]
+Here = Callable[..., Any]
 
 
 def test_a_run_directory_holds_what_was_promised(trained: tuple[Path, str]) -> None:
@@ -88,16 +90,17 @@ def test_checkpoints_hold_no_code_and_their_own_configuration(trained: tuple[Pat
 
 
 def test_a_saved_configuration_runs_again_with_the_same_result(
-    trained: tuple[Path, str], entry: Entry, tmp_path: Path
+    trained: tuple[Path, str], here: Here, tmp_path: Path
 ) -> None:
     run, _ = trained
-    again = entry("train.py", "--config-dir", str(run), "--config-name", "config", f"hydra.run.dir={tmp_path}")
+    again = here("train", "--config-dir", str(run), "--config-name", "config", f"hydra.run.dir={tmp_path}")
     assert again.returncode == 0, again.stderr
     first, second = (torch.load(d / "checkpoints" / "last.ckpt", weights_only=True) for d in (run, tmp_path))
     assert all(torch.equal(value, second["state_dict"][name]) for name, value in first["state_dict"].items())
     assert (run / "metrics.json").read_text() == (tmp_path / "metrics.json").read_text()
 
 
+@pytest.mark.integration
 def test_a_sweep_gives_each_backbone_its_own_directory_and_logger_run(
     entry: Entry, small: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -132,9 +135,9 @@ def test_a_sweep_gives_each_backbone_its_own_directory_and_logger_run(
 )
 @pytest.mark.skipif(torch.cuda.device_count() >= 8, reason="this machine has the eight GPUs that must be missing")
 def test_bad_input_is_one_clear_error_without_a_traceback(
-    overrides: list[str], message: str, entry: Entry, tmp_path: Path
+    overrides: list[str], message: str, here: Here, tmp_path: Path
 ) -> None:
-    failed = entry("train.py", *overrides, f"hydra.run.dir={tmp_path / 'run'}")
+    failed = here("train", *overrides, f"hydra.run.dir={tmp_path / 'run'}")
     assert failed.returncode == 1
     assert message in failed.stderr
     assert "Traceback" not in failed.stdout + failed.stderr
