@@ -1,60 +1,47 @@
-"""The README's example of a backbone in one file works as printed."""
+"""What the README says is there."""
 
 import re
-from collections.abc import Callable
+import shlex
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import pytest
-import torch
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
+from hydra import compose, initialize_config_dir
 
-Entry = Callable[..., CompletedProcess[str]]
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+from camloc.experiment.configuration import configuration_directory
+from camloc.experiment.entry import offer_run, prepare
 
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
-
-
-def test_the_backbone_example_keeps_the_contract() -> None:
-    (code,) = blocks("python")
-    namespace: dict[str, object] = {}
-    exec(code, namespace)  # noqa: S102 - the README's own text
-    assert callable(namespace["my_net"])
-    backbone = namespace["my_net"](num_classes=5)
-    feature_maps = backbone.forward_features(torch.zeros(2, 3, 64, 96))
-    assert feature_maps.shape == (2, 64, 16, 24)
-    assert backbone.forward_head(feature_maps).shape == (2, 5)
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line.replace("`", "").partition("#")[0].strip().rstrip(".")
+    for line in README.splitlines()
+    if re.match(r"\s*`?camloc (train|evaluate) \S", line) and "--help" not in line
+]
 
 
-def test_the_configuration_example_is_enough_to_build_it() -> None:
-    (text,) = blocks("yaml")
-    config = OmegaConf.create(text)
-    config._target_ = "camloc.backbones.alexnet.alexnet_gap"  # my_net is not part of the package
-    assert instantiate(config)(num_classes=5).num_classes == 5
+@pytest.mark.parametrize("file", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_every_file_that_is_linked_to_is_there(file: str) -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / file).read_text(encoding="utf-8")):
+        assert (ROOT / target).exists(), target
 
 
-def test_every_file_the_readme_links_to_is_there() -> None:
-    for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
-        assert (Path(__file__).parent.parent / target).exists(), target
+def test_the_make_targets_are_there() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^make (\w+)", README, flags=re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
 
 
-def test_the_added_backbone_trains_and_evaluates(
-    entry: Entry, small: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (code,), (text,) = blocks("python"), blocks("yaml")
-    (tmp_path / "my_net.py").write_text(code, encoding="utf-8")
-    (tmp_path / "conf" / "backbone").mkdir(parents=True)
-    config = text.replace("camloc.backbones.my_net.my_net", "my_net.my_net")  # it lies outside the package here
-    (tmp_path / "conf" / "backbone" / "my_net.yaml").write_text(config, encoding="utf-8")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    run, again = tmp_path / "run", tmp_path / "again"
-    finished = entry(
-        "train.py", "--config-dir", str(tmp_path / "conf"), "backbone=my_net", *small, f"hydra.run.dir={run}"
-    )
-    assert finished.returncode == 0, finished.stderr
-    finished = entry("evaluate.py", f"checkpoint={run}", "trainer.accelerator=cpu", f"hydra.run.dir={again}")
-    assert finished.returncode == 0, finished.stderr
-    assert (run / "metrics.json").read_text() == (again / "metrics.json").read_text()
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_composes(command: str) -> None:
+    _, name, *overrides = shlex.split(command)
+    prepare()
+    values = [override for override in overrides if override != "-m"]
+    single = [re.sub(r"=(\w+),.*", r"=\1", override) for override in values]  # of a sweep, the first job
+    offer_run([override for override in single if not override.startswith("checkpoint=")])
+    with initialize_config_dir(str(configuration_directory()), version_base="1.3"):
+        config = compose(name, single)
+    assert config.seed == 0
+
+
+def test_there_are_commands() -> None:
+    assert len(COMMANDS) >= 5
