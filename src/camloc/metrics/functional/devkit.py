@@ -86,4 +86,3 @@ def devkit_hits(
         torch.stack([(right & overlaps)[:, :k].any(dim=1) for k in TOP_K], dim=1),
         torch.stack([right[:, :k].any(dim=1) for k in TOP_K], dim=1),
     )
-
