@@ -42,11 +42,11 @@ def test_images_that_cannot_be_read_and_images_without_boxes_are_left_alone(wide
     assert count == 0
 
 
-def test_another_size_is_told_and_an_image_on_its_side_is_an_error(wide: Path) -> None:
+def test_another_size_is_reported_and_an_image_on_its_side_is_an_error(wide: Path) -> None:
     box = np.array([[1.0, 2.0, 3.0, 4.0]])
     told = clip_to_images([box], [wide], [objects((40, 100))]).other_sizes
-    assert told == [f"a.xml is of 100 by 40 pixels, and {wide}, which is 50 wide and 20 high as it is shown"]
+    assert told == [f"a.xml is for 100 by 40 pixels, and {wide}, which is 50 wide and 20 high as it is shown"]
     with pytest.raises(
-        ValueError, match=r"a\.xml is of 20 by 50 pixels, .*: its boxes were drawn on the image unturned"
+        ValueError, match=r"a\.xml is for 20 by 50 pixels, .*: its boxes were drawn on the image before EXIF turned it"
     ):
         clip_to_images([box], [wide], [objects((50, 20))])

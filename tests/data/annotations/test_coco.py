@@ -40,13 +40,13 @@ def test_crowds_are_left_out_whatever_their_segmentation(tmp_path: Path) -> None
     assert len(found["cat/1.jpg"].boxes) == 1
 
 
-def test_a_box_beyond_the_image_is_returned_as_it_stands(tmp_path: Path) -> None:
+def test_a_box_beyond_the_image_is_returned_unchanged(tmp_path: Path) -> None:
     images = [{"id": 3, "file_name": "1.jpg", "width": 5, "height": 5}]
     found = read_coco(write(tmp_path, content(images=images, annotations=[annotation(bbox=[-2, 0, 20, 5])])))
     assert found["1.jpg"].boxes.tolist() == [[-2, 0, 18, 5]]
 
 
-def test_a_byte_order_mark_is_no_content(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_not_content(tmp_path: Path) -> None:
     path = tmp_path / "val.json"
     path.write_text(json.dumps(content()), encoding="utf-8-sig")
     assert len(read_coco(path)["cat/1.jpg"].boxes) == 1
@@ -101,16 +101,14 @@ def test_what_is_broken_is_named(changes: dict[str, Any], message: str, tmp_path
         ((1, 2, 3), ("a.jpg", "z.jpg", "z.jpg"), r"the file_name 'z\.jpg' occurs 2 times"),
     ],
 )
-def test_what_stands_there_twice_is_named(
-    ids: tuple[int, ...], names: tuple[str, ...], message: str, tmp_path: Path
-) -> None:
+def test_what_occurs_twice_is_named(ids: tuple[int, ...], names: tuple[str, ...], message: str, tmp_path: Path) -> None:
     images = [{"id": number, "file_name": name} for number, name in zip(ids, names, strict=True)]
     with pytest.raises(ValueError, match=message):
         read_coco(write(tmp_path, content(images=images, annotations=[])))
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"\xff\xfe", b"[" * 200_000, b'"text"'])
-def test_what_is_no_json_is_no_coco(raw: bytes, tmp_path: Path) -> None:
+def test_what_is_not_json_is_refused(raw: bytes, tmp_path: Path) -> None:
     path = tmp_path / "val.json"
     path.write_bytes(raw)
     with pytest.raises(ValueError, match=r"val\.json is not a COCO json"):

@@ -44,7 +44,7 @@ def test_spreadsheets_write_a_byte_order_mark_and_trailing_commas(tmp_path: Path
 
 
 @pytest.mark.parametrize("line", ["1.jpg,0,0,1,1,", "1.jpg,0,0,1,1,  "])
-def test_an_empty_class_is_no_class(line: str, tmp_path: Path) -> None:
+def test_an_empty_class_is_not_a_class(line: str, tmp_path: Path) -> None:
     assert read_csv(write(tmp_path, HEADER, line))["1.jpg"].names == (None,)
 
 
@@ -52,7 +52,7 @@ def test_blanks_around_a_class_and_a_file_are_not_theirs(tmp_path: Path) -> None
     assert read_csv(write(tmp_path, HEADER, "1.jpg ,0,0,1,1,cat "))["1.jpg"].names == ("cat",)
 
 
-def test_a_box_before_the_image_is_returned_as_it_stands(tmp_path: Path) -> None:
+def test_a_box_before_the_image_is_returned_unchanged(tmp_path: Path) -> None:
     assert read_csv(write(tmp_path, HEADER, "1.jpg,-1,0,3,3,cat"))["1.jpg"].boxes.tolist() == [[-1, 0, 3, 3]]
 
 
@@ -96,7 +96,7 @@ def test_a_broken_line_is_named_by_its_number(line: str, message: str, tmp_path:
 
 
 @pytest.mark.parametrize("raw", [b"\xe9.jpg,0,0,1,1,cat\n", b"a" * 200_000 + b",0,0,1,1,cat\n"])
-def test_what_is_no_csv_is_named_with_its_file(raw: bytes, tmp_path: Path) -> None:
+def test_what_is_not_csv_is_named_with_its_file(raw: bytes, tmp_path: Path) -> None:
     path = tmp_path / "val.csv"
     path.write_bytes(HEADER.encode() + b"\n" + raw)
     with pytest.raises(ValueError, match=r"val\.csv, after line \d+: this is not a UTF-8 CSV"):

@@ -47,7 +47,7 @@ def test_a_name_may_hold_what_python_takes_for_a_line_end(file: Path, name: str)
         (b"\xf6" * 10**6, 1),
     ],
 )
-def test_the_first_line_that_is_no_utf8_is_named_with_the_mend(file: Path, content: bytes, line: int) -> None:
+def test_the_first_line_that_is_not_utf8_is_named_with_the_fix(file: Path, content: bytes, line: int) -> None:
     file.write_bytes(content)
     with pytest.raises(ValueError, match=rf"^{re.escape(str(file))}, line {line}: .*; save the file as UTF-8") as error:
         read_lines(file)

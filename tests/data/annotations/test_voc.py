@@ -44,7 +44,7 @@ def test_file_names_and_paths_inside_are_not_read(tmp_path: Path) -> None:
     assert read_voc(write(tmp_path, body)).names == ("cat",)
 
 
-def test_a_box_beyond_the_claimed_size_is_returned_as_it_stands(tmp_path: Path) -> None:
+def test_a_box_beyond_the_claimed_size_is_returned_unchanged(tmp_path: Path) -> None:
     size = "<size><width>5</width><height>4</height></size>"
     found = read_voc(write(tmp_path, size + OBJECT.format("cat", -3, 0, 9, 9)), one_based=False)
     assert found.boxes.tolist() == [[-3, 0, 10, 10]]
@@ -52,7 +52,7 @@ def test_a_box_beyond_the_claimed_size_is_returned_as_it_stands(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("width", "height"), [("", "4"), ("0", "0"), ("5.5", "4"), ("-5", "4"), ("5", "\u00b2")])
-def test_a_size_that_is_none_is_not_claimed(width: str, height: str, tmp_path: Path) -> None:
+def test_a_size_that_is_not_valid_is_not_stated(width: str, height: str, tmp_path: Path) -> None:
     size = f"<size><width>{width}</width><height>{height}</height></size>"
     assert read_voc(write(tmp_path, size + OBJECT.format("cat", 1, 1, 2, 2))).image_size is None
 
@@ -71,7 +71,7 @@ def test_a_size_that_is_none_is_not_claimed(width: str, height: str, tmp_path: P
         ((1, 1, "", 5), r"needs a number in <xmax>, found ''"),
     ],
 )
-def test_a_box_that_is_none_is_named(corners: tuple[object, ...], message: str, tmp_path: Path) -> None:
+def test_an_invalid_box_is_named(corners: tuple[object, ...], message: str, tmp_path: Path) -> None:
     body = OBJECT.format("dog", 1, 1, 2, 2) + OBJECT.format("cat", *corners)
     with pytest.raises(ValueError, match=message):
         read_voc(write(tmp_path, body))
@@ -92,7 +92,7 @@ def test_without_an_object_there_is_nothing_to_measure(tmp_path: Path) -> None:
         ("<stray/>", "junk after document element"),
     ],
 )
-def test_what_is_no_xml_of_the_format_is_refused(prolog: str, message: str, tmp_path: Path) -> None:
+def test_what_is_not_xml_of_the_format_is_refused(prolog: str, message: str, tmp_path: Path) -> None:
     path = write(tmp_path, OBJECT.format("cat", 1, 1, 2, 2), prolog)
     with pytest.raises(ValueError, match=rf"001\.xml cannot be read as Pascal VOC XML: {message}"):
         read_voc(path)

@@ -130,7 +130,7 @@ def two(tmp_path: Path) -> Path:
     return images(tmp_path / "two", *names)
 
 
-def test_voc_beside_the_images_counts_from_one_or_from_zero(two: Path) -> None:
+def test_voc_next_to_the_images_counts_from_one_or_from_zero(two: Path) -> None:
     for name in ("cat", "dog"):
         text = VOC.format(OBJECT.format(name, 1, 2, 10, 19) + OBJECT.format("horse", 3, 3, 5, 5))
         (two / "test" / name / f"test{name}.xml").write_text(text)
@@ -138,7 +138,7 @@ def test_voc_beside_the_images_counts_from_one_or_from_zero(two: Path) -> None:
     assert boxes == [[[0, 1, 10, 19]], [[1, 2, 11, 20]]]  # the horse is not of the image's class
 
 
-def test_names_that_are_no_class_are_all_taken(two: Path) -> None:
+def test_names_that_are_not_a_class_are_all_taken(two: Path) -> None:
     for name in ("cat", "dog"):
         text = VOC.format(OBJECT.format("object", 1, 2, 10, 20) + OBJECT.format("thing", 3, 3, 5, 5))
         (two / "test" / name / f"test{name}.xml").write_text(text)
@@ -231,7 +231,7 @@ def test_broken_csv_is_one_clear_error_with_its_line(text: str, message: str, tw
         Folder(str(two), CsvReader()).split("test")
 
 
-def test_several_lines_of_csv_are_several_boxes_and_strays_are_told(two: Path) -> None:
+def test_several_lines_of_csv_are_several_boxes_and_strays_are_reported(two: Path) -> None:
     (two / "annotations").mkdir()
     lines = ["file, x1, y1, x2, y2", "test/cat/testcat.png, 0, 0, 3, 3", "test/cat/testcat.png, 4, 4, 9, 9"]
     lines += ["dog/testdog.png,1,1,2,2", "nobody.png,1,1,2,2"]
@@ -317,7 +317,7 @@ def test_val_may_be_called_as_other_tools_call_it(name: str, two: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["Train", "training", "TEST", "validation", "masks"])
-def test_what_looks_like_a_split_is_no_class(name: str, tmp_path: Path) -> None:
+def test_what_looks_like_a_split_is_not_a_class(name: str, tmp_path: Path) -> None:
     images(tmp_path, f"{name}/cat/1.png", f"{name}/dog/2.png", "other/cat/3.png")
     with pytest.raises(ValueError, match=rf"has no train/, so its folders are classes, and {name} does not look like"):
         Folder(str(tmp_path))
@@ -335,7 +335,7 @@ def test_folders_of_a_split_are_called_one_way(two: Path) -> None:
 
 def test_one_class_is_refused(two: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"has one class folder, two: there is nothing to tell it apart from; give the"
+        ValueError, match=r"has one class folder, two: there is nothing to distinguish it from; give the"
     ):
         Folder(str(two.parent))
 
@@ -353,7 +353,7 @@ def test_names_are_the_same_whatever_their_case_and_spaces(two: Path) -> None:
     assert datamodule.notes == []
 
 
-def test_boxes_of_names_that_are_no_class_are_told(two: Path) -> None:
+def test_boxes_of_names_that_are_not_a_class_are_reported(two: Path) -> None:
     for name in ("cat", "dog"):
         voc(two, f"test/{name}/test{name}.xml", ("animal", 1, 1, 4, 4))
     datamodule = Folder(str(two), VocReader())
@@ -362,7 +362,7 @@ def test_boxes_of_names_that_are_no_class_are_told(two: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", [".png", "_mask.png"])
-def test_masks_beside_the_images_are_no_images(ending: str, tmp_path: Path) -> None:
+def test_masks_next_to_the_images_are_not_images(ending: str, tmp_path: Path) -> None:
     for split in ("train", "val", "test"):
         for name in ("cat", "dog"):
             image = images(tmp_path, f"{split}/{name}/{split}{name}.jpg") / split / name / f"{split}{name}.jpg"
@@ -379,7 +379,7 @@ def test_masks_beside_the_images_are_no_images(ending: str, tmp_path: Path) -> N
     )
 
 
-def test_masks_beside_the_images_are_found_where_a_folder_holds_other_annotation(tmp_path: Path) -> None:
+def test_masks_next_to_the_images_are_found_where_a_folder_holds_other_annotation(tmp_path: Path) -> None:
     for split in ("train", "val", "test"):
         for name in ("cat", "dog"):
             images(tmp_path, f"{split}/{name}/{split}{name}.jpg")
@@ -390,7 +390,7 @@ def test_masks_beside_the_images_are_found_where_a_folder_holds_other_annotation
     assert datamodule.split("test").gt_boxes(0).tolist() == [[0, 0, 30, 20]]
 
 
-def test_boxes_are_cut_at_the_edge_and_another_size_is_told(two: Path) -> None:
+def test_boxes_are_cut_at_the_edge_and_another_size_is_reported(two: Path) -> None:
     for name in ("cat", "dog"):
         voc(two, f"test/{name}/test{name}.xml", (name, 1, 1, 33, 4), size=(200, 300))
     datamodule = Folder(str(two), VocReader())
@@ -447,7 +447,7 @@ def test_accents_composed_otherwise_and_linked_folders_are_found(tmp_path: Path)
     assert datamodule.notes == []
 
 
-def test_names_that_are_no_utf8_are_read_and_can_be_written(tmp_path: Path) -> None:
+def test_names_that_are_not_utf8_are_read_and_can_be_written(tmp_path: Path) -> None:
     root = images(tmp_path, *(f"{split}/tea/{split}.png" for split in ("train", "val", "test")))
     for split in ("train", "val", "test"):
         folder = os.fsdecode(os.fsencode(root / split) + b"/caf\xe9")
@@ -472,7 +472,7 @@ def test_no_split_takes_all_images_of_a_class(tmp_path: Path) -> None:
     assert [len(datamodule.split(name)) for name in ("train", "val", "test")] == [2, 2, 2]
 
 
-def test_too_few_images_to_hold_any_out_is_said(tmp_path: Path) -> None:
+def test_too_few_images_to_hold_any_out_is_an_error(tmp_path: Path) -> None:
     images(tmp_path, "cat/1.png", "dog/1.png")
     with pytest.raises(ValueError, match=r"no image is left for val in .*; there must be at least three of each class"):
         Folder(str(tmp_path)).split("val")

@@ -147,7 +147,7 @@ def test_class_folders_say_the_class_and_names_the_order(folders: Path) -> None:
     assert boxes(data, "test") == [[]] * 4
 
 
-def test_boxes_beside_class_folders(folders: Path, tmp_path: Path) -> None:
+def test_boxes_next_to_class_folders(folders: Path, tmp_path: Path) -> None:
     for name, wnid, corners in VAL:
         xml(tmp_path / "bbox/val" / f"{name}.xml", wnid, corners)
     # Boxes of images that are not there do not matter: class folders may be a part of the data set.
@@ -245,7 +245,7 @@ def test_renamed_files_of_imagenet_v2_are_explained(folders: Path, tmp_path: Pat
     given = metadata(tmp_path / "m/val", {"val2/0/0.jpeg": (0, "1,2,3,4")})
     image(folders / "val2/0/3f2b.jpeg")
     with pytest.raises(
-        FileNotFoundError, match=r"val2 has a folder 0 without 0\.jpeg: later copies of ImageNetV2 bear"
+        FileNotFoundError, match=r"val2 has a folder 0 without 0\.jpeg: later copies of ImageNetV2 have"
     ):
         ImageNet(str(folders), metadata=given).split("val")
 
@@ -256,7 +256,7 @@ def test_metadata_that_contradict_class_folders_are_refused(folders: Path, tmp_p
         ImageNet(str(folders), metadata=given).split("test")
 
 
-def test_classes_of_one_name_are_told_apart(kaggle: Path) -> None:
+def test_classes_of_one_name_are_distinguished(kaggle: Path) -> None:
     (kaggle / "LOC_synset_mapping.txt").write_text("n03126707 crane\nn02119789 kit fox\nn02012849 crane, bird\n")
     assert ImageNet(str(kaggle)).class_names == ("crane (n02012849)", "kit fox", "crane (n03126707)")
 
@@ -266,9 +266,9 @@ def test_a_root_without_the_layout_is_refused(tmp_path: Path) -> None:
         ImageNet(str(tmp_path))
 
 
-def test_missing_parts_are_named_with_the_mend(flat: Path, kaggle: Path, devkit: Path, tmp_path: Path) -> None:
+def test_missing_parts_are_named_with_the_fix(flat: Path, kaggle: Path, devkit: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        FileNotFoundError, match=r"val has no class folders, and nothing says .*; give datamodule\.devk"
+        FileNotFoundError, match=r"val has no class folders, and nothing gives .*; give datamodule\.devk"
     ):
         ImageNet(str(flat)).split("test")
     with pytest.raises(FileNotFoundError, match=r"datamodule\.annotations=.* has no folder val; give the one with"):
@@ -278,7 +278,7 @@ def test_missing_parts_are_named_with_the_mend(flat: Path, kaggle: Path, devkit:
     with pytest.raises(FileNotFoundError, match=r"CLS-LOC has no folder train; see datamodule\.root"):
         ImageNet(str(kaggle)).split("train")
     (devkit / "data" / "ILSVRC2014_clsloc_validation_ground_truth.txt").unlink()
-    with pytest.raises(FileNotFoundError, match="nothing says its images' classes"):
+    with pytest.raises(FileNotFoundError, match="nothing gives its images' classes"):
         ImageNet(str(flat), devkit=str(devkit)).split("test")
     for folder in (flat / "train").iterdir():
         folder.rename(tmp_path / folder.name)
@@ -306,7 +306,10 @@ def test_images_and_lists_must_agree(kaggle: Path, flat: Path, devkit: Path) -> 
 def test_classes_must_agree(folders: Path, kaggle: Path, devkit: Path) -> None:
     truth = devkit / "data" / "ILSVRC2014_clsloc_validation_ground_truth.txt"
     truth.write_text("1\n3\n1\n1\n")
-    with pytest.raises(ValueError, match=rf"{NAMES[2]} is of class {SETTER} by .*/val and of {FOX} by .*_truth\.txt"):
+    with pytest.raises(
+        ValueError,
+        match=rf"{NAMES[2]} is of class {SETTER} according to .*/val and of {FOX} according to .*_truth\.txt",
+    ):
         ImageNet(str(folders), devkit=str(devkit)).split("test")
     with pytest.raises(ValueError, match=rf"csv, line 3: the image is of class {FOX}, and no object is; .* {SETTER}"):
         ImageNet(str(kaggle), devkit=str(devkit)).split("test")
@@ -317,10 +320,10 @@ def test_classes_must_agree(folders: Path, kaggle: Path, devkit: Path) -> None:
 
 def test_a_folder_of_no_class_is_refused(folders: Path, kaggle: Path) -> None:
     train(kaggle / "ILSVRC/Data/CLS-LOC/train", "n99")
-    with pytest.raises(ValueError, match=r"train has a folder n99, which is none of the 3 classes of the data set"):
+    with pytest.raises(ValueError, match=r"train has a folder n99, which is not among the 3 classes of the data set"):
         ImageNet(str(kaggle)).split("train")
     image(folders / "val" / "n98" / "ILSVRC2012_val_00000009.JPEG")
-    with pytest.raises(ValueError, match=r"val has a folder n98, which is none of the 3 classes of the data set"):
+    with pytest.raises(ValueError, match=r"val has a folder n98, which is not among the 3 classes of the data set"):
         ImageNet(str(folders)).split("test")
 
 
@@ -328,7 +331,9 @@ def test_a_class_that_no_training_folder_has_is_refused(flat: Path) -> None:
     (flat / "train" / TENCH).rename(flat / TENCH)
     for name, wnid, corners in VAL:
         xml(flat / "Annotations/CLS-LOC/val" / f"{name}.xml", wnid, corners)
-    with pytest.raises(ValueError, match=rf"{NAMES[1]} is of class {TENCH} by .*, and that is none of the 2 classes"):
+    with pytest.raises(
+        ValueError, match=rf"{NAMES[1]} is of class {TENCH} according to .*, which is not among the 2 classes"
+    ):
         ImageNet(str(flat)).split("test")
 
 
@@ -357,16 +362,16 @@ def test_boxes_of_images_that_were_resized_are_refused(flat: Path, tmp_path: Pat
         image(flat / "val" / f"{name}.JPEG", size=(3, 4))
     assert boxes(ImageNet(str(flat)), "test") == HALF_OPEN  # two files of four may be wrong about their images
     image(flat / "val" / f"{NAMES[3]}.JPEG", size=(3, 4))
-    says = rf"{NAMES[0]}\.xml is of 8 by 6 pixels, and .*{NAMES[0]}\.JPEG has 4 by 3; give the images as they were"
-    with pytest.raises(ValueError, match=rf"3 of 4 images have another size than their XML files say: .*{says}"):
+    says = rf"{NAMES[0]}\.xml states 8 by 6 pixels, and .*{NAMES[0]}\.JPEG has 4 by 3; give the images as they were"
+    with pytest.raises(ValueError, match=rf"3 of 4 images have another size than their XML files state: .*{says}"):
         ImageNet(str(flat)).split("test")
     for number in (8, 9, 10):
         image(flat / "train" / FOX / f"{FOX}_{number}.JPEG", size=(3, 4))
-    with pytest.raises(ValueError, match=r"3 of 3 images have another size than their XML files say"):
+    with pytest.raises(ValueError, match=r"3 of 3 images have another size than their XML files state"):
         ImageNet(str(flat), val_per_class=3).split("val")
 
 
-def test_a_size_that_is_not_told_or_a_broken_image_is_no_contradiction(flat: Path) -> None:
+def test_a_size_that_is_not_stated_or_a_broken_image_is_not_a_contradiction(flat: Path) -> None:
     for name, wnid, corners in VAL:
         file = flat / "Annotations/CLS-LOC/val" / f"{name}.xml"
         xml(file, wnid, corners)
@@ -385,13 +390,15 @@ def test_hidden_files_in_val_are_left_out(flat: Path, folders: Path, devkit: Pat
 
 
 @pytest.mark.parametrize("name", ["train", "val"])
-def test_a_folder_that_is_no_wordnet_id_is_no_class(folders: Path, devkit: Path, tmp_path: Path, name: str) -> None:
+def test_a_folder_that_is_not_a_wordnet_id_is_refused(folders: Path, devkit: Path, tmp_path: Path, name: str) -> None:
     if name == "val":
         (folders / "train").rename(tmp_path / "elsewhere")
     (folders / name / "__MACOSX").mkdir()
-    with pytest.raises(ValueError, match=rf"/{name} has a folder __MACOSX, which is no WordNet id .*; move it elsewhe"):
+    with pytest.raises(
+        ValueError, match=rf"/{name} has a folder __MACOSX, which is not a WordNet id .*; move it elsewhe"
+    ):
         ImageNet(str(folders))
-    with pytest.raises(ValueError, match=rf"/{name} has a folder __MACOSX, which is none of the 3 classes"):
+    with pytest.raises(ValueError, match=rf"/{name} has a folder __MACOSX, which is not among the 3 classes"):
         ImageNet(str(folders), devkit=str(devkit)).split("train" if name == "train" else "test")
 
 
@@ -417,7 +424,7 @@ def test_a_mark_and_blank_lines_at_the_end_do_not_matter(
         "ILSVRC2014_clsloc_validation_ground_truth.txt",
     ],
 )
-def test_lines_that_are_no_utf8_are_named(kaggle: Path, devkit: Path, file: str) -> None:
+def test_lines_that_are_not_utf8_are_named(kaggle: Path, devkit: Path, file: str) -> None:
     path = next(path for path in (kaggle / file, devkit / "data" / file) if path.is_file())
     line = path.read_bytes().count(b"\n") + 1
     with path.open("ab") as lines:

@@ -68,7 +68,7 @@ def ids(data: OpenImages, name: str) -> list[str]:
     return [split.image_id(i) for i in range(len(split))]
 
 
-def test_folders_are_the_splits_and_masks_may_lie_beside_the_images(root: Path) -> None:
+def test_folders_are_the_splits_and_masks_may_lie_next_to_the_images(root: Path) -> None:
     write_masks(root)
     data = OpenImages(str(root))
     assert data.class_names == ("01226z", "0bt_c3")
@@ -120,7 +120,7 @@ def test_two_images_with_the_same_masks_are_refused(root: Path) -> None:
         OpenImages(str(root)).split("test")
 
 
-def test_hidden_folders_are_no_classes(root: Path) -> None:
+def test_hidden_folders_are_not_a_classes(root: Path) -> None:
     for name in IMAGES:
         (root / name / ".ipynb_checkpoints").mkdir()
     data = OpenImages(str(root))
@@ -178,7 +178,7 @@ def test_images_without_masks_are_counted_and_named(root: Path) -> None:
 def test_folders_that_are_missing_are_named(root: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"datamodule\.root=.*nowhere has no class folder in train, val or"):
         OpenImages(str(tmp_path / "nowhere"), masks=str(root))
-    with pytest.raises(FileNotFoundError, match=r"datamodule\.masks=.*nowhere is no folder"):
+    with pytest.raises(FileNotFoundError, match=r"datamodule\.masks=.*nowhere is not a folder"):
         OpenImages(str(root), masks=str(tmp_path / "nowhere"))
     with pytest.raises(
         FileNotFoundError, match=r"datamodule\.metadata=.*nowhere has no folder val; give metadata/Open"
@@ -193,7 +193,7 @@ def test_folders_that_are_missing_are_named(root: Path, tmp_path: Path) -> None:
 
 def test_a_class_that_training_does_not_know_is_refused(root: Path) -> None:
     write(root / "test/09new/a.jpg", [[1]])
-    with pytest.raises(ValueError, match=r"test has class folders that .*train has not: 09new"):
+    with pytest.raises(ValueError, match=r"test has class folders that .*train lacks: 09new"):
         OpenImages(str(root)).split("test")
 
 

@@ -95,7 +95,7 @@ def test_a_trimap_with_other_values_is_named(root: Path) -> None:
     file = root / "annotations" / "trimaps" / "Abyssinian_201.png"
     for levels in ([[0, 1]], [[1, 4]]):
         assert cv2.imwrite(str(file), np.array(levels, np.uint8))
-        with pytest.raises(ValueError, match=rf"{file} is no trimap: .* found {levels[0][0]} to {levels[0][1]}"):
+        with pytest.raises(ValueError, match=rf"{file} is not a trimap: .* found {levels[0][0]} to {levels[0][1]}"):
             OxfordPet(str(root), val_per_class=1).split("test")
 
 
@@ -134,7 +134,7 @@ def test_a_missing_file_is_named(root: Path, file: str) -> None:
         OxfordPet(str(root), val_per_class=1).split("test")
 
 
-def test_a_missing_root_is_named_with_the_mend(tmp_path: Path) -> None:
+def test_a_missing_root_is_named_with_the_fix(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"datamodule\.root=.*nowhere has no annotations/trainval\.txt; give"):
         OxfordPet(str(tmp_path / "nowhere"))
 
@@ -151,7 +151,7 @@ def test_a_missing_root_is_named_with_the_mend(tmp_path: Path) -> None:
         (["Abyssinian_1 0 1 1"], r"line 3: expected Breed_number"),
         (["Bengal_1 1 1 1"], r"line 3: class 1 is Bengal, and Abyssinian in an earlier line"),
         (["Birman_1 4 1 1"], r"no image has class 3; classes run from 1"),
-        ([*TEST, "Abyssinian_9 1 1 1"], r"line 5: Abyssinian_9 stands in .*trainval\.txt, line 4 already"),
+        ([*TEST, "Abyssinian_9 1 1 1"], r"line 5: Abyssinian_9 is listed in .*trainval\.txt, line 4 already"),
     ],
 )
 def test_broken_lists_name_file_and_line(root: Path, lines: list[str], message: str) -> None:

@@ -39,7 +39,7 @@ def test_classes_are_sorted_ids_with_their_first_word(root: Path) -> None:
     assert TinyImageNet(str(root), classes=["n02"]).class_names == ("tench",)
 
 
-def test_classes_of_one_word_are_told_apart(root: Path) -> None:
+def test_classes_of_one_word_are_distinguished(root: Path) -> None:
     (root / "words.txt").write_text("n01\tcrane\nn02\tcrane, bird\n")
     assert TinyImageNet(str(root)).class_names == ("crane (n01)", "crane (n02)")
 
@@ -84,7 +84,7 @@ def test_an_unreadable_image_is_named(root: Path) -> None:
         TinyImageNet(str(root)).split("test").image(0)
 
 
-def test_a_missing_root_is_named_with_the_mend(tmp_path: Path) -> None:
+def test_a_missing_root_is_named_with_the_fix(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"datamodule\.root=.*nowhere has no wnids\.txt; give the unpacked"):
         TinyImageNet(str(tmp_path / "nowhere"))
 
@@ -126,11 +126,12 @@ def test_broken_annotations_name_file_and_line(root: Path, line: str, message: s
 
 
 @pytest.mark.parametrize("name", ["val/val_annotations.txt", "train/n01/n01_boxes.txt"])
-def test_an_image_that_stands_in_two_lines_is_refused(root: Path, name: str) -> None:
+def test_an_image_listed_in_two_lines_is_refused(root: Path, name: str) -> None:
     lines = (root / name).read_text().splitlines()
     (root / name).write_text("\n".join([*lines, lines[0]]))
     with pytest.raises(
-        ValueError, match=rf"{name}, line {len(lines) + 1}: .*_\d+\.JPEG stands in .*{name}, line 1 already; remove one"
+        ValueError,
+        match=rf"{name}, line {len(lines) + 1}: .*_\d+\.JPEG is listed in .*{name}, line 1 already; remove one",
     ):
         TinyImageNet(str(root), val_per_class=2).split("test" if name.startswith("val") else "train")
 

@@ -132,7 +132,7 @@ def test_an_empty_file_is_named(tmp_path: Path, file: str) -> None:
         WsolMetadata(write(tmp_path, BOXES, **{file: []}))
 
 
-def test_a_line_that_is_no_utf8_is_named(tmp_path: Path) -> None:
+def test_a_line_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     write(tmp_path, BOXES)
     (tmp_path / "class_labels.txt").write_bytes(b"b/1.jpg,0\nM\xf6we.jpg,1\n")
     with pytest.raises(ValueError, match=r"class_labels\.txt, line 2: this is not UTF-8 text; save the file as"):
@@ -140,7 +140,7 @@ def test_a_line_that_is_no_utf8_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("file", ["class_labels", "image_sizes", "localization"])
-def test_an_id_that_stands_in_one_file_only_is_named(tmp_path: Path, file: str) -> None:
+def test_an_id_that_is_in_one_file_only_is_named(tmp_path: Path, file: str) -> None:
     lines = BOXES[file]
     with pytest.raises(ValueError, match=rf"{file}\.txt, line {len(lines) + 1}: the image is not in .* 'new\.jpg,"):
         WsolMetadata(write(tmp_path, BOXES, **{file: [*lines, lines[0].replace(lines[0].split(",")[0], "new.jpg")]}))
@@ -154,7 +154,7 @@ def test_an_id_that_stands_in_one_file_only_is_named(tmp_path: Path, file: str) 
     [
         ("image_ids", ["x.jpg", "", "y.jpg"], r"image_ids\.txt, line 2: expected one path without a comma, found ''"),
         ("image_ids", ["x.jpg,1"], r"image_ids\.txt, line 1: expected one path without a comma, found 'x\.jpg,1'"),
-        ("image_ids", ["x.jpg", "y.jpg", "x.jpg"], r"image_ids\.txt, line 3: x\.jpg stands in line 1 already"),
+        ("image_ids", ["x.jpg", "y.jpg", "x.jpg"], r"image_ids\.txt, line 3: x\.jpg is in line 1 already"),
         ("class_labels", ["b/1.jpg"], r"class_labels\.txt, line 1: expected path,label; found 'b/1\.jpg'"),
         (
             "class_labels",
@@ -241,7 +241,7 @@ def test_masks_need_their_folder(tmp_path: Path) -> None:
     folder = write(tmp_path, MASKS)
     with pytest.raises(ValueError, match=r"localization\.txt names mask files; give their folder as datamodule\.masks"):
         WsolMetadata(folder)
-    with pytest.raises(FileNotFoundError, match=r"datamodule\.masks=.*nowhere is no folder"):
+    with pytest.raises(FileNotFoundError, match=r"datamodule\.masks=.*nowhere is not a folder"):
         WsolMetadata(folder, masks=str(tmp_path / "nowhere"))
 
 
@@ -272,8 +272,8 @@ def test_boxes_and_masks_are_not_taken_for_each_other(tmp_path: Path) -> None:
             boxes(0)
 
 
-def test_sizes_beside_masks_are_read_where_there_are_any(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"image_sizes\.txt is empty, so the size of no image is known"):
+def test_sizes_given_with_masks_are_read_where_there_are_any(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"image_sizes\.txt is empty, so image sizes are unknown"):
         WsolMetadata(write(tmp_path, MASKS), masks=str(tmp_path)).image_size(0)
     sizes = ["v/2.jpg,4,2", "v/1.jpg,8,6"]
     assert WsolMetadata(write(tmp_path, MASKS, image_sizes=sizes), masks=str(tmp_path)).image_size(0) == (6, 8)

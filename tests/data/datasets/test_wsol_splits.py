@@ -72,7 +72,7 @@ def test_a_label_that_is_not_the_folders_is_refused(root: Path, metadata: Path) 
         wsol_split(root, metadata, ["dog", "cat"])
 
 
-def test_a_folder_that_is_no_class_says_nothing_of_labels(root: Path, metadata: Path) -> None:
+def test_a_folder_that_is_not_a_class_does_not_affect_labels(root: Path, metadata: Path) -> None:
     assert wsol_split(root, metadata, ["a", "b"]).target(0) == 1
 
 

@@ -124,7 +124,7 @@ def test_sixteen_bits_are_scaled_and_not_clipped(file: File) -> None:
     assert image[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
-def test_floating_point_pixels_are_refused_with_the_mend(file: File) -> None:
+def test_floating_point_pixels_are_refused_with_the_fix(file: File) -> None:
     path = file(encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"))
     with pytest.raises(ValueError, match=r"image\.JPEG: it does not have 8 or 16 bits per channel .*mode F.*replace"):
         read_image(path)
@@ -223,7 +223,7 @@ def test_no_byte_less_is_a_jpeg(file: File) -> None:
 
 
 @pytest.mark.parametrize("share", [0.8, 0.9, 0.97])
-def test_a_jpeg_that_was_cut_off_and_closed_is_no_image(file: File, share: float) -> None:
+def test_a_jpeg_that_was_cut_off_and_closed_is_not_an_image(file: File, share: float) -> None:
     content = encoded(colours(), "JPEG")
     with pytest.raises(ValueError, match=r"cannot read the image .*pixels end too soon"):
         read_image(file(content[: int(len(content) * share)] + END))
@@ -235,7 +235,7 @@ def test_bytes_after_the_end_of_a_jpeg_do_no_harm(file: File) -> None:
         assert (decoded(file(content + trailing)) == decoded(file(content))).all()
 
 
-def test_fill_bytes_and_restart_markers_are_no_end(file: File) -> None:
+def test_fill_bytes_and_restart_markers_are_not_an_end(file: File) -> None:
     content = encoded(colours(), "JPEG", restart_marker_blocks=1)
     assert b"\xff\xd0" in content
     start = content.index(b"\xff\xdb")
@@ -279,11 +279,9 @@ def test_odd_shapes(file: File, form: str, size: tuple[int, int]) -> None:
         (b"BM", "cannot read the image"),
     ],
 )
-def test_what_is_no_image_is_named_with_the_mend(file: File, content: bytes, message: str) -> None:
+def test_what_is_not_an_image_is_named_with_the_fix(file: File, content: bytes, message: str) -> None:
     path = file(content)
-    with pytest.raises(
-        ValueError, match=rf"cannot read the image {path}: .*; replace the file, or take it off"
-    ) as error:
+    with pytest.raises(ValueError, match=rf"cannot read the image {path}: .*; replace the file, or remove it") as error:
         read_image(path)
     assert message in str(error.value)
     with pytest.raises(ValueError, match=rf"cannot read the image {path}: "):
@@ -304,7 +302,7 @@ def test_the_most_pixels_are_the_same_for_every_reader(file: File, monkeypatch: 
             read_image(file(encoded(colours(), form)))
 
 
-def test_a_missing_file_is_no_bad_image(tmp_path: Path) -> None:
+def test_a_missing_file_is_not_a_bad_image(tmp_path: Path) -> None:
     for read in (read_image, read_image_size):
         with pytest.raises(FileNotFoundError, match="nowhere"):
             read(tmp_path / "nowhere.png")

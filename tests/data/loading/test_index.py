@@ -123,7 +123,7 @@ def test_folders_that_have_just_changed_are_not_trusted_to_a_cache(root: Path, c
 
 
 @pytest.mark.parametrize("broken", ["cut", "empty", "text", "npy", "foreign", "fewer"])
-def test_a_broken_cache_is_made_anew(root: Path, cache: Path, broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_cache_is_rebuilt(root: Path, cache: Path, broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
     index_class_folders(root / "train", root)
     (file,) = cache.iterdir()
     whole = file.read_bytes()
@@ -200,7 +200,7 @@ def test_the_cache_is_below_home_by_default(root: Path, tmp_path: Path, monkeypa
     assert len(list((tmp_path / "me/.cache/camloc").glob("*.npz"))) == 1
 
 
-def test_names_that_are_no_text_keep_their_bytes(root: Path) -> None:
+def test_names_that_are_not_text_keep_their_bytes(root: Path) -> None:
     names = [b"\xff\xfe.png", b"new\nline.png", "tête.png".encode()]
     folder = os.fsencode(root / "train") + b"/n\xe9"
     os.mkdir(folder)  # noqa: PTH102 # a path of bytes
@@ -228,8 +228,10 @@ def test_a_folder_without_classes_is_an_empty_index(root: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", ["nowhere", "train/stray.png"])
-def test_a_missing_folder_is_named_with_the_mend(root: Path, missing: str) -> None:
-    with pytest.raises(FileNotFoundError, match=f"there is no folder {root / missing}; give one that has a sub-folder"):
+def test_a_missing_folder_is_named_with_the_fix(root: Path, missing: str) -> None:
+    with pytest.raises(
+        FileNotFoundError, match=f"there is no folder {root / missing}; give one that has a sub-folder"
+    ):
         index_class_folders(root / missing, root)
 
 

@@ -57,7 +57,7 @@ def test_annotation_on_some_images_only_is_an_error_that_names_the_others(tmp_pa
     assert error.startswith("test: 4 of 5 images have no true box, first b, c, d, ...: annotate them")
 
 
-def test_no_annotation_at_all_is_only_told(tmp_path: Path) -> None:
+def test_no_annotation_at_all_is_a_warning(tmp_path: Path) -> None:
     found = check(test=split(tmp_path, ["a", "b"], [0, 1]))
     assert found.errors == []
     assert found.warnings == ["test has no true boxes: localization is not measured on it"]
@@ -110,7 +110,7 @@ def test_copies_in_two_splits_are_an_error_whatever_their_names(tmp_path: Path) 
     assert f"{tmp_path / 'link.png'} is {tmp_path / 'a.png'}" in error
 
 
-def test_a_copy_among_hundreds_is_told_and_not_refused(tmp_path: Path) -> None:
+def test_a_copy_among_hundreds_is_a_warning_and_not_an_error(tmp_path: Path) -> None:
     for index in range(101):
         (tmp_path / f"{index}").write_text(f"{index:03d}")
     (tmp_path / "copy").write_text("000")

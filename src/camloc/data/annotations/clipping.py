@@ -1,4 +1,4 @@
-"""Boxes against their images: cut at the edges, refused where they can only be of another image."""
+"""Boxes against their images: cut at the edges, refused where they must belong to another image."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,22 +18,21 @@ class Clipped(NamedTuple):
     """N arrays (M_i,4), half-open xyxy pixels."""
     num_cut: int
     other_sizes: list[str]
-    """Annotations that tell another size than their image has, each with both."""
+    """Annotations that state another size than their image has, each with both."""
 
 
 def clip_to_images(
     boxes: Sequence[NDArray[np.float64]], files: Sequence[Path], objects: Sequence[Objects | None]
 ) -> Clipped:
-    """Cut off what of each box lies outside its image, for no map can show it.
+    """Cut off the part of each box that lies outside its image, since no map can show it.
 
     Args:
         boxes: N arrays (M_i,4), half-open xyxy pixels.
-        files: (N,) the images; those that cannot be read leave their boxes as they are, and are told when opened.
+        files: (N,) the images; unreadable ones leave their boxes unchanged, and are reported when they are opened.
         objects: (N,) what the boxes were taken from.
 
     Raises:
-        ValueError: If a box lies wholly outside, or the annotation's image lies on its side: it was drawn on the
-            image before EXIF turned it.
+        ValueError: If a box lies wholly outside, or the annotation is for the image before EXIF turned it.
     """
     clipped, num_cut, other_sizes = [], 0, []
     for of_image, size, file, found in zip(boxes, read_image_sizes(files).tolist(), files, objects, strict=True):
@@ -43,17 +42,18 @@ def clip_to_images(
             continue
         shown = f"{file}, which is {width} wide and {height} high as it is shown"
         if found.image_size not in (None, (height, width)):
-            told = f"{found.where} is of {found.image_size[1]} by {found.image_size[0]} pixels, and {shown}"
+            stated = f"{found.where} is for {found.image_size[1]} by {found.image_size[0]} pixels, and {shown}"
             if found.image_size == (width, height):
-                raise ValueError(f"{told}: its boxes were drawn on the image unturned; draw them on it as it is shown")
-            other_sizes.append(told)
+                raise ValueError(
+                    f"{stated}: its boxes were drawn on the image before EXIF turned it; draw them on it as it is shown"
+                )
+            other_sizes.append(stated)
         inside = np.clip(of_image, 0, [width, height, width, height])
         outside = (inside[:, 2:] <= inside[:, :2]).any(axis=1)
         if outside.any():
             box = " ".join(f"{value:g}" for value in of_image[outside.argmax()])
             raise ValueError(
-                f"{found.where}: the box {box} (half-open x0 y0 x1 y1) lies outside {shown}; correct the box, or take "
-                "it away"
+                f"{found.where}: the box {box} (half-open x0 y0 x1 y1) lies outside {shown}; correct or remove the box"
             )
         num_cut += int((inside != of_image).any(axis=1).sum())
         clipped.append(inside)

@@ -30,7 +30,7 @@ class CocoReader(BoxTableReader):
 def read_coco(path: Path) -> dict[str, Objects]:
     """Read the boxes of a json file. Crowds (``iscrowd``) are left out, segmentations are not read.
 
-    Boxes that reach beyond the image are returned unchanged, for whoever opens the image to count or clip.
+    Boxes that reach beyond the image are returned unchanged; they are counted or cut when the image is opened.
 
     Args:
         path: With ``images``, ``annotations`` and ``categories``.

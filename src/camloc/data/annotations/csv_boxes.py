@@ -34,7 +34,7 @@ class _Columns(NamedTuple):
 def read_csv(path: Path) -> dict[str, Objects]:
     r"""Read boxes given by their corners, half-open: ``x1 - x0`` is the width.
 
-    Boxes that reach beyond the image are returned unchanged, for whoever opens the image to count or clip.
+    Boxes that reach beyond the image are returned unchanged; they are counted or cut when the image is opened.
 
     Args:
         path: Its header names ``file`` (or filename, image, path), the corners ``x0,y0,x1,y1`` (or xmin,ymin,xmax,ymax

@@ -33,14 +33,14 @@ class ObjectMasks(Protocol):
 
 
 class InstanceMasks:
-    """A mask file per object and perhaps one of pixels to ignore; every grey level above 0 is inside.
+    """A mask file per object and optionally one of pixels to ignore; every grey level above 0 is inside.
 
     Args:
         root: Folder that the files are relative to.
         files: (L,) mask files, those of an image one after the other.
         first: (N+1,) where each image's files begin, and L.
         ignore_files: (N,) files of what to ignore, empty for none.
-        named_in: What names the files and which option mends it, for messages: ``FILE names; see OPTION``.
+        named_in: What names the files and which option to change, for messages: ``FILE names; see OPTION``.
 
     Example:
         >>> import tempfile
@@ -124,7 +124,7 @@ class ImageMasks:
         """Return (M,4) half-open xyxy pixels of the image."""
         try:
             size = read_image_size(self._image(index))
-        except (OSError, ValueError):  # who asks for the image itself will hear of it, or have it left out
+        except (OSError, ValueError):  # reported when the image itself is opened, or left out
             size = None
         return self._objects.boxes(index, size).numpy()
 
@@ -160,7 +160,7 @@ def read_levels(path: Path, named_in: str) -> NDArray[np.uint8]:
 
     Args:
         path: A PNG or another format that OpenCV reads.
-        named_in: What names the file and which option mends it, for messages: ``FILE names; see OPTION``.
+        named_in: What names the file and which option to change, for messages: ``FILE names; see OPTION``.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -177,7 +177,7 @@ def read_levels(path: Path, named_in: str) -> NDArray[np.uint8]:
 
 
 def refuse_other_aspect(levels: NDArray[np.generic], size: tuple[int, int] | None, path: Path) -> None:
-    """Refuse a mask that is not of its image's shape, for stretched over the image it would outline nothing.
+    """Refuse a mask of another shape than its image: stretched over the image, it would not outline the object.
 
     Args:
         levels: (h,w) of the mask, which may be smaller or larger than its image.
@@ -229,12 +229,12 @@ def tight_box(levels: NDArray[np.uint8], size: tuple[int, int] | None = None) ->
 
 
 def refuse_missing(root: Path, files: NDArray[np.bytes_], named_in: str) -> None:
-    """Raise if files are missing, before a run is under way that would miss them.
+    """Raise if files are missing, before a run needs them.
 
     Args:
         root: Folder that the files are relative to.
         files: (L,) paths, empty ones for no file.
-        named_in: What names the files and which option mends it, for messages: ``FILE names; see OPTION``.
+        named_in: What names the files and which option to change, for messages: ``FILE names; see OPTION``.
 
     Raises:
         FileNotFoundError: Naming one and how many there are.

@@ -34,7 +34,7 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
         with Image.open(path, formats=FORMATS) as image:
             pixels = np.array(image)
     except Exception as error:  # Pillow raises whatever a broken file provokes
-        raise ValueError(f"cannot read the mask {path}: {error}; draw it anew, or take it away") from error
+        raise ValueError(f"cannot read the mask {path}: {error}; redraw or remove it") from error
     if pixels.ndim == 3:  # noqa: PLR2004 - with channels
         has_alpha = image.mode in ("LA", "RGBA")
         colours = pixels[..., :-1] if has_alpha else pixels

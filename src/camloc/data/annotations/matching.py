@@ -18,7 +18,7 @@ def match(
     Args:
         images: N paths below the root or the split's folder, such as ``cat/1.jpg``.
         annotated: By name as the annotation gives it: a path or a bare name.
-        key: From an image to the names it may have there, the most telling first.
+        key: From an image to the names it may have there, the most specific first.
         where: The annotation's file or folder, for messages.
 
     Returns:
@@ -43,8 +43,8 @@ def match(
     if shared is not None:
         one, other = shared[1][:2]
         together = PurePosixPath(one).parent == PurePosixPath(other).parent
-        mend = "rename one of the images" if together else "name the folder as well"
-        raise ValueError(f"{where}: {shared[0]} could belong to {one} or to {other}; {mend}")
+        fix = "rename one of the images" if together else "name the folder as well"
+        raise ValueError(f"{where}: {shared[0]} could belong to {one} or to {other}; {fix}")
     return found, [name for name in annotated if name not in users]
 
 
@@ -127,7 +127,7 @@ def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
     status = folder.stat()
     here = (status.st_dev, status.st_ino)
     if here in above:
-        return  # a link has led back
+        return  # a link that leads back
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith("."):

@@ -1,4 +1,4 @@
-"""What every annotation format says of an image."""
+"""The annotated objects of an image, as every format gives them."""
 
 import math
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ class Objects:
     names: tuple[str | None, ...]
     """M class names, None where the format or the line has none."""
     where: str
-    """The file, and the line where it has many images, for messages."""
+    """The file, and the line where it covers many images, for messages."""
     image_size: tuple[int, int] | None = None
-    """``(height, width)`` that the annotation says the image has; null where it does not."""
+    """``(height, width)`` of the image as the annotation states it; null where it does not."""
 
     @classmethod
     def checked(
@@ -34,7 +34,7 @@ class Objects:
         where: str,
         image_size: tuple[int, int] | None = None,
     ) -> "Objects":
-        """Make objects of boxes that are boxes.
+        """Make objects of boxes that are checked.
 
         Raises:
             ValueError: If one is inverted, empty, or not finite.

@@ -9,7 +9,7 @@ SHOWN = 80
 def read_lines(path: Path) -> list[str]:
     r"""Return the lines of UTF-8 text, with or without a byte order mark; blank lines at the end are left out.
 
-    Only ``\n``, ``\r\n`` and ``\r`` end a line, for names may hold other characters that Python takes for line ends.
+    Only ``\n``, ``\r\n`` and ``\r`` end a line, since names may hold other characters that Python takes for line ends.
 
     Args:
         path: The file.

@@ -1,7 +1,7 @@
 """Pascal VOC: an XML file per image, with an ``object`` and its ``bndbox`` for each object.
 
-Boxes that reach beyond the image are returned unchanged: the size that the file claims is not trusted, and whoever
-opens the image counts or clips them.
+Boxes that reach beyond the image are returned unchanged: the size that the file states is not trusted, and they
+are counted or cut when the image is opened.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ class VocReader(BoxFileReader):
     """Pascal VOC XML; see :func:`read_voc`.
 
     Args:
-        one_based: Whether the first pixel is 1, as the format's description says.
+        one_based: Whether the first pixel is 1, as the format's description has it.
     """
 
     endings = (".xml",)
@@ -42,7 +42,7 @@ def read_voc(path: Path, *, one_based: bool = True) -> Objects:
 
     Args:
         path: The file.
-        one_based: Whether the first pixel is 1, as the format's description says; boxes include their last pixel
+        one_based: Whether the first pixel is 1, as the format's description has it; boxes include their last pixel
             either way. Many tools, and ImageNet's files, count from 0.
 
     Raises:

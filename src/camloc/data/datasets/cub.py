@@ -181,7 +181,7 @@ class _Table:
 
 
 def _repeated(values: ArrayLike) -> NDArray[np.bool_]:
-    """Return (L,), which of the values stand before."""
+    """Return (L,), which of the values occur before."""
     firsts = np.unique(values, return_index=True)[1]
     return ~np.isin(np.arange(np.size(values)), firsts)
 

@@ -21,7 +21,7 @@ SPLIT_FOLDERS: dict[SplitName, tuple[str, ...]] = {
 NO_CLASSES = frozenset(
     {"train", "training", "val", "valid", "validation", "test", "testing", "images", "labels", "masks"}
 )
-"""Names that no class folder has: by mistake, a network would learn to tell splits or masks apart."""
+"""Names that no class has: a network would be trained to distinguish splits, or masks."""
 MASK = "_mask.png"
 """Ending of files that are never images where an image has the rest of their name."""
 
@@ -30,7 +30,7 @@ class Part(NamedTuple):
     """Some images of one folder."""
 
     source: str
-    """``train``, ``val``, ``test`` or what the folder is called instead; empty where class folders lie in the root."""
+    """``train``, ``val``, ``test`` or the folder's other name; empty where class folders lie in the root."""
     image_ids: NDArray[np.bytes_]
     targets: NDArray[np.int64]
 
@@ -76,7 +76,7 @@ class FolderLayout:
             raise ValueError(f"{where} has no class folder with images; put them in {where}/<class>/")
         if len(self.class_names) == 1:
             raise ValueError(
-                f"{where} has one class folder, {self.class_names[0]}: there is nothing to tell it apart from; give "
+                f"{where} has one class folder, {self.class_names[0]}: there is nothing to distinguish it from; give "
                 "the folder that holds the class folders, two or more"
             )
 

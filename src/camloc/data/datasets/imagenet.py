@@ -33,18 +33,18 @@ class ImageNet(LocalizationDataModule):
 
     Class indices follow the sorted WordNet ids. ``test`` has boxes from ``LOC_val_solution.csv``, else from XML files
     ``val/*.xml``, else from none. ``val`` is the first images of each training class that have an XML file, or the
-    first at all where there are no XML files of training images.
+    first of all where there are no XML files of training images.
 
     Args:
         root: The folder unpacked from Kaggle, or the one with ``train/<wnid>`` and ``val``.
         devkit: Folder of the devkit's ``map_clsloc.txt`` and ground truth, which labels a ``val`` without class folders
             and without boxes.
-        annotations: Folder with ``val/*.xml`` and perhaps ``train/<wnid>/*.xml``; null for ``Annotations/CLS-LOC``
+        annotations: Folder with ``val/*.xml`` and optionally ``train/<wnid>/*.xml``; null for ``Annotations/CLS-LOC``
             below ``root``, if it is there.
         metadata: ``metadata/ILSVRC`` of wsolevaluation, for its boxes of ``test``, and of ImageNetV2, which is ``val``
             then; null for the boxes above.
         val_root: ImageNetV2's folder of class folders 0 to 999; without ``metadata`` it makes a ``val`` without boxes.
-            Null holds ``val`` out of train or, with ``metadata``, is ``val2`` beside ``val``.
+            Null holds ``val`` out of train or, with ``metadata``, is ``val2`` next to ``val``.
         val_per_class: How many training images of each class are held out, unless ``val`` is ImageNetV2.
         options: See ``LoaderOptions``.
 
@@ -103,8 +103,8 @@ class ImageNet(LocalizationDataModule):
                 other = [wnid for wnid in wnids if not WNID.fullmatch(wnid)]
                 if other:
                     raise ValueError(
-                        f"{folder} has a folder {other[0]}, which is no WordNet id as n01440764, and would be a class; "
-                        "move it elsewhere, or give what lists the classes: datamodule.devkit, or "
+                        f"{folder} has a folder {other[0]}, which is not a WordNet id like n01440764, and would be a "
+                        "class; move it elsewhere, or give what lists the classes: datamodule.devkit, or "
                         "LOC_synset_mapping.txt in the root"
                     )
                 if wnids:
@@ -171,7 +171,7 @@ class ImageNet(LocalizationDataModule):
         root = self.layout.images / "val2" if self.val_root is None else self.val_root
         if (root / "0").is_dir() and not (root / "0" / "0.jpeg").is_file():
             raise FileNotFoundError(
-                f"{root} has a folder 0 without 0.jpeg: later copies of ImageNetV2 bear other file names, by which no "
+                f"{root} has a folder 0 without 0.jpeg: later copies of ImageNetV2 have other file names, by which no "
                 f"box in {metadata / 'val'} can be found; give a copy with files 0.jpeg to 9.jpeg as "
                 "datamodule.val_root, or set datamodule.metadata=null"
             )
@@ -202,7 +202,7 @@ class ImageNet(LocalizationDataModule):
         unknown = sorted(set(index.classes) - set(self.wnids))
         if unknown:
             raise ValueError(
-                f"{self.layout.images / name} has a folder {unknown[0]}, which is none of the {len(self.wnids)} "
+                f"{self.layout.images / name} has a folder {unknown[0]}, which is not among the {len(self.wnids)} "
                 "classes of the data set"
             )
         return index

@@ -1,8 +1,8 @@
 """ILSVRC's files as people have them: where images and annotations lie, classes, labels and boxes.
 
 From Kaggle ``ILSVRC/{Data,Annotations}/CLS-LOC/{train,val}`` with ``LOC_synset_mapping.txt`` and
-``LOC_val_solution.csv`` beside ``ILSVRC``; as torchvision has it ``{train,val}``. Images are in a folder per class,
-those of ``val`` perhaps in no folder. The devkit has ``map_clsloc.txt`` and a ground truth of ids.
+``LOC_val_solution.csv`` next to ``ILSVRC``; for torchvision ``{train,val}``. Images are in a folder per class, those
+of ``val`` possibly in none. The devkit has ``map_clsloc.txt`` and a ground truth of ids.
 """
 
 import csv
@@ -96,7 +96,7 @@ class Devkit:
     """The devkit's ids 1 to 1000, which are not in the order of the WordNet ids.
 
     Args:
-        folder: With ``map_clsloc.txt`` and perhaps a ground truth, or with a folder ``data`` that has them.
+        folder: With ``map_clsloc.txt`` and optionally a ground truth, or with a folder ``data`` that has them.
 
     Raises:
         FileNotFoundError: If there is no ``map_clsloc.txt``.
@@ -137,7 +137,7 @@ class Devkit:
         """Return the file and the WordNet id of every validation image by number; null without such a file.
 
         Raises:
-            ValueError: If a line is no id of ``map_clsloc.txt``.
+            ValueError: If a line is not an id of ``map_clsloc.txt``.
         """
         path = next((path for name in GROUND_TRUTHS if (path := self.folder / name).is_file()), None)
         if path is None:
@@ -162,8 +162,8 @@ def read_objects(paths: Sequence[Path]) -> list[Objects]:
 def refuse_resized(files: Sequence[Path], objects: Sequence[Objects]) -> None:
     """Refuse boxes that were drawn on larger or smaller images than those that are there.
 
-    Only some images are opened, spread over all: who resizes images resizes every one, and a single file that is
-    wrong about its image's size may still have the right boxes.
+    Only a sample of the images is opened: resizing usually affects all of them, and a single file that is wrong about
+    its image's size may still have the right boxes.
 
     Args:
         files: (N,) the images.
@@ -177,15 +177,15 @@ def refuse_resized(files: Sequence[Path], objects: Sequence[Objects]) -> None:
     for file, found, (height, width) in zip(
         files[::step], objects[::step], read_image_sizes(files[::step]).tolist(), strict=True
     ):
-        if found.image_size is None or not height:  # who opens a broken image will hear of it
+        if found.image_size is None or not height:  # reported when the image is opened
             continue
         looked_at += 1
         if found.image_size != (height, width):
-            told = f"{found.image_size[1]} by {found.image_size[0]}"
-            other.append(f"{found.where} is of {told} pixels, and {file} has {width} by {height}")
+            stated = f"{found.image_size[1]} by {found.image_size[0]}"
+            other.append(f"{found.where} states {stated} pixels, and {file} has {width} by {height}")
     if len(other) > looked_at / 2:
         raise ValueError(
-            f"{len(other)} of {looked_at} images have another size than their XML files say: {other[0]}; give the "
+            f"{len(other)} of {looked_at} images have another size than their XML files state: {other[0]}; give the "
             "images as they were before they were resized, or resize the boxes too"
         )
 
@@ -219,7 +219,7 @@ def class_of(objects: Objects) -> str:
     """Return the class of all objects of an image.
 
     Raises:
-        ValueError: If they are none or of several.
+        ValueError: If there is none, or several.
     """
     wnids = set(objects.names)
     if len(wnids) != 1:
@@ -242,7 +242,7 @@ def boxes_of(objects: Objects, wnid: str) -> NDArray[np.float64]:
 
 
 def unique_names(names: Mapping[str, str]) -> list[str]:
-    """Return the names by WordNet id, two classes of one name told apart by their ids.
+    """Return the names by WordNet id; classes that share a name are distinguished by their ids.
 
     Example:
         >>> unique_names({"n02012849": "crane", "n03126707": "crane", "n02119789": "kit fox"})

@@ -1,4 +1,4 @@
-"""The 50,000 official validation images of ILSVRC: their files, classes and boxes, wherever these are listed."""
+"""The 50,000 official validation images of ILSVRC: their files, classes and boxes, wherever they are listed."""
 
 import os
 from collections.abc import Collection, Sequence
@@ -32,7 +32,7 @@ def official_validation(layout: Layout, index: FolderIndex, devkit: Devkit | Non
         classes: (C,) WordNet ids in the order of ``target``.
 
     Raises:
-        FileNotFoundError: If an image is missing, or nothing tells the classes.
+        FileNotFoundError: If an image is missing, or nothing gives the classes.
         ValueError: If sources disagree, or a file is malformed.
     """
     image_ids = validation_files(layout, index)
@@ -60,8 +60,8 @@ def official_validation(layout: Layout, index: FolderIndex, devkit: Devkit | Non
     if unknown:
         name, wnid = unknown[0]
         raise ValueError(
-            f"{name} is of class {wnid} by {sources[0][0]}, and that is none of the {len(classes)} classes of the "
-            "data set; give all of them"
+            f"{name} is of class {wnid} according to {sources[0][0]}, which is not among the {len(classes)} classes of "
+            "the data set; give all of them"
         )
     boxes = None
     if objects is not None:
@@ -132,4 +132,7 @@ def _refuse_disagreement(names: Sequence[str], sources: Sequence[tuple[Path, Seq
     for other_where, others in sources[1:]:
         for name, wnid, other in zip(names, wnids, others, strict=True):
             if wnid != other:
-                raise ValueError(f"{name} is of class {wnid} by {where} and of {other} by {other_where}; correct one")
+                raise ValueError(
+                    f"{name} is of class {wnid} according to {where} and of {other} according to {other_where}; "
+                    "correct one"
+                )

@@ -27,7 +27,7 @@ class OpenImages(LocalizationDataModule):
 
     Args:
         root: Folder with ``train``, ``val`` and ``test``.
-        masks: Folder of the masks' ``val`` and ``test``; null: they lie beside the images, in ``root``.
+        masks: Folder of the masks' ``val`` and ``test``; null: next to the images, in ``root``.
         metadata: ``metadata/OpenImages`` of wsolevaluation, whose ``val`` and ``test`` then say which images and
             masks there are; null takes what the folders hold. Training images are always what the folder holds.
         options: See ``LoaderOptions``.
@@ -44,7 +44,9 @@ class OpenImages(LocalizationDataModule):
         self.mask_root = self.root if masks is None else Path(masks)
         self.metadata = None if metadata is None else Path(metadata)
         if not self.mask_root.is_dir():
-            raise FileNotFoundError(f"datamodule.masks={masks} is no folder; give the one with the masks' val and test")
+            raise FileNotFoundError(
+                f"datamodule.masks={masks} is not a folder; give the one with the masks' val and test"
+            )
         super().__init__(_class_folders(self.root), **options)
 
     def load_split(self, name: SplitName) -> Split:
@@ -86,10 +88,8 @@ class OpenImages(LocalizationDataModule):
         index = index_class_folders(self.root / name, self.root)
         unknown = sorted(set(index.classes) - set(self.class_names))
         if unknown:
-            raise ValueError(
-                f"{self.root / name} has class folders that {self.root}/train has not: {', '.join(unknown)}"
-            )
-        # Masks may lie beside the images.
+            raise ValueError(f"{self.root / name} has class folders that {self.root}/train lacks: {', '.join(unknown)}")
+        # Masks may lie next to the images.
         names = np.char.lower(index.image_ids)
         images = np.char.endswith(names, b".jpg") | np.char.endswith(names, b".jpeg")
         target_of = np.searchsorted(self.class_names, index.classes)

@@ -35,8 +35,8 @@ TRIMAPS = "annotations/trimaps"
 class OxfordPet(LocalizationDataModule):
     """Oxford-IIIT Pet with a ``val`` split held out from ``trainval``.
 
-    Masks are the pixels surely of the animal, the trimap's border is ignored, and the box is tight around the mask, all
-    animals of an image in one. The boxes that come with the data set are of heads, and are not used.
+    Masks are the trimap's foreground, its border is ignored, and the box is tight around the mask, one for all animals
+    of an image. The boxes that come with the data set are of heads, and are not used.
 
     Args:
         root: Folder with ``images`` and ``annotations``.
@@ -45,8 +45,8 @@ class OxfordPet(LocalizationDataModule):
 
     Raises:
         FileNotFoundError: If the folder lacks a file of the layout.
-        ValueError: If a line is malformed, an image is listed twice, or a trimap cannot be read, is none, or not
-            of its image's shape.
+        ValueError: If a line is malformed, an image is listed twice, or a trimap cannot be read, has other values
+            or another shape than its image.
     """
 
     def __init__(self, root: str, val_per_class: int = 10, **options: Unpack[LoaderOptions]) -> None:
@@ -88,7 +88,7 @@ class OxfordPet(LocalizationDataModule):
         """Return the names of the images that are for validation."""
         held_out: set[str] = set()
         for target, breed in enumerate(self.class_names):
-            # Neighbours in number may be of one animal: so the held out ones are neighbours too.
+            # Images with neighbouring numbers may show one animal, so neighbours are held out together.
             of_class = sorted((image for image in images if image.target == target), key=lambda p: p.number)
             if len(of_class) <= self.val_per_class:
                 raise ValueError(
@@ -119,7 +119,7 @@ class OxfordPet(LocalizationDataModule):
                     match["image"], match["breed"], int(match["number"]), int(match["label"]) - 1, list_name, where
                 )
                 if image.name in images:
-                    raise ValueError(f"{where}: {image.name} stands in {images[image.name].where} already")
+                    raise ValueError(f"{where}: {image.name} is listed in {images[image.name].where} already")
                 images[image.name] = image
         if not images:
             raise ValueError(f"{self.root / 'annotations'}: trainval.txt and test.txt list no image")
@@ -132,7 +132,7 @@ class Trimaps:
     Args:
         root: Folder that the files are relative to.
         files: (N,) trimaps.
-        named_in: What names the files and which option mends it, for messages.
+        named_in: What names the files and which option to change, for messages.
     """
 
     def __init__(self, root: Path, files: NDArray[np.bytes_], named_in: str) -> None:
@@ -167,7 +167,7 @@ class Trimaps:
         levels = read_levels(path, self._named_in)
         if levels.min() < FOREGROUND or levels.max() > BORDER:
             raise ValueError(
-                f"{path} is no trimap: its pixels are {FOREGROUND} (object), {BACKGROUND} (background) or "
+                f"{path} is not a trimap: its pixels are {FOREGROUND} (object), {BACKGROUND} (background) or "
                 f"{BORDER} (border), found {levels.min()} to {levels.max()}"
             )
         return levels

@@ -1,6 +1,6 @@
 """The embedded data set: textured objects on cluttered backgrounds, drawn in memory from a seed.
 
-Only the texture tells the class. Colour, shape, size, place, background and the plain distractor shapes are
+Only the texture depends on the class. Colour, shape, size, place, background and the plain distractor shapes are
 drawn the same way for every class, and every texture covers its object evenly, so that each part of an object is
 equally good evidence and a class activation map has reason to cover all of it. Mirroring keeps the class.
 """
@@ -101,7 +101,7 @@ TEXTURE_NAMES = tuple(_TEXTURES)
 
 
 class TextureSplit:
-    """A ``Split`` of generated images, with the objects' true masks beside their boxes.
+    """A ``Split`` of generated images, with true boxes and masks.
 
     Image ``index`` depends on ``size``, ``seed``, ``split`` and ``index`` alone, so a longer split starts with
     the images of a shorter one. Targets repeat 0, 1, ..., C-1, which balances the classes for every ``count``.

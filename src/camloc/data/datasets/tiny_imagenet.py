@@ -106,7 +106,7 @@ class TinyImageNet(LocalizationDataModule):
             if "/" in name:  # it may lead out of the folder, and one image would have several names
                 raise ValueError(f"{where}: expected the name of a file in the folder images, found {name!r}")
             if name in rows:
-                raise ValueError(f"{where}: {name} stands in {rows[name].where} already; remove one of the lines")
+                raise ValueError(f"{where}: {name} is listed in {rows[name].where} already; remove one of the lines")
             rows[name] = _Row(where, name, fields)
         return list(rows.values())
 

@@ -105,7 +105,7 @@ class WsolMetadata:
             ValueError: If the metadata has masks and no sizes.
         """
         if len(self._sizes) == 0:
-            raise ValueError(f"{self._image_sizes} is empty, so the size of no image is known")
+            raise ValueError(f"{self._image_sizes} is empty, so image sizes are unknown")
         height, width = self._sizes[index].tolist()
         return height, width
 
@@ -154,7 +154,7 @@ class WsolMetadata:
         if masks is None:
             raise ValueError(f"{self._localization} names mask files; give their folder as datamodule.masks")
         if not Path(masks).is_dir():
-            raise FileNotFoundError(f"datamodule.masks={masks} is no folder; {self._localization} names files in it")
+            raise FileNotFoundError(f"datamodule.masks={masks} is not a folder; {self._localization} names files in it")
         return Path(masks)
 
 
@@ -174,7 +174,7 @@ class _Table:
     Args:
         path: The file.
         index_of: Index by image id; every image needs a line.
-        line: The names of the fields as they stand in a line, the image id's first.
+        line: The names of a line's fields in order, the image id's first.
     """
 
     def __init__(self, path: Path, index_of: Mapping[str, int], line: str) -> None:
@@ -250,7 +250,7 @@ def _index_of(path: Path) -> dict[str, int]:
         if not image_id or "," in image_id:
             raise ValueError(f"{path}, line {index + 1}: expected one path without a comma, found {image_id!r}")
         if index_of.setdefault(image_id, index) != index:
-            raise ValueError(f"{path}, line {index + 1}: {image_id} stands in line {index_of[image_id] + 1} already")
+            raise ValueError(f"{path}, line {index + 1}: {image_id} is in line {index_of[image_id] + 1} already")
     return index_of
 
 

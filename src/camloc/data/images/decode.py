@@ -1,4 +1,4 @@
-"""Image files to tensors: simplejpeg and OpenCV for speed, Pillow for the rest, nothing decoded halfway."""
+"""Image files to tensors: simplejpeg and OpenCV for speed, Pillow for the rest; truncated files are errors."""
 
 import io
 from collections.abc import Callable
@@ -18,7 +18,7 @@ _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")  # Pillow would start G
 _EIGHT_BIT = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "La", "RGBa"})
 _JPEG, _TIFF = b"\xff\xd8\xff", (b"II*\0", b"MM\0*")
 _FILL, _SCAN, _END, _EXIF = 0xFF, 0xDA, b"\xff\xd9", b"Exif\0\0"
-_MOST_PIXELS = 178_956_970  # Pillow's limit, which OpenCV is held to as well: sizes and masks are read by Pillow
+_MOST_PIXELS = 178_956_970  # Pillow's limit, applied to OpenCV too: sizes and masks are read by Pillow
 _COLOURS = frozenset({"YCbCr", "Gray"})
 _SIDEWAYS = frozenset({5, 6, 7, 8})
 _TURNS: dict[int, Callable[[NDArray[np.uint8]], cv2.typing.MatLike]] = {  # by EXIF's orientation
@@ -39,9 +39,9 @@ def read_image(path: Path, shrink: Shrink | None = None) -> Tensor:
     are deprecated, and no faster.
 
     Args:
-        path: JPEG, PNG, BMP, WebP, TIFF or GIF, whatever its name says.
-        shrink: Lets a JPEG be decoded smaller, which a photograph of twelve million pixels does in half the time; its
-            sides are rounded up. Null decodes every pixel.
+        path: JPEG, PNG, BMP, WebP, TIFF or GIF, whatever its extension.
+        shrink: Allows a JPEG to be decoded smaller, which halves the time for a photograph of twelve million pixels;
+            its sides are rounded up. Null decodes every pixel.
 
     Returns:
         (3,H,W) uint8 RGB, laid out in memory row by row and pixel by pixel, as decoders write and ``cv2.resize`` reads;
@@ -80,10 +80,10 @@ def read_image(path: Path, shrink: Shrink | None = None) -> Tensor:
 def read_image_size(path: Path) -> tuple[int, int]:
     """Return the ``(height, width)`` that ``read_image`` will give, from the file's header alone.
 
-    That a header is sound does not say that the pixels are.
+    A valid header does not mean that the pixels can be read.
 
     Args:
-        path: JPEG, PNG, BMP, WebP, TIFF or GIF, whatever its name says.
+        path: JPEG, PNG, BMP, WebP, TIFF or GIF, whatever its extension.
 
     Returns:
         ``(height, width)``, pixels.
@@ -98,10 +98,10 @@ def read_image_size(path: Path) -> tuple[int, int]:
 
 
 def _scan_of_whole_jpeg(encoded: bytes) -> int | None:
-    """Return where the pixels begin; null where no end marker follows, for OpenCV would paint what is missing grey.
+    """Return where the pixels begin; null where no end marker follows, since OpenCV would fill the rest with grey.
 
-    The segments before the pixels are skipped, for a thumbnail in one of them has an end marker of its own. Bytes after
-    the end are harmless, and some ImageNet images have them.
+    The segments before the pixels are skipped, since a thumbnail in one of them has its own end marker. Bytes after the
+    end are harmless, and some ImageNet images have them.
     """
     position = len(_JPEG) - 1
     while 0 <= (position := encoded.find(b"\xff", position)) < len(encoded) - 3:
@@ -122,7 +122,7 @@ def _by_simplejpeg(path: Path, encoded: bytes, orientation: int, shrink: Shrink 
         factor = 1 if shrink is None else shrink((width, height) if orientation in _SIDEWAYS else (height, width))
         # Given the least sides, the smallest size that has them is decoded.
         pixels = simplejpeg.decode_jpeg(encoded, min_height=-(-height // factor), min_width=-(-width // factor))
-    except ValueError as error:  # what libjpeg would only warn of is an error here; some of it does no harm
+    except ValueError as error:  # libjpeg's warnings are errors here; some are harmless
         if "premature end" in str(error).lower():
             raise _unreadable(path, f"the JPEG's pixels end too soon ({error})") from None
         return None
@@ -187,9 +187,9 @@ def _orientation(data: bytes) -> int:
     try:
         exif.load(data)
         return int(exif.get(ExifTags.Base.Orientation, 1))
-    except Exception:  # noqa: BLE001 # EXIF data that cannot be understood turn nothing
+    except Exception:  # noqa: BLE001 # without valid EXIF data nothing is turned
         return 1
 
 
 def _unreadable(path: Path, reason: str) -> ValueError:
-    return ValueError(f"cannot read the image {path}: {reason}; replace the file, or take it off the data set")
+    return ValueError(f"cannot read the image {path}: {reason}; replace the file, or remove it from the data set")

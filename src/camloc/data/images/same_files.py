@@ -1,4 +1,4 @@
-"""Images that lie in two splits as copies of one file, whatever their names."""
+"""Copies of one file in two splits, whatever their names."""
 
 import hashlib
 import os
@@ -15,8 +15,8 @@ def same_files(splits: Mapping[SplitName, Split], track: Track) -> dict[tuple[Sp
     """Compare the bytes of files of equal size in different splits; links are followed.
 
     Args:
-        splits: Two or more. Images without a file are left out, and so are files that cannot be read, which whoever
-            opens them will tell.
+        splits: Two or more. Images without a file are left out, and so are unreadable files, which are reported when
+            they are opened.
         track: Shows progress.
 
     Returns:
@@ -43,7 +43,7 @@ def same_files(splits: Mapping[SplitName, Split], track: Track) -> dict[tuple[Sp
 
 def _size(file: Path) -> int:
     try:
-        return file.stat().st_size or -1  # an empty file is no image, and no copy of one
+        return file.stat().st_size or -1  # an empty file is neither an image nor a copy of one
     except OSError:
         return -1
 

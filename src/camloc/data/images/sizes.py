@@ -29,7 +29,7 @@ def read_image_sizes(files: Sequence[Path]) -> NDArray[np.int64]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = pool.map(_size, files)
         quick = len(files) < SHOW_PROGRESS_FROM
-        # On a console of its own, for another progress bar may be running.
+        # On a console of its own, since another progress bar may be running.
         shown = track(found, "sizes of images", len(files), console=Console(stderr=True), transient=True, disable=quick)
         return np.array(list(shown), np.int64).reshape(-1, 2)
 

@@ -1,4 +1,4 @@
-"""What happens to an image, and to its boxes with it, before it meets the network. All in uint8."""
+"""Images to network inputs, with the part of the image that they show. All in uint8."""
 
 import math
 from typing import Literal, get_args
@@ -17,7 +17,7 @@ from camloc.records import Window
 EvalKind = Literal["warp", "centre_crop"]
 TrainKind = Literal["random_resized_crop", "resize_crop"]
 CROP_SHARE = 224 / 256
-"""Of a side, what the field's crops keep."""
+"""Share of a side that the field's crops keep."""
 ASPECTS = (3 / 4, 4 / 3)
 """Smallest and largest width over height of a random resized crop."""
 TRIES = 10
@@ -84,7 +84,7 @@ class TrainTransform:
 
 
 class EvalTransform:
-    """Bring an image to the network's square input; which part of the image that is, is the window.
+    """Resize an image to the network's square input; the window is the part of the image that it shows.
 
     ``warp`` squeezes the whole image into the square whatever its aspect, the convention of the WSOL literature.
     ``centre_crop`` takes the middle square, 224/256 of the shorter side, as classification does; true boxes are not
@@ -175,8 +175,8 @@ def _resize(image: Tensor, side: int) -> NDArray[np.uint8]:
 def _crop(height: int, width: int, crop_area: tuple[float, float], uniform: list[float]) -> tuple[int, int, int, int]:
     """Draw as torchvision's ``RandomResizedCrop.get_params`` does, from numbers that are uniform in [0, 1).
 
-    The area is uniform, the aspect's logarithm too; what does not fit is drawn anew, and after ``TRIES`` misses it is
-    the largest centred crop of an allowed aspect.
+    Area and logarithm of the aspect are uniform. A crop that does not fit is redrawn; after ``TRIES`` misses, the
+    largest centred crop of an allowed aspect is taken.
 
     Returns:
         Top, left, height and width, pixels.

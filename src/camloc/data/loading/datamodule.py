@@ -119,7 +119,7 @@ class LocalizationDataModule(LightningDataModule, ABC):
     def resume(self, epoch: int, num_batches: int) -> None:
         """Start the next training where another one stopped.
 
-        Loaders draw ahead, before Lightning restores its own position, so they must be told.
+        Loaders draw ahead, before Lightning restores its own position, so they need to know.
 
         Args:
             epoch: The epoch to start in.

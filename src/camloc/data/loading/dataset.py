@@ -28,7 +28,7 @@ class TrainDataset(Dataset[TrainSample]):
 
 
 class EvalDataset(Dataset[EvalSample]):
-    """Images with what they are measured against; positions beyond the end repeat from the start and say so.
+    """Images with what they are measured against; positions beyond the end repeat from the start, marked as padding.
 
     Args:
         split: The images.

@@ -22,19 +22,19 @@ from camloc.data.loading.whole_split import all_files
 CHUNK = 2_000
 """Files that a thread looks at in one go."""
 THREADS = 16
-"""Network file systems answer slowly, and many questions at once."""
+"""Network file systems are slow to answer, but answer many requests at once."""
 COMMON = 0.05
-"""Share of the training files from which on a size says nothing of an image: uncompressed files all have one size."""
+"""Share of the training files above which a size is no evidence: uncompressed files all have one size."""
 _SHIFT = np.uint64(32)
 RARE = 1e-3
-"""Probability below which matches are taken not to be chance."""
+"""Probability below which matches are not taken for chance."""
 
 
 def fingerprint(split: Split) -> Tensor | None:
-    """Return a number for each image file of a split: the CRC-32 of its name, then its size modulo 2^32.
+    """Return a number for each image file of a split: 32 bits of its name's CRC-32, then 32 bits of its size in bytes.
 
     The name is the last part of the path, with accents composed, so that neither a copied folder nor macOS changes it.
-    Files that are not there are left out.
+    Missing files are left out.
 
     Args:
         split: The training images.
@@ -57,18 +57,19 @@ def fingerprint(split: Split) -> Tensor | None:
 
 
 def num_trained_on(trained: Tensor, split: Split) -> int:
-    """Return how many images of a split are among those of a fingerprint; 0 where chance explains the matches.
+    """Return how many images of a split were trained on; 0 where chance explains the matches.
 
-    An image matches if a training file has its name and its size. Different images may share both by chance: each
-    class folder may have its own ``001.bmp``. So a size that more than one in twenty other training files have is
-    not counted at all, and for the rest the number of matches is compared with what chance would give. With p the
-    probability that two different training files have equal sizes, an image that k training files share their name
-    with matches by chance with probability 1 - (1 - p)^k; the sum of these is the mean of a Poisson distribution. If it
-    gives as many matches or more with a probability of at least one in a thousand, the matches are taken to be chance.
+    An image matches if a training file has the same name and the same size. Different images may agree in both by
+    chance: every class folder may have its own ``001.bmp``. So images of a size that more than one in twenty of the
+    other training files have are not counted at all. For the rest, the number of matches is compared with what chance
+    would give: if p is the probability that two different training files have equal sizes, an image with k namesakes
+    in the training set matches by chance with probability 1 - (1 - p)^k, and the number of chance matches is Poisson
+    distributed with the sum of these as its mean. If it reaches the number that was found with a probability of one in
+    a thousand or more, the matches are taken for chance.
 
     Args:
-        trained: (N,) as :func:`fingerprint` returns it.
-        split: Images that are to be measured on; those made in memory never match.
+        trained: (N,) as :func:`fingerprint` returned it for the training images.
+        split: The images to evaluate; those made in memory never match.
 
     Example:
         >>> import tempfile
@@ -106,7 +107,7 @@ def _occurrences(values: NDArray[np.uint64], ascending: NDArray[np.uint64]) -> N
 
 
 def _keys(files: Iterator[bytes]) -> NDArray[np.uint64]:
-    """Return the (N,) numbers of files, not sorted."""
+    """Return the (N,) numbers of files, in their order."""
     chunks = iter(lambda: list(islice(files, CHUNK)), [])
     with ThreadPoolExecutor(THREADS) as pool:
         return np.fromiter(chain.from_iterable(pool.map(_keys_of, chunks)), np.uint64)

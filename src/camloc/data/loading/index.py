@@ -16,7 +16,7 @@ from rich.progress import track
 
 _EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 _SETTLED = 2_000_000_000
-"""Nanoseconds after which another change of a folder surely shows in its modification time."""
+"""Nanoseconds after which a further change of a folder is certain to show in its modification time."""
 
 
 class FolderIndex(NamedTuple):
@@ -40,11 +40,11 @@ def index_class_folders(folder: Path, relative_to: Path) -> FolderIndex:
     """List the images below each sub-folder, at any depth, sorted by class and then by path.
 
     An image is a file with the extension of one; hidden files and folders are left out. The list is cached below
-    ``$XDG_CACHE_HOME/camloc`` or ``~/.cache/camloc``, and made anew when a folder's modification time has changed.
+    ``$XDG_CACHE_HOME/camloc`` or ``~/.cache/camloc``, and rebuilt when a folder's modification time has changed.
 
     Args:
         folder: Has one sub-folder per class.
-        relative_to: ``folder`` or a folder that it lies in; what the image ids start from.
+        relative_to: The folder that image ids are relative to: ``folder`` or one above it.
 
     Returns:
         Classes, image ids and targets. A class folder may be empty, and there may be none at all.
@@ -76,11 +76,11 @@ def index_class_folders(folder: Path, relative_to: Path) -> FolderIndex:
 
 
 def _walk(folder: Path, prefix: str) -> _Walk:
-    # The time is taken before the look: what changes meanwhile makes the cache invalid, not wrong.
+    # The time is read first: a change during the walk then makes the cache invalid, not wrong.
     modified = {"": folder.stat().st_mtime_ns}
     with os.scandir(folder) as entries:
         classes = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-    # On a console of its own, for another progress bar may be running.
+    # On a console of its own, since another progress bar may be running.
     bar = track(classes, f"indexing {escape(str(folder))}", console=Console(stderr=True), transient=True)
     paths = [_byte_array(prefix + path for path in sorted(_images(folder, name, modified, set()))) for name in bar]
     image_ids = np.concatenate([_byte_array([]), *paths])
@@ -93,7 +93,7 @@ def _images(folder: Path, path: str, modified: dict[str, int], seen: set[tuple[i
     """Yield the images below a path, and note when each folder was modified."""
     status = Path(folder, path).stat()
     if (status.st_dev, status.st_ino) in seen:
-        return  # a link has led back
+        return  # a link that leads back
     seen.add((status.st_dev, status.st_ino))
     modified[path] = status.st_mtime_ns
     with os.scandir(Path(folder, path)) as entries:
@@ -104,7 +104,7 @@ def _images(folder: Path, path: str, modified: dict[str, int], seen: set[tuple[i
             if entry.is_dir():
                 yield from _images(folder, below, modified, seen)
             elif entry.name.lower().endswith(_EXTENSIONS) and (entry.is_file() or entry.is_symlink()):
-                yield below  # a broken link too, to be told of when it is opened
+                yield below  # a broken link too, which is reported when it is opened
 
 
 def _byte_array(names: Iterable[str]) -> NDArray[np.bytes_]:
@@ -121,7 +121,7 @@ def _cache_file(folder: Path, prefix: str) -> Path | None:
 
 
 def _load(cache: Path | None, folder: Path) -> _Walk | None:
-    """Read the cache; null unless it is whole and the folders are as it saw them."""
+    """Read the cache; null unless it is intact and the folders have not changed."""
     if cache is None:
         return None
     try:
@@ -130,7 +130,7 @@ def _load(cache: Path | None, folder: Path) -> _Walk | None:
             if not _unchanged(folder, folders, modified):
                 return None
             classes, image_ids, targets = arrays["classes"], arrays["image_ids"], arrays["targets"]
-    except Exception:  # noqa: BLE001 # however a cache is broken, it is made anew
+    except Exception:  # noqa: BLE001 # however a cache is broken, it is rebuilt
         return None
     if image_ids.dtype.kind != "S" or image_ids.shape != targets.shape:
         return None
@@ -143,7 +143,7 @@ def _unchanged(folder: Path, folders: NDArray[np.bytes_], modified: NDArray[np.i
 
 
 def _save(cache: Path | None, walk: _Walk) -> None:
-    """Write the cache in one step, for several processes may do it at once; where that fails there is just none."""
+    """Write the cache atomically, since several processes may do it at once; on failure there is none."""
     if cache is None or time.time_ns() - walk.modified.max() < _SETTLED:
         return
     try:

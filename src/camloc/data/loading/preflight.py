@@ -1,4 +1,4 @@
-"""What is wrong with a data set, found before a device starts."""
+"""Checks of a data set before training starts."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -20,9 +20,9 @@ from camloc.records import Window
 NUM_SHOWN = 3
 IN_ONE_SPLIT = "a network must not be measured on what it was trained or tuned on; keep each in one split"
 FEW = 50_000
-"""Images up to which copies are looked for unasked: it takes seconds."""
-TOLD_NOT_REFUSED = 0.01
-"""Share of a split up to which copies from another one are told and not refused: official data sets may have some."""
+"""Number of images up to which copies are looked for by default: it takes seconds."""
+TOLERATED = 0.01
+"""Share of a split up to which copies from another one are a warning and not an error: official data sets have some."""
 
 
 @dataclass
@@ -38,7 +38,7 @@ class SplitSummary:
     num_cut: int = 0
     """Boxes that the evaluation's window cuts; known after ``check_windows``."""
     num_unseen: int = 0
-    """Boxes that lie outside it, the same."""
+    """Boxes that lie outside the window; known after ``check_windows``."""
 
     @property
     def num_images(self) -> int:
@@ -48,7 +48,7 @@ class SplitSummary:
 
 @dataclass
 class Preflight:
-    """What was found: sizes for everybody, warnings that explain odd numbers, errors that would make them wrong."""
+    """What was found: sizes, warnings that explain odd numbers, and errors that would invalidate them."""
 
     splits: dict[SplitName, SplitSummary] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -64,7 +64,7 @@ def check_splits(
         splits: ``train``, ``val`` and ``test`` or some of them.
         class_names: (C,).
         track: Shows progress.
-        read_files: Look for copies under other names also where there are many images.
+        read_files: Whether to look for copies under other names even if there are many images.
 
     Returns:
         What was found.
@@ -120,7 +120,7 @@ def open_images(split: Split, name: SplitName, track: Track) -> Opened:
 
 
 def check_windows(split: Split, summary: SplitSummary, window: Callable[[tuple[int, int]], Window]) -> None:
-    """Note in a split's summary how many true boxes the part of each image that is evaluated cuts, or does not show.
+    """Count in a split's summary how many true boxes the evaluated part of each image cuts off or does not show.
 
     Args:
         split: The images, of which only the headers are read where they are files.
@@ -150,9 +150,9 @@ def _check_classes(found: Preflight, name: SplitName, class_names: Sequence[str]
         return
     message = f"{name} has no image of {len(empty)} of {len(class_names)} classes, {_first(empty)}"
     if name == "train":
-        found.errors.append(f"{message}: nothing can be learned of them; add images or remove the classes")
+        found.errors.append(f"{message}: they cannot be learned; add images or remove the classes")
     else:
-        found.warnings.append(f"{message}: nothing is measured of them")
+        found.warnings.append(f"{message}: they are not measured")
 
 
 def _check_names(found: Preflight, splits: Mapping[SplitName, Split], track: Track) -> None:
@@ -180,7 +180,7 @@ def _check_copies(found: Preflight, splits: Mapping[SplitName, Split], track: Tr
     for (first, second), pairs in same_files(splits, track).items():
         shown = _first([f"{one} is {other}" for one, other in pairs[:NUM_SHOWN]], len(pairs))
         message = f"{len(pairs)} files of {second} are copies of files of {first}, {shown}"
-        if len(pairs) <= TOLD_NOT_REFUSED * len(splits[second]):
+        if len(pairs) <= TOLERATED * len(splits[second]):
             found.warnings.append(message)
         else:
             found.errors.append(f"{message}: {IN_ONE_SPLIT}")

@@ -15,10 +15,10 @@ class Draw(NamedTuple):
 
 
 class TrainSampler(Sampler[Draw]):
-    """Shuffle anew every epoch; order and augmentation follow from seed and epoch alone.
+    """Shuffle every epoch; order and augmentation depend on seed and epoch alone.
 
-    Because each draw carries its augmentation's seed, an image is augmented alike for any number of loader workers.
-    Ranks take turns through one permutation, filled up with its own beginning so that all get equally many.
+    Each draw carries the seed of its augmentation, so that an image is augmented the same way for any number of
+    workers. Ranks take turns in one permutation, which is padded with its own beginning so that all get equally many.
 
     Args:
         num_samples: N, at least 1.
@@ -41,13 +41,13 @@ class TrainSampler(Sampler[Draw]):
         """Start in the middle of an epoch.
 
         Args:
-            epoch: Which.
-            num_drawn: Draws that this rank made of it already; they are left out once, in the next iteration.
+            epoch: The epoch to start in.
+            num_drawn: How many of its draws this rank has made already; they are skipped once, in the next iteration.
         """
         self.epoch, self._skip = epoch, num_drawn
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch's order; Lightning calls this before each epoch."""
+        """Set the epoch; Lightning calls this before each one."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -67,7 +67,7 @@ class TrainSampler(Sampler[Draw]):
 
 
 class EvalSampler(Sampler[int]):
-    """Deal positions to ranks in turn; positions from N on are padding and must not count.
+    """Deal positions to ranks in turn; positions of N or more are padding and must not count.
 
     Every rank gets the same number of positions, at least one, so that collective calls match and nothing hangs. The
     image at a position is ``position % N``; a position of N or more only fills up the last round.

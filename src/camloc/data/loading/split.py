@@ -12,14 +12,14 @@ SplitName = Literal["train", "val", "test"]
 Shrink = Callable[[tuple[int, int]], int]
 """From an image's ``(height, width)`` to how many times smaller its pixels may be read: 1, 2, 4 or 8."""
 Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
-"""Shows progress over items: what they are, and how many."""
+"""Show progress over items, given what they are and how many."""
 
 
 class Split(Protocol):
     """The labelled images of one split, before any transform; every data set provides these.
 
     Indexed 0 to ``len(split) - 1``. Implementations hold arrays rather than one Python object per image, so that
-    loader workers share them. Either all images of a split have boxes or none has, and the same goes for masks.
+    loader workers share them. Either all images of a split have boxes or none have, and the same holds for masks.
     """
 
     def __len__(self) -> int:
