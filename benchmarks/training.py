@@ -15,12 +15,16 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 from torch.nn.functional import cross_entropy
 
-from camloc.attribution.cam import class_activation_map
+from camloc.attribution.cam import cam
 from camloc.attribution.score_map import score_map
 from camloc.backbones.alexnet import alexnet_gap
-from camloc.classifier import Classifier
 from camloc.data.datasets.textures import Textures
+from camloc.experiment.measuring.split_protocols import Measures
+from camloc.experiment.training import TrainingModule
+from camloc.localization.threshold_sweep import largest_component_boxes
 from camloc.metrics.localization_error import LocalizationError
+from camloc.objectives.classification import CrossEntropy
+from camloc.predictors.network import NetworkPredictor
 
 ROUNDS = 5
 IMAGES = 640
@@ -33,15 +37,16 @@ def data() -> Textures:
     )
 
 
-def model() -> Classifier:
+def model() -> TrainingModule:
     """Return a fresh network, its weights drawn from one seed."""
     seed_everything(0, verbose=False)
     optimizer = partial(torch.optim.SGD, lr=0.02, momentum=0.9)
-    backbone = alexnet_gap(num_classes=9)
-    return Classifier(backbone, class_activation_map, score_map, LocalizationError(), optimizer=optimizer)
+    predictor = NetworkPredictor(alexnet_gap(num_classes=9), cam)
+    measures = Measures({"localization": LocalizationError()}, score_map, {}, largest_component_boxes, 0.5)
+    return TrainingModule(predictor, measures, CrossEntropy([1] * 9), optimizer)
 
 
-def bare(module: Classifier, datamodule: Textures) -> float:
+def bare(module: TrainingModule, datamodule: Textures) -> float:
     """Time an epoch of the loop that everybody writes."""
     optimizer = module.configure_optimizers()
     assert isinstance(optimizer, torch.optim.Optimizer)
@@ -50,7 +55,7 @@ def bare(module: Classifier, datamodule: Textures) -> float:
     started = time.perf_counter()
     for batch in loader:
         optimizer.zero_grad()
-        loss = cross_entropy(module(batch.images), batch.target)
+        loss = cross_entropy(module.predictor(batch.images), batch.target)
         loss.backward()  # type: ignore[no-untyped-call] # torch's
         optimizer.step()
     return time.perf_counter() - started
@@ -68,7 +73,7 @@ class Clock(Callback):
         self.seconds = time.perf_counter() - self.started
 
 
-def framework(module: Classifier, datamodule: Textures, folder: str) -> float:
+def framework(module: TrainingModule, datamodule: Textures, folder: str) -> float:
     """Time an epoch through the Trainer, without validation."""
     clock = Clock()
     trainer = Trainer(

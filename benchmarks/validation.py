@@ -9,18 +9,22 @@ epochs take turns so that a busy machine slows them alike.
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 
 import torch
+from torchmetrics import Metric
 
-from camloc.attribution.cam import class_activation_map
+from camloc.attribution.cam import cam
 from camloc.attribution.score_map import score_map
 from camloc.backbones.alexnet import alexnet_gap
-from camloc.classifier import Classifier
 from camloc.data.datasets.textures import Textures
 from camloc.data.loading.datamodule import LocalizationDataModule
 from camloc.data.loading.sample import EvalBatch
+from camloc.experiment.measuring.split_protocols import Measures, SplitProtocols
+from camloc.localization.threshold_sweep import largest_component_boxes
+from camloc.metrics.centred_box import CentredBoxError
+from camloc.metrics.classification_error import ClassificationError
 from camloc.metrics.localization_error import LocalizationError
+from camloc.predictors.network import NetworkPredictor
 
 ROUNDS = 7
 BATCHES = 4
@@ -34,31 +38,39 @@ def batches() -> list[EvalBatch]:
     return list(datamodule.val_dataloader())
 
 
-def seconds(module: Classifier, data: list[EvalBatch], *, localizes: bool) -> float:
-    """Time one epoch over the batches."""
+def protocols(*, localization: LocalizationError | None) -> SplitProtocols:
+    """Return what a validation epoch counts."""
+    measured: dict[str, Metric] = {"classification": ClassificationError()}
+    if localization is not None:
+        measured |= {"localization": localization, "centred_box": CentredBoxError(iou_threshold=0.5)}
+    return SplitProtocols(Measures(measured, score_map, {}, largest_component_boxes, 0.5))
+
+
+def seconds(predictor: NetworkPredictor, data: list[EvalBatch], counted: SplitProtocols | None) -> float:
+    """Time one epoch over the batches; without protocols it classifies alone."""
+    classified = protocols(localization=None)
     started = time.perf_counter()
     with torch.inference_mode():
         for batch in data:
-            if localizes:
-                module.validation_step(batch)
+            if counted is not None:
+                counted.update(predictor.predict(batch), batch.truth)
             else:
-                logits = module(batch.images)
-                module.val_metrics.loss.update(torch.nn.functional.cross_entropy(logits, batch.truth.target))
-                module.val_metrics.classification.update(logits, batch.truth.target, batch.truth.is_padding)
+                logits = predictor(batch.images)
+                classified.loss.update(torch.nn.functional.cross_entropy(logits, batch.truth.target))
+                classified.protocols["classification"].update(logits, batch.truth.target)
     return time.perf_counter() - started
 
 
 def main() -> None:
     """Measure and print."""
     data = batches()
-    backbone = alexnet_gap(num_classes=1000)
-    make = partial(Classifier, backbone, class_activation_map, score_map)
-    hundred = make(LocalizationError(num_thresholds=100)).eval()
-    one = make(LocalizationError(cam_threshold=0.0, num_thresholds=1)).eval()
+    predictor = NetworkPredictor(alexnet_gap(num_classes=1000), cam).eval()
+    hundred = protocols(localization=LocalizationError(num_thresholds=100))
+    one = protocols(localization=LocalizationError(cam_threshold=0.0, num_thresholds=1))
     epochs: dict[str, Callable[[], float]] = {
-        "classification only": lambda: seconds(hundred, data, localizes=False),
-        "localization, 1 threshold": lambda: seconds(one, data, localizes=True),
-        "localization, 100 thresholds": lambda: seconds(hundred, data, localizes=True),
+        "classification only": lambda: seconds(predictor, data, None),
+        "localization, 1 threshold": lambda: seconds(predictor, data, one),
+        "localization, 100 thresholds": lambda: seconds(predictor, data, hundred),
     }
     for epoch in epochs.values():
         epoch()  # compiles, and warms the caches

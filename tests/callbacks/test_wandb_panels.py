@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.trainer.states import TrainerFn
 
 from camloc.callbacks.wandb_panels import WandbPanels, box_data, threshold_chart
@@ -37,15 +38,15 @@ def test_a_chart_has_at_most_100_points_a_line(num_thresholds: int, points: int)
 
 def test_no_image_is_refused() -> None:
     with pytest.raises(ValueError, match=r"callbacks\.wandb_panels\.count must be at least 1, got 0"):
-        WandbPanels(count=0)
+        WandbPanels(0.5, count=0)
 
 
-def best_of(panels: WandbPanels, errors: list[float], first_epoch: int = 0) -> dict[str, Any]:
+def best_of(panels: WandbPanels, errors: list[float], first_epoch: int = 0, mode: str = "min") -> dict[str, Any]:
     summary: dict[str, Any] = {}
     logger: Any = SimpleNamespace(experiment=SimpleNamespace(summary=summary))
     for epoch, error in enumerate(errors, start=first_epoch):
         trainer: Any = SimpleNamespace(
-            checkpoint_callbacks=[SimpleNamespace(monitor=MONITOR), SimpleNamespace(monitor=None)],
+            checkpoint_callbacks=[ModelCheckpoint(monitor=MONITOR, mode=mode), ModelCheckpoint()],
             callback_metrics={MONITOR: torch.tensor(error)},
             current_epoch=epoch,
         )
@@ -54,15 +55,19 @@ def best_of(panels: WandbPanels, errors: list[float], first_epoch: int = 0) -> d
 
 
 def test_the_first_of_equally_good_epochs_is_the_best_and_nan_is_none() -> None:
-    assert best_of(WandbPanels(), [math.nan, 0.75, 0.5, 0.5, math.nan, 0.625]) == {
+    assert best_of(WandbPanels(0.5), [math.nan, 0.75, 0.5, 0.5, math.nan, 0.625]) == {
         "best/epoch": 2,
         f"best/{MONITOR}": 0.5,
     }
-    assert best_of(WandbPanels(), [math.nan]) == {}
+    assert best_of(WandbPanels(0.5), [math.nan]) == {}
+
+
+def test_the_best_of_an_accuracy_is_the_greatest() -> None:
+    assert best_of(WandbPanels(0.5), [0.25, 0.75, 0.5], mode="max")["best/epoch"] == 1
 
 
 def test_a_resumed_training_knows_the_best_of_before() -> None:
-    before, after = WandbPanels(), WandbPanels()
+    before, after = WandbPanels(0.5), WandbPanels(0.5)
     best_of(before, [0.75, 0.5])
     after.load_state_dict(before.state_dict())
     assert best_of(after, [0.625, 0.5], first_epoch=2) == {"best/epoch": 1, f"best/{MONITOR}": 0.5}
@@ -95,5 +100,5 @@ def test_only_the_first_process_logs_and_only_epochs_of_a_training(state: dict[s
         "loggers": [logger],
     }
     module: Any = object()  # nothing may be asked of it
-    WandbPanels().on_validation_end(SimpleNamespace(**{**usual, **state}), module)  # type: ignore[arg-type] # enough of one
+    WandbPanels(0.5).on_validation_end(SimpleNamespace(**{**usual, **state}), module)  # type: ignore[arg-type] # enough of one
     assert logger.rows == []
