@@ -1,0 +1,110 @@
+"""Sentences before the numbers."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from runpy import run_path
+
+import torch
+from torchmetrics import Metric
+
+from camloc.experiment.measuring.results import MeasuredSplit, Threshold
+from camloc.experiment.measuring.split_protocols import SplitProtocols, SplitResult
+from camloc.experiment.measuring.store import Stored
+from camloc.experiment.notes import PLAIN_NEEDS, notes_on
+from camloc.metrics.classification_error import ClassificationError
+from camloc.metrics.contract import NEEDS
+from camloc.metrics.ilsvrc_error import IlsvrcError
+from camloc.metrics.localization_error import LocalizationError
+from camloc.metrics.max_box_acc import MaxBoxAcc
+from camloc.metrics.pxap import PxAP
+from camloc.records import Prediction
+
+SQUARES = run_path(str(Path(__file__).parent / "squares.py"))
+
+
+def notes(
+    protocols: Mapping[str, Metric],
+    thresholds: Mapping[str, Threshold],
+    *,
+    boxes: bool = True,
+    logits: bool = True,
+    flat: bool = False,
+) -> list[str]:
+    """Notes on two images, both localized at 0.5 and neither at 0.2; the second is classified wrongly."""
+    truth = SQUARES["truth"](torch.tensor([0, 1]))
+    if not boxes:
+        truth = truth._replace(gt_boxes=[torch.zeros(0, 4)] * 2, image_boxes=[torch.zeros(0, 4)] * 2)
+    cams = torch.stack([SQUARES["image"](0, 0.45)[0]] * 2).float()
+    cams = torch.zeros_like(cams) if flat else cams
+    split = SplitProtocols(SQUARES["measures"](protocols))
+    for name, threshold in thresholds.items():
+        split.protocols[name].set_threshold(threshold.value)
+    split.update(Prediction(truth.pairs, torch.tensor([[1.0, 0.0]] * 2) if logits else None, cams), truth)
+    result = SplitResult(split.compute(), None, {}, Stored.nothing(), dict(split.unmet))
+    measured = MeasuredSplit("test", split, result, ["a", "b"], thresholds)
+    return notes_on(measured, measured.numbers())
+
+
+def localization(cam_threshold: float | None = None) -> LocalizationError:
+    return LocalizationError(cam_threshold=cam_threshold, num_thresholds=10)
+
+
+def test_the_source_of_the_threshold_and_the_counts() -> None:
+    assert notes({"val_threshold": localization()}, {"val_threshold": Threshold(0.5, "val")}) == [
+        "The CAM threshold 0.5 has the least GT-known error on val; test did not take part in the choice.",
+        "Localized on test: 2 GT-known, 1 top-1, 2 top-5 of 2 images.",
+    ]
+    assert notes({"paper": localization(0.2)}, {"paper": Threshold(0.2, "fixed")}) == [
+        "The CAM threshold 0.2 was fixed beforehand.",
+        "Localized on test: 0 GT-known, 0 top-1, 0 top-5 of 2 images.",
+    ]
+    assert notes({"x": localization()}, {"x": Threshold(0.3, "pseudo")})[0] == (
+        "The CAM threshold 0.3 was chosen without true boxes."
+    )
+
+
+def test_several_protocols_are_named_and_those_of_one_threshold_share_a_sentence() -> None:
+    protocols = {"val_threshold": localization(), "paper": localization(0.2), "ilsvrc": IlsvrcError()}
+    thresholds = {
+        "val_threshold": Threshold(0.5, "val"),
+        "paper": Threshold(0.2, "fixed"),
+        "ilsvrc": Threshold(0.5, "val"),
+    }
+    of_val = "has the least GT-known error on val; test did not take part in the choice."
+    assert notes(protocols, thresholds) == [
+        f"The CAM threshold 0.5 of val_threshold and ilsvrc {of_val}",
+        "The CAM threshold 0.2 of paper was fixed beforehand.",
+        "Localized on test: 2 GT-known, 1 top-1, 2 top-5 of 2 images.",
+        "Localized on test by paper: 0 GT-known, 0 top-1, 0 top-5 of 2 images.",
+    ]
+
+
+def test_without_a_classifier_only_the_location_is_counted() -> None:
+    found = notes({"val_threshold": localization()}, {"val_threshold": Threshold(0.5, "val")}, logits=False)
+    assert found[1:] == ["Localized on test: 2 GT-known of 2 images."]
+
+
+def test_flat_maps_are_counted() -> None:
+    found = notes({"paper": localization(0.2)}, {"paper": Threshold(0.2, "fixed")}, flat=True)
+    assert found[-1] == "2 score maps are flat or not finite; a flat map of zeros gives no box."
+
+
+def test_what_was_not_measured_says_what_it_lacks() -> None:
+    protocols = {
+        "classification": ClassificationError(),
+        "val_threshold": localization(),
+        "max_box_acc": MaxBoxAcc(0.1),
+        "pxap": PxAP(0.1),
+    }
+    thresholds = {"val_threshold": Threshold(0.5, "val")}
+    assert notes(protocols, thresholds, boxes=False) == [
+        f"{name} was not measured: it needs {need}, and there are none on test."
+        for name, need in (("val_threshold", "true boxes"), ("max_box_acc", "true boxes"), ("pxap", "masks"))
+    ]
+    found = notes({"classification": ClassificationError()}, {}, logits=False)
+    assert found == ["classification was not measured: it needs a classifier's logits, and there are none on test."]
+
+
+def test_every_need_that_can_be_lacking_has_a_plain_name() -> None:
+    always_there = {"target", "map_size", "image_sizes", "positions", "is_padding"}
+    assert PLAIN_NEEDS.keys() == NEEDS.keys() - always_there
