@@ -51,9 +51,9 @@ def monitored_directions(protocols: SplitProtocols, val: Split) -> dict[str, str
     # What reports at a threshold that is chosen only when val has been measured is not there in time.
     found = {LOSS: "min"}
     for key, (name, row) in protocols.rows().items():
-        needs = protocols.needs[name].required
-        waits = "reported_boxes" in needs and protocols.protocols[name].cam_threshold is None
-        if not needs & absent and not waits:
+        needs = protocols.needs[name]
+        waits = "reported_boxes" in needs.required | needs.nullable and protocols.protocols[name].cam_threshold is None
+        if not needs.required & absent and not waits:
             found[f"val/{key}"] = row.direction
     return found
 
