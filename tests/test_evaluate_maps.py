@@ -152,3 +152,12 @@ def test_what_a_protocol_lacks_is_named(here: Here, tmp_path: Path, metadata: Pa
     finished = evaluate(here, tmp_path, metadata, "localization=pxap")
     assert finished.returncode == 0, finished.stderr
     assert "pxap was not measured: it needs masks, and there are none on test." in finished.stdout
+
+
+def test_a_protocol_that_can_do_without_either_of_two_things_names_both_where_it_has_neither(
+    here: Here, tmp_path: Path, metadata: Path
+) -> None:
+    write_maps(tmp_path / "maps")
+    finished = evaluate(here, tmp_path, metadata, "localization=ilsvrc")
+    assert finished.returncode == 0, finished.stderr
+    assert "ilsvrc was not measured: it needs a classifier's logits, and there are none on test." in finished.stdout

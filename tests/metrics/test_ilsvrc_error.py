@@ -94,12 +94,15 @@ def test_a_blacklisted_hit_counts_for_classification_alone(tmp_path: Path) -> No
     assert found["ilsvrc_top1_classification_error"] == pytest.approx(1 / 3)
 
 
-def test_a_number_beyond_the_split_is_named_with_its_line(tmp_path: Path) -> None:
+def test_a_list_that_goes_beyond_the_split_is_refused_before_it_is_measured(tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
     path.write_text("5\n\n12\n")
-    assert read_blacklist(str(path), num_images=12) == {4, 11}
-    with pytest.raises(ValueError, match=r"list.txt, line 3: image 12 is beyond the split, which has 11"):
-        read_blacklist(str(path), num_images=11)
+    assert read_blacklist(str(path)) == {4, 11}
+    metric = IlsvrcError(blacklist=str(path))
+    metric.check_split(12)
+    with pytest.raises(ValueError, match=r"blacklist=.*list\.txt names image 12, which is beyond the split of 11"):
+        metric.check_split(11)
+    IlsvrcError().check_split(0)
 
 
 def test_a_blacklist_that_is_no_text_is_named(tmp_path: Path) -> None:

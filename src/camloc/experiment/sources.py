@@ -111,7 +111,7 @@ def build_source(config: DictConfig, run: RunDirectory) -> Source:
     if len(named) != 1:
         found = f"found {' and '.join(named)}" if named else "found none"
         raise ValueError(
-            "say what to evaluate: checkpoint=RUN_OR_FILE.ckpt, score_maps=FILE_OR_FOLDER or submission=FILE, one of them; "
+            "say what to evaluate, one of checkpoint=RUN_OR_FILE.ckpt, score_maps=FILE_OR_FOLDER and submission=FILE; "
             f"{found}"
         )
     if config.submission is not None:

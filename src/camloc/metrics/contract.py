@@ -87,6 +87,16 @@ class Protocol(Metric, ABC):
         self.cam_threshold = cam_threshold
         self._computed = None  # torchmetrics would go on returning the numbers at the earlier one
 
+    def check_split(self, num_images: int) -> None:
+        """Check what was configured against the split that will be measured, before it is.
+
+        Args:
+            num_images: Of the split.
+
+        Raises:
+            ValueError: If the two do not fit; the message names the file or field.
+        """
+
     def _wrap_update(self, update: Callable[..., Any]) -> Callable[..., Any]:
         # torchmetrics drops what update returns.
         returned: list[Outcome] = []

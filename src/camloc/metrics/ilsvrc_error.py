@@ -15,20 +15,19 @@ from camloc.metrics.functional.localization import IOU_THRESHOLD, check_cam_thre
 from camloc.records import Outcome, Row, SplitOutcome
 
 
-def read_blacklist(path: str | None, num_images: int | None = None) -> frozenset[int]:
+def read_blacklist(path: str | None) -> frozenset[int]:
     """Read the devkit's list of images that do not count for localization.
 
     Args:
         path: A file with one 1-based image number per line, such as
             ``ILSVRC2014_clsloc_validation_blacklist.txt``; null for none.
-        num_images: Length of the split that the numbers are places in, where it is known.
 
     Returns:
         0-based positions in the split.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If a line is not a positive whole number, or is one beyond the split.
+        ValueError: If a line is not a positive whole number.
 
     Example:
         >>> read_blacklist(None)
@@ -45,11 +44,6 @@ def read_blacklist(path: str | None, num_images: int | None = None) -> frozenset
         if text.strip():
             if not text.strip().isdecimal() or int(text) < 1:
                 raise ValueError(f"{path}, line {line}: expected the number of an image, from 1 on, found {text!r}")
-            if num_images is not None and int(text) > num_images:
-                raise ValueError(
-                    f"{path}, line {line}: image {int(text)} is beyond the split, which has {num_images}; "
-                    "give the list of this split"
-                )
             numbers.append(int(text) - 1)
     return frozenset(numbers)
 
@@ -97,10 +91,20 @@ class IlsvrcError(Protocol):
         if cam_threshold is not None:
             check_cam_threshold("localization.cam_threshold", cam_threshold)
         self.blacklist = read_blacklist(blacklist)
+        self._blacklist_file = blacklist
         self.iou_threshold = iou_threshold
         self.cam_threshold = cam_threshold
         for name, shape in (("localized", (2,)), ("classified", (2,)), ("num_images", ()), ("num_blacklisted", ())):
             self.add_state(name, torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def check_split(self, num_images: int) -> None:
+        """Refuse a blacklist that names images beyond the split."""
+        last = max(self.blacklist, default=-1)
+        if last >= num_images:
+            raise ValueError(
+                f"localization.protocols.ilsvrc.blacklist={self._blacklist_file} names image {last + 1}, which is "
+                f"beyond the split of {num_images}; give the list of this split"
+            )
 
     @property
     def rows(self) -> Sequence[Row]:

@@ -64,9 +64,9 @@ class MaxBoxAcc(Protocol):
         """The accuracy of each reported version, at thresholds that are an oracle's."""
         rows = {
             "max_box_acc": Row(
-                "max_box_acc", "MaxBoxAcc (accuracy)", "max", "oracle", f"{_key('max_box_acc', _MAIN)}_cam_threshold"
+                "max_box_acc", "MaxBoxAcc", "max", "oracle", f"{_key('max_box_acc', _MAIN)}_cam_threshold"
             ),
-            "max_box_acc_v2": Row("max_box_acc_v2", "MaxBoxAccV2 (accuracy)", "max", "oracle"),
+            "max_box_acc_v2": Row("max_box_acc_v2", "MaxBoxAccV2", "max", "oracle"),
         }
         return [rows[name] for name in self.reported]
 

@@ -52,7 +52,7 @@ class PxAP(Protocol):
     @property
     def rows(self) -> Sequence[Row]:
         """The precision, which is taken over all thresholds."""
-        return [Row("pxap", "PxAP (accuracy)", "max")]
+        return [Row("pxap", "PxAP", "max")]
 
     def update(self, score_maps: Tensor, masks: Tensor, ignore: Tensor, is_padding: Tensor | None = None) -> Outcome:  # type: ignore[override] # torchmetrics returns nothing
         """Count a batch.

@@ -1,7 +1,5 @@
 """Predictions of a network: logits, and a class activation map for each chosen pair."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
@@ -9,9 +7,6 @@ from camloc.attribution.contract import Attribution
 from camloc.backbones.contract import Backbone
 from camloc.data.loading.sample import EvalBatch
 from camloc.records import Pairs, Prediction, Ranked
-
-Views = Callable[[Attribution], Attribution]
-"""An attribution around an attribution."""
 
 
 class NetworkPredictor(nn.Module):

@@ -28,6 +28,9 @@ def measure(
     Returns:
         The results by split.
     """
+    source: Any = data
+    for protocol in module.test_protocols.protocols.values():
+        protocol.check_split(len(source.split("test")))
     threshold = stored
     if "val" in splits:
         trainer.validate(module, data, verbose=False)
@@ -43,7 +46,6 @@ def measure(
             protocol.set_threshold(tested[name].value)
     trainer.test(module, data, verbose=False)
     watched = _thresholds_of_val(module) if "val" in splits else {}
-    source: Any = data
     return {
         name: MeasuredSplit(
             name,

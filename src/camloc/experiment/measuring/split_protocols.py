@@ -133,6 +133,9 @@ class SplitProtocols(nn.Module):
                 continue
             given = {k: v for k, v in arguments.items() if v is not None or k in needs.nullable}
             outcomes[name] = protocol.update(**given)
+            absent = frozenset(need for need in needs.nullable if arguments[need] is None)
+            if absent and not outcomes[name].values:
+                self.unmet[name] = absent
         shown = localized[self.shown]
         boxes = shown.at(self.shown_thresholds) if prediction.cams is not None or shown.score_maps is not None else None
         at = list(self.shown_thresholds).index(self.shown_threshold)
