@@ -89,7 +89,7 @@ def test_a_disk_that_fills_up_costs_no_checkpoint(
     assert failed.returncode == 1, failed.stderr
     (told,) = [line for line in failed.stderr.splitlines() if "rror" in line]
     assert f"{run / 'checkpoints'}" in told
-    assert "could not be written: File too large; the former one is whole, resume=RUN goes on" in told
+    assert "could not be written: File too large; the previous checkpoint is intact" in told
     assert json.loads((run / "status.json").read_text())["status"] == "failed"
     assert sorted(file.name for file in (run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
     for name in ("best.ckpt", "last.ckpt"):

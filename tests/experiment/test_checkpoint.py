@@ -1,4 +1,4 @@
-"""Checkpoints: nothing in them is run, they know their run, and the former one is never lost."""
+"""Checkpoints: nothing in them is run, they know their run, and the previous one is never lost."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -213,7 +213,7 @@ def test_a_checkpoint_is_replaced_whole(tmp_path: Path) -> None:
     assert [path.name for path in file.parent.iterdir()] == ["last.ckpt"]
 
 
-def test_the_former_checkpoint_is_whole_when_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_previous_checkpoint_is_intact_when_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "last.ckpt"
     WholeCheckpoints().save_checkpoint({"state_dict": {"w": torch.tensor(1)}}, file)
 
@@ -221,7 +221,7 @@ def test_the_former_checkpoint_is_whole_when_the_disk_is_full(tmp_path: Path, mo
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoints.os, "fsync", full)
-    with pytest.raises(OSError, match=r"last\.ckpt could not be written: No space left .*the former one is whole"):
+    with pytest.raises(OSError, match=r"last\.ckpt could not be written: No space left .*the previous checkpoint is intact"):
         WholeCheckpoints().save_checkpoint({"state_dict": {"w": torch.tensor(2)}}, file)
     assert load_checkpoint(file)["state_dict"]["w"].item() == 1
     assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]

@@ -1,1 +1,1 @@
-"""What happens beside the training loop."""
+"""What happens during a run, apart from training and measuring."""

@@ -20,6 +20,6 @@ class Progress(RichProgressBar):
     def get_metrics(
         self, trainer: Trainer, pl_module: LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
-        """Return the numbers beside the bar."""
+        """Return the numbers next to the bar."""
         shown = trainer.progress_bar_metrics
         return {short: shown[name] for name, short in SHORT_NAMES.items() if name in shown}

@@ -1,4 +1,4 @@
-"""What makes a training that was interrupted end like one that was not."""
+"""Makes an interrupted and resumed training end exactly like one that was never interrupted."""
 
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,10 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 
 class Repeatable(Callback):
-    """Draw each batch's random numbers from the seed and the step alone, and save when told to stop.
+    """Seed each batch from the run's seed and the step alone, and save on SIGTERM.
 
-    Dropout then needs no state that a checkpoint would have to hold. On SIGTERM, with which clusters announce the end
-    of a job, ``last.ckpt`` is written in the middle of the epoch; the rest of the epoch is trained after resuming.
+    Dropout then has no state that a checkpoint would have to hold. On SIGTERM, which clusters send before a job ends,
+    ``last.ckpt`` is written in the middle of the epoch; the rest of the epoch is trained after resuming.
 
     Args:
         seed: Of the run.
@@ -26,7 +26,7 @@ class Repeatable(Callback):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        batch: Any,  # noqa: ANN401 - of no matter here
+        batch: Any,  # noqa: ANN401 - not looked at
         batch_idx: int,
     ) -> None:
         """Seed this step of this process."""

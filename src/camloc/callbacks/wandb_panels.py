@@ -1,4 +1,4 @@
-"""What Weights & Biases shows of a training beside its numbers: threshold curves, images, the best epoch."""
+"""What Weights & Biases shows of a training besides its numbers: threshold curves, images, the best epoch."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -61,14 +61,14 @@ class Watched(Protocol):
 
 
 class WandbPanels(Callback):
-    """Send W&B, after every epoch, what numbers do not show; nothing without a ``WandbLogger``.
+    """After every epoch, send W&B a threshold curve and images; does nothing without a ``WandbLogger``.
 
     ``val_curve/gt_known_error`` is the GT-known error against the CAM threshold. ``val_images/boxes`` and
-    ``val_images/heatmaps`` are some images of ``val`` as the network sees them, the same ones in every epoch and
-    run, bare and under the true class's heatmap, both with the true boxes and the box of that map to switch on and
-    off. The summary holds ``best/epoch`` and the least value of the monitored error.
+    ``val_images/heatmaps`` show some images of ``val`` as the network sees them, the same ones in every epoch and
+    run, plain and under the true class's heatmap. Both have the true boxes and the map's box as layers to switch on
+    and off. The summary holds ``best/epoch`` and the best value of the monitored number.
 
-    The first process alone evaluates these images, whichever processes they were dealt to.
+    The first process evaluates these images by itself.
 
     Args:
         count: How many images.
@@ -87,11 +87,11 @@ class WandbPanels(Callback):
         self._best: dict[str, float] = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed training has to know."""
+        """Return what a resumed training must know."""
         return dict(self._best)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Continue from a checkpoint."""
         self._best = dict(state_dict)
 
     def on_validation_end(self, trainer: Trainer, pl_module: Watched) -> None:  # type: ignore[override] # a classifier

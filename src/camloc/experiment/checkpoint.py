@@ -1,4 +1,4 @@
-"""Checkpoints: read without running code from them, written so that the former one is never lost."""
+"""Checkpoints: read without running code from them, written so that the previous one is never lost."""
 
 import io
 import os
@@ -159,10 +159,10 @@ class RunInCheckpoint(Callback):
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Write a checkpoint beside the former one and rename it.
+    """Write a checkpoint to a temporary file in the same directory and rename it.
 
-    Lightning's own goes through the temporary directory, and where that is another file system it is copied over the
-    former one: killed or out of space halfway, there is none.
+    Lightning writes to the system's temporary directory. If that is another file system, it then copies over the
+    previous checkpoint: killed or out of space halfway, no checkpoint would be left.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None) -> None:
@@ -172,7 +172,7 @@ class WholeCheckpoints(TorchCheckpointIO):
             OSError: If there is no room.
         """
         file = Path(path)
-        # Not straight to the file: torch hides from its errors that the disk is full.
+        # Not directly to the file: torch's error would hide that the disk is full.
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         try:
@@ -183,5 +183,6 @@ class WholeCheckpoints(TorchCheckpointIO):
                 os.fsync(stream.fileno())
         except OSError as error:
             raise OSError(
-                f"{file} could not be written: {error.strerror}; the former one is whole, resume=RUN goes on from it"
+                f"{file} could not be written: {error.strerror}; the previous checkpoint is intact, and resume=RUN "
+                "continues from it"
             ) from error
