@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 import torch
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, Trainer
 from torch import Tensor, nn
 from torchmetrics import Metric
@@ -22,6 +23,7 @@ from camloc.backbones.gap import GapBackbone
 from camloc.data.loading.datamodule import LoaderOptions, LocalizationDataModule
 from camloc.data.loading.sample import EvalBatch
 from camloc.data.loading.split import Shrink, Split, SplitName
+from camloc.experiment.checkpoint import RUN_KEY, RunRecord
 from camloc.experiment.measuring.module import EvaluationModule
 from camloc.experiment.measuring.split_protocols import Measures
 from camloc.localization.threshold_sweep import largest_component_boxes
@@ -69,16 +71,21 @@ def batch(target: Sequence[int], halo: float, first: int = 0, num_images: int = 
     )
 
 
-def network() -> NetworkPredictor:
-    """Read red for class 0 and green for class 1."""
+def gap(num_classes: int = 2, weights: str | None = None) -> GapBackbone:
+    """Return the network, whose weights are zeros where ``weights`` names any: nothing is fetched."""
     trunk = nn.Conv2d(3, 2, 1, bias=False)
     spec = InputSpec(size=8, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-    backbone = GapBackbone(trunk, nn.Identity(), num_maps=2, num_classes=2, input_spec=spec)
+    backbone = GapBackbone(trunk, nn.Identity(), num_maps=2, num_classes=num_classes, input_spec=spec)
     with torch.no_grad():
-        trunk.weight.copy_(torch.eye(3)[:2].view(2, 3, 1, 1))
-        backbone.head.linear.weight.copy_(torch.eye(2))
+        trunk.weight.copy_(torch.eye(3)[:2].view(2, 3, 1, 1) * (weights is None))
+        backbone.head.linear.weight.copy_(torch.eye(num_classes, 2))
         backbone.head.linear.bias.zero_()
-    return NetworkPredictor(backbone, cam)
+    return backbone
+
+
+def network() -> NetworkPredictor:
+    """Read red for class 0 and green for class 1."""
+    return NetworkPredictor(gap(), cam)
 
 
 def measures(
@@ -188,3 +195,73 @@ def trainer(*callbacks: Callback, folder: Path | None = None) -> Trainer:
 def module(measured: Measures | None = None, **options: Any) -> EvaluationModule:  # noqa: ANN401 - the module's
     """Return the network with its measures."""
     return EvaluationModule(network(), measured or measures(), **options)
+
+
+def config(**changed: Any) -> DictConfig:  # noqa: ANN401 - values of a configuration
+    """Return what ``conf/`` composes, with these images and this network; ``squares`` must be on the path."""
+    score_map_target = "camloc.attribution.score_map.score_map"
+    composed = {
+        "backbone": {"_target_": "squares.gap", "_partial_": True},
+        "datamodule": {"_target_": "squares.SquaresData"},
+        "attribution": {"_target_": "camloc.attribution.cam.cam", "_partial_": True},
+        "views": {"_target_": "camloc.attribution.views.one_view", "_partial_": True},
+        "score_map": {"_target_": score_map_target, "_partial_": True, "normalization": "minmax"},
+        "box_rule": None,
+        "localization": {
+            "protocols": {
+                "classification": {"_target_": "camloc.metrics.classification_error.ClassificationError"},
+                "val_threshold": {
+                    "_target_": "camloc.metrics.localization_error.LocalizationError",
+                    "num_thresholds": 10,
+                },
+            },
+            "score_maps": {},
+            "iou_threshold": 0.5,
+            "submission": False,
+        },
+        "objective": {"_target_": "camloc.objectives.classification.CrossEntropy", "_partial_": True},
+        "optimizer": {"_target_": "torch.optim.SGD", "_partial_": True, "lr": 0.1},
+        "scheduler": None,
+        "trainer": {
+            "_target_": "pytorch_lightning.Trainer",
+            "accelerator": "cpu",
+            "devices": 1,
+            "precision": "32-true",
+            "gradient_clip_val": None,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+        },
+        "callbacks": {
+            "epoch_csv": {"_target_": "camloc.callbacks.epoch_csv.EpochCsv", "_partial_": True},
+            "gallery": {
+                "_target_": "camloc.callbacks.gallery.Gallery",
+                "_partial_": True,
+                "iou_threshold": 0.5,
+                "count": 2,
+            },
+        },
+        "logger": {},
+        "classifier": {"head_lr_multiplier": 1.0, "channels_last": False},
+        "map_loader": {"batch_size": 2, "num_workers": 0},
+        "seed": 0,
+        "threshold_from": "val",
+        "on_missing": "error",
+        "on_unreadable": "error",
+        **dict.fromkeys(("checkpoint", "score_maps", "submission", "export_score_maps", "resume", "monitor")),
+        **dict.fromkeys(("save_score_maps", "check_only", "compile"), False),  # type: ignore[dict-item] # flags
+    }
+    return OmegaConf.create({**composed, **changed})
+
+
+def write_checkpoint(
+    file: Path,
+    threshold: tuple[float, str] | None = (0.7, "val"),
+    class_names: Sequence[str] = CLASS_NAMES,
+    fingerprint: Tensor | None = None,
+    **more: Any,  # noqa: ANN401 - of a checkpoint
+) -> Path:
+    """Write what a training of the network leaves behind."""
+    record = RunRecord(list(class_names), 8, *(threshold or (None, None)), fingerprint)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"state_dict": module().state_dict(), RUN_KEY: record._asdict(), **more}, file)
+    return file

@@ -1,9 +1,177 @@
-from omegaconf import OmegaConf
+"""Configuration to objects."""
 
-from camloc.experiment.build import instantiate_all
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from runpy import run_path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import pytorch_lightning
+import torch
+from hydra.errors import InstantiationException
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import Callback
+from torch import Tensor
+
+from camloc.attribution.views import Flip
+from camloc.callbacks.epoch_csv import EpochCsv
+from camloc.callbacks.gallery import Gallery
+from camloc.experiment.build import (
+    build_callbacks,
+    build_datamodule,
+    build_measures,
+    build_predictor,
+    build_trainer,
+    build_training,
+    instantiate_all,
+)
+from camloc.experiment.checkpoint import WholeCheckpoints
+from camloc.experiment.run_directory import RunDirectory
+from camloc.localization.threshold_sweep import largest_component_boxes
+from camloc.objectives.classification import CrossEntropy
+
+HERE = Path(__file__).parent
+SQUARES = run_path(str(HERE / "squares.py"))
+config: Callable[..., DictConfig] = SQUARES["config"]
+SCORE_MAP = "camloc.attribution.score_map.score_map"
+CAM = torch.tensor([[[-1.0, 0.0, 3.0]]])
+
+
+@pytest.fixture(autouse=True)
+def _squares_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(HERE)
 
 
 def test_entries_that_are_null_are_left_out() -> None:
     group = OmegaConf.create({"a": {"_target_": "builtins.dict", "x": 1}, "b": None})
-    assert instantiate_all(group) == [{"x": 1}]
-    assert instantiate_all(None) == []
+    assert instantiate_all(group) == {"a": {"x": 1}}
+    assert instantiate_all(None) == {}
+
+
+def test_the_splits_are_loaded_at_once() -> None:
+    datamodule = build_datamodule(config(), ("val", "test"))
+    assert datamodule._splits.keys() == {"val", "test"}
+    with pytest.raises(InstantiationException, match="batch_size must be at least 1"):
+        build_datamodule(config(datamodule={"_target_": "squares.SquaresData", "batch_size": 0}), ("val",))
+
+
+def test_measures_are_the_configured_ones() -> None:
+    largest = "camloc.localization.threshold_sweep.largest_component_boxes"
+    given = config(box_rule={"_target_": largest, "_partial_": True})
+    given.localization.score_maps = {
+        "val_threshold": {"_target_": SCORE_MAP, "_partial_": True, "normalization": "max"}
+    }
+    measures = build_measures(given)
+    assert list(measures.protocols) == ["classification", "val_threshold"]
+    assert measures.score_map(CAM, (1, 3)).tolist() == [[[0, 0.25, 1]]]
+    assert measures.own_score_maps["val_threshold"](CAM, (1, 3)).tolist() == [[[0, 0, 1]]]
+    assert measures.iou_threshold == 0.5
+    assert isinstance(measures.box_rule, partial)
+
+
+def test_without_a_box_rule_the_largest_component_is_boxed() -> None:
+    assert build_measures(config()).box_rule is largest_component_boxes
+
+
+def test_a_source_may_bring_its_own_score_map() -> None:
+    def own(cam: Tensor, size: tuple[int, int]) -> Tensor:
+        return cam.new_zeros(len(cam), *size)
+
+    assert build_measures(config(score_map=None), own).score_map is own
+
+
+def test_at_least_one_protocol_is_needed() -> None:
+    given = config()
+    given.localization.protocols = {"val_threshold": None}
+    with pytest.raises(ValueError, match=r"localization\.protocols is empty; choose one or several"):
+        build_measures(given)
+
+
+def test_the_network_decides_the_input_size_and_has_as_many_classes_as_the_data() -> None:
+    given = config(datamodule={"_target_": "squares.SquaresData", "class_names": ["red", "green", "blue"]})
+    datamodule = build_datamodule(given, ("val",))
+    predictor = build_predictor(given, datamodule)
+    assert datamodule.input_size == 8
+    assert predictor.backbone.num_classes == 3
+    assert predictor.memory_format is torch.contiguous_format
+    found = predictor.predict(SQUARES["batch"]([0, 1], 0.45))
+    assert found.cams is not None
+    assert found.cams[0, 2, 1] == 1
+    given.classifier.channels_last = True
+    assert build_predictor(given, datamodule).memory_format is torch.channels_last
+
+
+def test_views_go_around_the_attribution() -> None:
+    given = config(views={"_target_": "camloc.attribution.views.Flip", "_partial_": True})
+    predictor = build_predictor(given, build_datamodule(given, ("val",)))
+    assert isinstance(predictor.attribution, Flip)
+    assert isinstance(predictor.attribution.attribution, partial)
+
+
+def test_the_objective_knows_how_many_images_each_class_has() -> None:
+    given = config(optimizer={"_target_": "torch.optim.SGD", "_partial_": True, "lr": 0.5})
+    given.objective.class_weights = "balanced"
+    given.classifier.head_lr_multiplier = 2.0
+    datamodule = build_datamodule(given, ("train",))
+    module = build_training(given, build_predictor(given, datamodule), datamodule)
+    assert isinstance(module.objective, CrossEntropy)
+    assert module.objective.class_weights is not None
+    assert module.objective.class_weights.tolist() == [1, 1]
+    optimizer: Any = module.configure_optimizers()
+    assert {group["lr"] for group in optimizer.param_groups} == {0.5, 1.0}
+    assert module.scheduler is None
+
+
+def test_callbacks_are_completed_with_the_run(tmp_path: Path) -> None:
+    given = config()
+    given.callbacks.plain = {"_target_": "pytorch_lightning.Callback"}
+    given.callbacks.off = None
+    csv, gallery, plain = build_callbacks(given, RunDirectory(tmp_path))
+    assert isinstance(csv, EpochCsv)
+    assert csv.path == tmp_path / "metrics.csv"
+    assert isinstance(gallery, Gallery)
+    assert gallery.folder == tmp_path / "report" / "gallery"
+    assert type(plain) is Callback
+
+
+def test_the_trainer_and_its_loggers_write_below_the_run_directory(tmp_path: Path) -> None:
+    given = config(logger={"csv": {"_target_": "pytorch_lightning.loggers.CSVLogger", "_partial_": True}, "off": None})
+    callback = Callback()
+    trainer = build_trainer(given, RunDirectory(tmp_path), [callback])
+    assert trainer.default_root_dir == str(tmp_path)
+    assert callback in trainer.callbacks  # type: ignore[attr-defined] # Lightning's
+    (logger,) = trainer.loggers
+    assert logger.save_dir == str(tmp_path)
+    assert logger.experiment.hparams["localization"]["iou_threshold"] == 0.5  # type: ignore[attr-defined] # CSVLogger's
+    assert isinstance(trainer.strategy.checkpoint_io, WholeCheckpoints)
+
+
+def test_slurm_does_not_requeue_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SLURMEnvironment, "detect", staticmethod(lambda: True))
+    plugins: list[Any] = []
+
+    def trainer(**given: Any) -> Any:  # noqa: ANN401 - of Lightning
+        plugins.extend(given["plugins"])
+        return SimpleNamespace(loggers=[])
+
+    monkeypatch.setattr(pytorch_lightning, "Trainer", trainer)
+    build_trainer(config(), RunDirectory(tmp_path), [])
+    _, slurm = plugins
+    assert isinstance(slurm, SLURMEnvironment)
+    assert not slurm.auto_requeue
+
+
+def test_what_a_device_cannot_do_is_refused_before_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    given = config()
+    given.trainer.accelerator, given.trainer.devices = "gpu", 2
+    with pytest.raises(ValueError, match=r"trainer\.devices=2 asks for 2 GPUs and this machine has 1"):
+        build_trainer(given, RunDirectory(tmp_path), [])
+    clipped = config()
+    clipped.trainer.gradient_clip_val, clipped.trainer.precision = 1.0, "16-mixed"
+    clipped.optimizer.fused = True
+    with pytest.raises(ValueError, match=r"set optimizer\.fused=false"):
+        build_trainer(clipped, RunDirectory(tmp_path), [])
