@@ -103,6 +103,7 @@ class Squares:
     """A split of 8x8 images made in memory, or written to a folder.
 
     Args:
+        name: Starts the image ids.
         target: Class of each image.
         halo: Brightness of the halos.
         folder: Where image files are to be, null for none.
@@ -111,16 +112,23 @@ class Squares:
     """
 
     def __init__(
-        self, target: Sequence[int], halo: float, folder: Path | None = None, *, has_boxes: bool, has_masks: bool
+        self,
+        name: str,
+        target: Sequence[int],
+        halo: float,
+        folder: Path | None = None,
+        *,
+        has_boxes: bool = True,
+        has_masks: bool = False,
     ) -> None:
-        self.targets, self.halo, self.folder = list(target), halo, folder
+        self.name, self.targets, self.halo, self.folder = name, list(target), halo, folder
         self.has_boxes, self.has_masks = has_boxes, has_masks
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def image_id(self, index: int) -> str:
-        return f"{index}.png"
+        return f"{self.name}{index}.png"
 
     def target(self, index: int) -> int:
         return self.targets[index]
@@ -162,12 +170,19 @@ class SquaresData(LocalizationDataModule):
         target, halo = {"train": ([0, 1], 0.0), "val": ([0, 1], 0.45), "test": ([0, 1, 0], 0.65)}[name]
         folder = self.folders.get(name)
         return Squares(
+            name,
             target,
             halo,
             None if folder is None else Path(folder),
             has_boxes=self.has_boxes[name],
             has_masks=self.has_masks and name != "train",
         )
+
+
+class WithDevkitIds(SquaresData):
+    """The same with labels in the devkit."""
+
+    devkit_ids = (900, 7)
 
 
 def data(**options: Any) -> SquaresData:  # noqa: ANN401 - the data module's

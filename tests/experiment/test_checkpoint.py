@@ -176,9 +176,9 @@ def test_classes_that_were_not_trained_are_refused(classes: list[str], message: 
 def test_trained_images_are_refused_with_a_count(tmp_path: Path) -> None:
     for index in range(3):
         (tmp_path / f"{index}.png").write_bytes(b"." * (10 + index))
-    trained = SQUARES["Squares"]([0, 1], 0.0, tmp_path, has_boxes=False, has_masks=False)
-    tested = SQUARES["Squares"]([0, 1, 0], 0.0, tmp_path, has_boxes=True, has_masks=False)
-    in_memory = SQUARES["Squares"]([0, 1, 0], 0.0, has_boxes=True, has_masks=False)
+    trained = SQUARES["Squares"]("", [0, 1], 0.0, tmp_path)
+    tested = SQUARES["Squares"]("", [0, 1, 0], 0.0, tmp_path)
+    in_memory = SQUARES["Squares"]("", [0, 1, 0], 0.0)
     prints = fingerprint(trained)
     with pytest.raises(ValueError, match=r"2 of the 3 images of test were trained on by best\.ckpt .*not seen"):
         refuse_trained_images(prints, tested, "test", Path("best.ckpt"))
@@ -213,7 +213,7 @@ def test_a_checkpoint_is_replaced_whole(tmp_path: Path) -> None:
     assert [path.name for path in file.parent.iterdir()] == ["last.ckpt"]
 
 
-def test_the_previous_checkpoint_is_intact_when_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "last.ckpt"
     WholeCheckpoints().save_checkpoint({"state_dict": {"w": torch.tensor(1)}}, file)
 
@@ -221,7 +221,7 @@ def test_the_previous_checkpoint_is_intact_when_the_disk_is_full(tmp_path: Path,
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoints.os, "fsync", full)
-    with pytest.raises(OSError, match=r"last\.ckpt could not be written: No space left .*the previous checkpoint is intact"):
+    with pytest.raises(OSError, match=r"last\.ckpt could not be written: No space left .* checkpoint is intact"):
         WholeCheckpoints().save_checkpoint({"state_dict": {"w": torch.tensor(2)}}, file)
     assert load_checkpoint(file)["state_dict"]["w"].item() == 1
     assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]

@@ -31,7 +31,7 @@ def protocols(**more: Metric) -> SplitProtocols:
 
 
 def split(*, boxes: bool = True, masks: bool = False) -> Any:  # noqa: ANN401 - Squares
-    return SQUARES["Squares"]([0], 0.5, has_boxes=boxes, has_masks=masks)
+    return SQUARES["Squares"]("val", [0], 0.5, has_boxes=boxes, has_masks=masks)
 
 
 @pytest.mark.parametrize(

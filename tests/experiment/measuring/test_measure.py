@@ -44,8 +44,8 @@ def test_the_threshold_is_chosen_on_val_and_test_is_reported_at_it() -> None:
     assert error(found, "test/localization/best_cam_threshold") == 0.7
     assert found["val"].thresholds == {"val_threshold": Threshold(0.5, "oracle")}
     assert error(found, "val/localization/gt_known_error") == 0
-    assert found["test"].image_ids == ["0.png", "1.png", "2.png"]
-    assert found["val"].image_ids == ["0.png", "1.png"]
+    assert found["test"].image_ids == ["test0.png", "test1.png", "test2.png"]
+    assert found["val"].image_ids == ["val0.png", "val1.png"]
 
 
 def test_the_stored_threshold_is_taken_where_val_is_not_evaluated() -> None:
