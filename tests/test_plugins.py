@@ -10,10 +10,11 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from camloc.experiment.configuration import configuration_directory
 from camloc.experiment.entry import prepare
 
 Entry = Callable[..., CompletedProcess[str]]
-CONF = Path(__file__).parent.parent / "conf"
+CONF = configuration_directory()
 
 
 @pytest.fixture

@@ -140,3 +140,9 @@ def test_a_narrow_terminal_gets_the_compared_number_and_as_many_as_fit() -> None
     assert wide.count("50.00") == 6
     assert 1 <= narrow.count("50.00") < 6
     assert printed(results, rows[3].key, 40)[-2].count("50.00") == 1
+
+
+def test_the_compared_number_stands_first_then_the_same_on_test() -> None:
+    val = GT_KNOWN._replace(key="val/localization/gt_known_error")
+    results = [completed(1, {PXAP.key: 0.125, GT_KNOWN.key: 0.5, val.key: 0.25}, PXAP, GT_KNOWN, val)]
+    assert ["1", "completed", "25.00", "val", "50.00", "val", "12.50", "best"] in printed(results, val.key, 80)

@@ -130,8 +130,9 @@ def summary_table(results: Sequence[JobResult], metric: str | None, width: int) 
 
     Args:
         results: Of all jobs.
-        metric: What they are compared by: the first column of numbers, its best job marked.
-        width: Of the terminal; as many of test's numbers are shown as fit, all of them are in ``sweep_summary.csv``.
+        metric: What they are compared by: the first column of numbers, with its best job marked.
+        width: Of the terminal; as many of the numbers on test are shown as fit, first the one that jobs are compared by
+            on val. All are in ``sweep_summary.csv``.
 
     Example:
         >>> summary_table([JobResult(1, "0", {"seed": "1"}, "failed", None, error="no GPU")], None, 80).row_count
@@ -158,10 +159,13 @@ def summary_table(results: Sequence[JobResult], metric: str | None, width: int) 
 
 def _columns(results: Sequence[JobResult], metric: str | None, room: int) -> list[ReportedRow]:
     rows = reported_rows(results)
-    test = [row for key, row in rows.items() if key.startswith("test/") and _in_any(key, results)]
-    wanted = {row.key: row for row in ([rows[metric]] if metric in rows else []) + test}
+    on_test = [key for key in rows if key.startswith("test/")]
+    same_on_test = f"test/{(metric or '').partition('/')[2]}"
     columns: list[ReportedRow] = []
-    for row in wanted.values():
+    for key in dict.fromkeys((metric, same_on_test, *on_test)):
+        if key not in rows or not _in_any(key, results):
+            continue
+        row = rows[key]
         room -= 1 + max(len(part) for part in (*_heading(row), *(_shown(row.key, result) for result in results)))
         if columns and room < 0:
             break
