@@ -1,0 +1,178 @@
+"""What a training hands to its parts; a stub stands in for the loop."""
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from runpy import run_path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import Callback
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from camloc.callbacks.repeatable import Repeatable
+from camloc.experiment import train as training
+from camloc.experiment.checkpoint import RunInCheckpoint
+from camloc.experiment.run_directory import RunDirectory
+from camloc.experiment.train import train
+
+HERE = Path(__file__).parent
+SQUARES = run_path(str(HERE / "squares.py"))
+config: Callable[..., DictConfig] = SQUARES["config"]
+
+
+class Loop:
+    """Records what a trainer is given; ``best`` is what it finds."""
+
+    def __init__(self) -> None:
+        self.fitted: list[dict[str, Any]] = []
+        self.notes: list[str] = []
+        self.measured: list[Any] = []
+        self.compiled: list[str] = []
+        self.callbacks: list[Callback] = []
+        self.best: Path | None = None
+        self.score: float | None = None
+        self.current_epoch = 3
+
+    def of_kind(self, kind: type[Callback]) -> list[Any]:
+        return [callback for callback in self.callbacks if type(callback) is kind]
+
+    def fit(self, module: Any, datamodule: Any, **options: Any) -> None:  # noqa: ANN401 - Lightning's
+        self.fitted.append({"module": module, "datamodule": datamodule, **options})
+        with torch.no_grad():
+            module.predictor.backbone.head.linear.weight.fill_(7)  # the last epoch's
+        best, _ = self.of_kind(ModelCheckpoint)
+        if self.best is not None:
+            best.best_model_path = str(self.best)
+            best.best_model_score = None if self.score is None else torch.tensor(self.score)
+
+
+@pytest.fixture
+def loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loop]:
+    stub = Loop()
+
+    def build_trainer(_: DictConfig, __: RunDirectory, callbacks: list[Callback]) -> Loop:
+        stub.callbacks = callbacks
+        return stub
+
+    def measure(_: Loop, module: Any, datamodule: Any) -> dict[str, str]:  # noqa: ANN401 - ours
+        stub.measured = [module.predictor.backbone.head.linear.weight[0, 0].item(), datamodule]
+        return {"test": "measured"}
+
+    def conclude(*arguments: Any) -> None:  # noqa: ANN401 - ours
+        assert arguments[2] is stub
+        assert arguments[3] == {"test": "measured"}
+        stub.notes = arguments[4]
+
+    monkeypatch.syspath_prepend(HERE)
+    monkeypatch.setattr(training, "build_trainer", build_trainer)
+    monkeypatch.setattr(training, "measure", measure)
+    monkeypatch.setattr(training, "conclude", conclude)
+    monkeypatch.setattr(training, "compile_backbone", lambda *given: stub.compiled.append(given[1]))
+    before = signal.getsignal(signal.SIGUSR1)
+    yield stub
+    signal.signal(signal.SIGUSR1, before)
+
+
+def test_the_loop_is_given_all_that_a_run_needs(loop: Loop, tmp_path: Path) -> None:
+    train(config(), RunDirectory(tmp_path))
+    (fitted,) = loop.fitted
+    assert (fitted["ckpt_path"], fitted["weights_only"]) == (None, True)
+    best, last = loop.of_kind(ModelCheckpoint)
+    assert (best.monitor, best.mode, last.monitor) == ("val/localization/top1_error", "min", None)
+    (record,) = loop.of_kind(RunInCheckpoint)
+    assert record.record._asdict() == {
+        "class_names": ["red", "green"],
+        "input_size": 8,
+        "cam_threshold": None,
+        "threshold_source": None,
+        "fingerprint": None,  # images in memory
+    }
+    assert record.config["localization"]["iou_threshold"] == 0.5
+    assert len(loop.of_kind(Repeatable)) == 1
+    # Without a best epoch the weights stay those of the last one.
+    assert loop.measured == [7, fitted["datamodule"]]
+    assert loop.notes == ["The last epoch's weights (3 epochs)."]
+    assert loop.compiled == []
+    assert OmegaConf.load(tmp_path / "config.yaml").seed == 0
+
+
+@pytest.mark.parametrize(
+    ("monitor", "score", "note"),
+    [
+        (None, 0.25, "Best checkpoint: least val/localization/top1_error = 0.2500."),
+        ("val/localization/max_box_acc", 0.75, "Best checkpoint: greatest val/localization/max_box_acc = 0.7500."),
+        (None, None, "Best checkpoint: least val/localization/top1_error = nan."),
+    ],
+)
+def test_the_best_epoch_is_measured(
+    monitor: str | None, score: float | None, note: str, loop: Loop, tmp_path: Path
+) -> None:
+    given = config(monitor=monitor)
+    given.localization.protocols.max_box_acc = {
+        "_target_": "camloc.metrics.max_box_acc.MaxBoxAcc",
+        "cam_curve_interval": 0.1,
+    }
+    loop.best, loop.score = SQUARES["write_checkpoint"](tmp_path / "checkpoints" / "best.ckpt"), score
+    train(given, RunDirectory(tmp_path))
+    assert loop.measured[0] == 1
+    assert loop.notes == [note]
+
+
+def test_checking_trains_nothing(loop: Loop, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(config(check_only=True), RunDirectory(tmp_path))
+    assert loop.fitted == []
+    assert (tmp_path / "unreadable.json").exists()  # all images were opened
+    assert "train" in capsys.readouterr().out
+
+
+def test_compiling_knows_the_accelerator(loop: Loop, tmp_path: Path) -> None:
+    train(config(compile=True), RunDirectory(tmp_path))
+    assert loop.compiled == ["cpu"]
+
+
+def resumable(folder: Path, class_names: tuple[str, ...] = ("red", "green")) -> Path:
+    """A checkpoint after three epochs and two batches of the next."""
+    fit = {
+        "epoch_progress": {"current": {"ready": 4, "processed": 3}},
+        "epoch_loop.batch_progress": {"current": {"completed": 2}},
+    }
+    file: Path = SQUARES["write_checkpoint"](
+        folder / "checkpoints" / "last.ckpt", class_names=class_names, loops={"fit_loop": fit}
+    )
+    return file
+
+
+def test_a_resumed_training_goes_on_where_it_stood(loop: Loop, tmp_path: Path) -> None:
+    file = resumable(tmp_path)
+    train(config(resume=str(tmp_path)), RunDirectory(tmp_path))
+    assert loop.fitted[0]["ckpt_path"] == str(file)
+    assert loop.fitted[0]["datamodule"]._resume_at == (3, 2)
+    assert OmegaConf.load(tmp_path / "config.yaml").resume is None  # it can be run again
+
+
+def test_a_training_of_other_classes_is_not_resumed(loop: Loop, tmp_path: Path) -> None:
+    resumable(tmp_path, ("green", "red"))
+    with pytest.raises(ValueError, match=r"last\.ckpt .* was trained as green and is red in the data"):
+        train(config(resume=str(tmp_path)), RunDirectory(tmp_path))
+    assert loop.fitted == []
+
+
+def test_an_unknown_monitor_is_refused_before_anything_is_trained(loop: Loop, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="monitor=val/accuracy is not measured; choose from val/loss, "):
+        train(config(monitor="val/accuracy"), RunDirectory(tmp_path))
+    assert loop.fitted == []
+
+
+def test_the_signal_ahead_of_preemption_ends_a_training_as_sigterm_does(loop: Loop, tmp_path: Path) -> None:
+    caught: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: caught.append(number))
+    try:
+        train(config(), RunDirectory(tmp_path))
+        signal.raise_signal(signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert len(loop.fitted) == 1
+    assert caught == [signal.SIGTERM]
