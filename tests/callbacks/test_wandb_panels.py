@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 import torch
-from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.trainer.states import TrainerFn
 
 from camloc.callbacks.wandb_panels import WandbPanels, box_data, threshold_chart
