@@ -161,7 +161,8 @@ class SquaresData(LocalizationDataModule):
         test_folder: str | None = None,
         **options: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(class_names, **{"num_workers": 0, "batch_size": 2, **options})  # type: ignore[typeddict-item] # a merged TypedDict
+        small: LoaderOptions = {"num_workers": 0, "batch_size": 2, **options}
+        super().__init__(class_names, **small)
         self.has_boxes = {"train": False, "val": val_boxes, "test": test_boxes}
         self.has_masks = masks
         self.folders = {"train": train_folder, "test": test_folder}
@@ -263,7 +264,7 @@ def config(**changed: Any) -> DictConfig:  # noqa: ANN401 - values of a configur
         "on_missing": "error",
         "on_unreadable": "error",
         **dict.fromkeys(("checkpoint", "score_maps", "submission", "export_score_maps", "resume", "monitor")),
-        **dict.fromkeys(("save_score_maps", "check_only", "compile"), False),  # type: ignore[dict-item] # flags
+        **dict.fromkeys(("save_score_maps", "check_only", "compile"), False),
     }
     return OmegaConf.create({**composed, **changed})
 
@@ -276,7 +277,8 @@ def write_checkpoint(
     **more: Any,  # noqa: ANN401 - of a checkpoint
 ) -> Path:
     """Write what a training of the network leaves behind."""
-    record = RunRecord(list(class_names), 8, *(threshold or (None, None)), fingerprint)
+    cam_threshold, source = threshold or (None, None)
+    record = RunRecord(list(class_names), 8, cam_threshold, source, fingerprint)
     file.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"state_dict": module().state_dict(), RUN_KEY: record._asdict(), **more}, file)
     return file

@@ -1,5 +1,6 @@
 """Checkpoints: nothing in them is run, they know their run, and the previous one is never lost."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from runpy import run_path
@@ -13,7 +14,6 @@ from torch import nn
 
 import camloc
 from camloc.data.loading.fingerprint import fingerprint
-from camloc.experiment import checkpoint as checkpoints
 from camloc.experiment.checkpoint import (
     RunInCheckpoint,
     RunRecord,
@@ -220,7 +220,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path: Path, monkeypatch:
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoints.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match=r"last\.ckpt could not be written: No space left .* checkpoint is intact"):
         WholeCheckpoints().save_checkpoint({"state_dict": {"w": torch.tensor(2)}}, file)
     assert load_checkpoint(file)["state_dict"]["w"].item() == 1

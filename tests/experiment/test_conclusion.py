@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from runpy import run_path
 from types import SimpleNamespace
@@ -10,18 +10,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from omegaconf import DictConfig
 from pytorch_lightning import Trainer
+from torch import Tensor
 
+from camloc.boxes import area
 from camloc.callbacks.epoch_csv import EpochCsv
 from camloc.experiment import conclusion
 from camloc.experiment.conclusion import conclude
 from camloc.experiment.measuring.measure import measure
 from camloc.experiment.measuring.results import MeasuredSplit
 from camloc.experiment.run_directory import ReportedRow, RunDirectory
+from camloc.metrics.classification_error import ClassificationError
+from camloc.metrics.contract import Protocol
 from camloc.metrics.functional.per_image import PerImage
 from camloc.metrics.localization_error import LocalizationError
 from camloc.metrics.max_box_acc import MaxBoxAcc
+from camloc.records import Outcome, Row
 
 SQUARES = run_path(str(Path(__file__).parent / "squares.py"))
 config: Callable[..., DictConfig] = SQUARES["config"]
@@ -167,6 +173,44 @@ def test_without_a_localization_error_there_is_no_curve(tmp_path: Path) -> None:
     assert not run.threshold_curve.exists()
     assert not run.per_image("test").exists()
     assert run.per_image("test", "max_box_acc").exists()
+
+
+class Area(Protocol):
+    """Mean area of the boxes at half of the maximum."""
+
+    cam_thresholds = (0.5,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total: Tensor
+        self.num: Tensor
+        self.add_state("total", torch.tensor(0.0), dist_reduce_fx="sum")
+        self.add_state("num", torch.tensor(0), dist_reduce_fx="sum")
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        return [Row("area", "mean area", "min")]
+
+    def update(self, boxes: Tensor) -> Outcome:  # type: ignore[override] # torchmetrics returns nothing
+        areas = area(boxes[:, 0])
+        self.total += areas.sum()
+        self.num += len(areas)
+        return Outcome({"area": areas})
+
+    def compute(self) -> dict[str, Tensor]:
+        return {"area": self.total / self.num, "num_images": self.num}
+
+
+def test_a_protocol_of_ones_own_may_be_what_people_are_shown(tmp_path: Path) -> None:
+    run, trainer = RunDirectory(tmp_path), SQUARES["trainer"]()
+    results = measured(trainer, {"area": Area(), "classification": ClassificationError()})
+    conclude(config(), run, trainer, results, [])
+    assert results["test"].protocols.shown == "area"
+    assert json.loads(run.metrics.read_text())["test/localization/area"] == 48
+    assert np.load(run.per_image("test", "area"))["area"].tolist() == [48, 48, 48]
+    assert not run.per_image("test").exists()
+    with run.predictions.open(newline="") as file:
+        assert [row["x1"] for row in csv.DictReader(file)] == ["8"] * 3
 
 
 def test_a_submission_has_the_devkits_labels(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def source(folder: Path, data: dict[str, Any] | None = None, **given: Any) -> So
 )
 def test_exactly_one_source_must_be_named(named: dict[str, str], found: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=rf"one of checkpoint=.*score_maps=.*submission=FILE; {found}$"):
-        source(tmp_path, **named)
+        source(tmp_path, None, **named)
 
 
 def test_a_checkpoint_brings_its_weights_and_its_threshold(tmp_path: Path) -> None:

@@ -109,12 +109,11 @@ def _write_records(
             outcome = split.outcome(protocol)
             if outcome is None:
                 continue
-            if protocol == split.protocols.shown:
-                measured = split.protocols.protocols[protocol]
-                if isinstance(measured, LocalizationError):
-                    PerImage.of(outcome, measured.cam_thresholds).save(run.per_image(name))
-                continue
-            write_outcomes(run.per_image(name, protocol), outcome)
+            measured = split.protocols.protocols[protocol]
+            if protocol == split.protocols.shown and isinstance(measured, LocalizationError):
+                PerImage.of(outcome, measured.cam_thresholds).save(run.per_image(name))
+            else:
+                write_outcomes(run.per_image(name, protocol), outcome)
     write_predictions(run.predictions, test_pairs, data.class_names)
     stored = results["test"].result.pairs.values
     if "ranked_boxes" in stored:
