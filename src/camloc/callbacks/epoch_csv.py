@@ -5,6 +5,7 @@ import csv
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from camloc.callbacks.watched import RunPaths
+from camloc.export.replaced import replaced
 
 
 class EpochCsv(Callback):
@@ -33,7 +34,7 @@ class EpochCsv(Callback):
         row |= {name: f"{value.item():.7g}" for name, value in sorted(trainer.callback_metrics.items())}
         self.rows = [*(kept for kept in self.rows if int(kept["epoch"]) < trainer.current_epoch), row]
         columns = dict.fromkeys(name for kept in self.rows for name in kept)
-        with self.path.open("w", newline="", encoding="utf-8") as file:
+        with replaced(self.path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=list(columns))
             writer.writeheader()
             writer.writerows(self.rows)

@@ -17,7 +17,8 @@ import camloc
 from camloc.data.loading.fingerprint import num_trained_on
 from camloc.data.loading.split import Split
 from camloc.experiment.measuring.module import EvaluationModule
-from camloc.experiment.run_directory import VERSION_KEY, replaced
+from camloc.experiment.run_directory import VERSION_KEY
+from camloc.export.replaced import replaced
 
 CONFIG_KEY = "camloc_config"
 """Where a checkpoint keeps its run's configuration, resolved, as plain containers."""

@@ -5,13 +5,13 @@ import math
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
 import camloc
+from camloc.export.replaced import replaced
 
 VERSION_KEY = "camloc_version"
 """Key of ``config.yaml`` and of checkpoints: the version that wrote them."""
@@ -180,23 +180,6 @@ def read_json(file: Path, kind: type[Any] = dict) -> Any:  # noqa: ANN401 - a JS
     except (OSError, ValueError):
         return kind()
     return content if isinstance(content, kind) else kind()
-
-
-@contextmanager
-def replaced(path: Path) -> Iterator[Path]:
-    """Give a file next to another to write to, which replaces the other in one step once it is whole.
-
-    A reader never meets half a file, and a full disk costs the new file, not the old one.
-
-    Args:
-        path: The file to replace, or to make.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def is_first_process() -> bool:

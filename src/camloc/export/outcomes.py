@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from camloc.export.replaced import replaced
 from camloc.records import SplitOutcome
 
 
@@ -24,10 +25,5 @@ def write_outcomes(path: Path, outcome: SplitOutcome) -> None:
             array = np.packbits(array, axis=-1)
         arrays[name] = array
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type] # no array of ours is called allow_pickle
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replaced(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type] # no array of ours is called allow_pickle

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from camloc.export.replaced import replaced
 from camloc.metrics.functional.breakdown import CAUSES
 from camloc.records import PairRecords
 
@@ -33,16 +34,13 @@ def write_predictions(path: Path, pairs: PairRecords, class_names: Sequence[str]
         pairs: Of a split.
         class_names: (C,).
     """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            writer = csv.writer(file)
-            writer.writerow(COLUMNS)
-            for index in range(len(pairs.image_ids)):
-                writer.writerow(_row(pairs, index, class_names))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        replaced(path) as partial,
+        partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows(_row(pairs, index, class_names) for index in range(len(pairs.image_ids)))
 
 
 def _row(pairs: PairRecords, index: int, class_names: Sequence[str]) -> list[object]:

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from camloc.export.replaced import replaced
+
 
 def write_saved_maps(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
     """Write arrays by name, one after the other; memory maps are not read into memory at once.
@@ -14,10 +16,5 @@ def write_saved_maps(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> N
         path: The file; it appears when it is whole.
         arrays: By the names that :mod:`camloc.predictors.saved_maps` lists.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type] # no array of ours is called allow_pickle
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replaced(path) as partial, partial.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type] # no array of ours is called allow_pickle

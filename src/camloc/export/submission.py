@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from camloc.export.replaced import replaced
+
 
 def write_submission(path: Path, labels: Sequence[Sequence[int]], boxes: Sequence[Tensor]) -> None:
     """Write predictions, whole or not at all.
@@ -27,9 +29,5 @@ def write_submission(path: Path, labels: Sequence[Sequence[int]], boxes: Sequenc
         for label, (x0, y0, x1, y1) in zip(of_image, image_boxes.to(torch.int64).tolist(), strict=True):
             fields += [label, x0, y0, max(x1 - 1, x0), max(y1 - 1, y0)]
         lines.append(" ".join(map(str, fields)))
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with replaced(path) as partial:
         partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -229,9 +229,7 @@ def test_a_folder_without_classes_is_an_empty_index(root: Path) -> None:
 
 @pytest.mark.parametrize("missing", ["nowhere", "train/stray.png"])
 def test_a_missing_folder_is_named_with_the_fix(root: Path, missing: str) -> None:
-    with pytest.raises(
-        FileNotFoundError, match=f"there is no folder {root / missing}; give one that has a sub-folder"
-    ):
+    with pytest.raises(FileNotFoundError, match=f"there is no folder {root / missing}; give one that has a sub-folder"):
         index_class_folders(root / missing, root)
 
 

@@ -11,7 +11,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from camloc.experiment.run_directory import ReportedRow, replaced
+from camloc.experiment.run_directory import ReportedRow
+from camloc.export.replaced import replaced
 
 JobStatus = Literal["completed", "failed", "interrupted", "skipped"]
 Metrics = Mapping[str, float | int | str]
