@@ -132,6 +132,7 @@ def test_a_completed_run_is_replaced_only_when_asked(earlier: RunDirectory) -> N
         (socket.gethostname(), os.getpid()),  # the id was given out again
         (None, None),
     ],
+    ids=["no such process", "another machine", "the id of this process", "unknown"],  # the same on every worker
 )
 def test_a_run_that_was_killed_counts_as_interrupted(
     host: str | None, process: int | None, earlier: RunDirectory
