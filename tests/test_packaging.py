@@ -32,7 +32,7 @@ def test_the_wheel_holds_the_package_and_its_configuration(wheel: zipfile.ZipFil
         for path in (ROOT / "src").rglob("*")
         if path.suffix in (".py", ".html", ".typed") and path.is_file()
     }
-    conf = {f"camloc/conf/{path.relative_to(ROOT / 'conf').as_posix()}" for path in (ROOT / "conf").rglob("*.yaml")}
+    conf = {f"camloc/conf/{path.relative_to(ROOT / 'conf').as_posix()}" for path in (ROOT / "conf").rglob("*.*")}
     assert held == source | conf
     assert wheel.read(f"camloc-{camloc.__version__}.dist-info/entry_points.txt").split() == [
         *(b"[console_scripts]", b"camloc", b"=", b"camloc.experiment.cli:main"),

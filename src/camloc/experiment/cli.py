@@ -2,7 +2,6 @@
 
 import os
 import sys
-from difflib import get_close_matches
 
 from camloc.experiment.completion import SHELLS, script
 
@@ -45,6 +44,8 @@ def main() -> None:
     elif command in COMMANDS:
         _run(command, sys.argv[:2], sys.argv[2:])
     else:
+        from difflib import get_close_matches  # noqa: PLC0415 - a twentieth of the start-up
+
         near = get_close_matches(command, COMMANDS, 1)
         _fail(f"camloc has no command {command!r}{f'; did you mean {near[0]}?' if near else '.'} See camloc --help")
 

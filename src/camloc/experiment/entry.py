@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 import secrets
 import sys
 import textwrap
@@ -29,6 +30,9 @@ from camloc.experiment.version_0_1 import refuse_options
 RUN_PARTS = ("backbone", "datamodule", "attribution", "views", "score_map", "box_rule", "localization", "classifier")
 """Config groups that an evaluation takes over from the checkpoint's run."""
 
+READERS = "annotations"
+"""The group within ``datamodule`` that chooses how annotation is read."""
+
 _RUN_TOKEN = secrets.token_hex(3)
 _HELP_COLUMNS, _HELP_INDENT = 112, 19
 _NO_OPTIONS = ("base", "loader")  # files of a group that its options include
@@ -39,7 +43,7 @@ def prepare() -> None:
     # Constant in a process: Hydra resolves the run directory more than once and must get one answer.
     OmegaConf.register_new_resolver("unique", lambda: _RUN_TOKEN, replace=True)
     OmegaConf.register_new_resolver("either", _either, replace=True)
-    OmegaConf.register_new_resolver("group", _group, replace=True)
+    OmegaConf.register_new_resolver("help", _help, replace=True)
 
 
 class Entry:
@@ -139,8 +143,20 @@ def offer_run(arguments: Sequence[str]) -> list[str]:
         raise ValueError(f"hydra/launcher={launcher[0]} evaluates one run at a time; leave it out, or name one run")
     parts = runs[0] if runs else OmegaConf.create()
     for part in RUN_PARTS:
-        ConfigStore.instance().store(group=part, name="of_run", node=parts.get(part, OmegaConf.create()))
+        _offer(part, parts.get(part, OmegaConf.create()))
     return list(arguments)
+
+
+def _offer(group: str, node: DictConfig) -> None:
+    """Offer a run's part, with its annotation reader as an option of its own that can be replaced alone."""
+    reader = node.get(READERS) if READERS in node else ""
+    if reader is None or isinstance(reader, DictConfig):
+        chosen = "none" if reader is None else "of_run"
+        if reader is not None:
+            ConfigStore.instance().store(group=f"{group}/{READERS}", name="of_run", node=reader)
+        others = {key: value for key, value in node.items() if key != READERS}
+        node = OmegaConf.create({"defaults": [{READERS: chosen}, "_self_"], **others})
+    ConfigStore.instance().store(group=group, name="of_run", node=node)
 
 
 ENTRIES = {
@@ -190,8 +206,15 @@ def _either(*values: object) -> object:
     return next((value for value in values if value is not None), None)
 
 
+def _help(command: str) -> str:
+    """Return the text of ``--help``: ``conf/hydra/help/COMMAND.txt`` with the options of each config group."""
+    text = (configuration_directory() / "hydra" / "help" / f"{command}.txt").read_text(encoding="utf-8")
+    explained = re.sub(r"\{([\w/]+): (.*)\}", lambda found: _group(found[1], found[2]), text)
+    return explained.replace("$", "$$")  # Hydra takes it for a template
+
+
 def _group(name: str, meaning: str) -> str:
-    """Return what the help says of a config group: ``${group:...}`` is its name, its meaning and its options."""
+    """Return a config group's name, meaning and options, a user's own (``--config-dir``) included."""
     found = GlobalHydra.instance().config_loader().get_group_options(name, ObjectType.CONFIG)
     options = ", ".join(option for option in found if option not in _NO_OPTIONS)
     lines = textwrap.wrap(f"{meaning}: {options}", _HELP_COLUMNS - _HELP_INDENT, break_on_hyphens=False)
