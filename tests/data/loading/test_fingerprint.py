@@ -38,7 +38,8 @@ def test_it_is_the_names_hash_and_the_size_sorted_whatever_the_order_and_the_fol
     images = write(tmp_path, {"b/2.jpg": 7, "a/1.jpg": 300, "c/1.jpg": 5})
     found = trained_on(images)
     assert found.dtype == torch.int64
-    unsigned = [number % 2**64 for number in found.tolist()]
+    assert found.shape == (3, 2)
+    unsigned = [number % 2**64 for number in found[:, 0].tolist()]
     one, two = zlib.crc32(b"1.jpg"), zlib.crc32(b"2.jpg")
     assert unsigned == sorted([one * 2**32 + 5, one * 2**32 + 300, two * 2**32 + 7])
     assert torch.equal(trained_on(split(tmp_path, "c/1.jpg", "a/1.jpg", "b/2.jpg")), found)
@@ -89,6 +90,19 @@ def test_uncompressed_images_share_names_and_sizes_by_chance(tmp_path: Path) -> 
     assert num_trained_on(trained_on(split(tmp_path / "train", *names)), split(tmp_path / "test", *names)) == 0
 
 
+def test_files_at_the_paths_of_training_files_are_known_whatever_their_sizes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"cat/{i:03d}.bmp" for i in range(30)]
+    write(tmp_path / "all", dict.fromkeys(names, 5000))
+    trained = trained_on(split(tmp_path / "all", *names[:20]))
+    assert num_trained_on(trained, split(tmp_path / "all", *names[15:])) == 5
+    monkeypatch.chdir(tmp_path)
+    assert num_trained_on(trained, split(Path("all"), *names[15:])) == 5  # named from somewhere else
+    (tmp_path / "all" / names[19]).write_bytes(b"another image")
+    assert num_trained_on(trained, split(tmp_path / "all", *names[15:])) == 4
+
+
 def test_uncompressed_images_do_not_hide_compressed_ones(tmp_path: Path) -> None:
     bitmaps = {f"cat/{i}.bmp": 5000 for i in range(50)}
     train = write(tmp_path / "train", bitmaps | {f"cat/{i}.jpg": 100 + i for i in range(50)})
@@ -107,8 +121,8 @@ def test_class_folders_that_all_count_from_one_match_by_chance(tmp_path: Path) -
     train = write(tmp_path / "train", dict(zip(names, rng.integers(1, 251, len(names)).tolist(), strict=True)))
     test = write(tmp_path / "test", dict(zip(names, rng.integers(1, 251, len(names)).tolist(), strict=True)))
     trained = trained_on(train)
-    known = set(trained.tolist())
-    assert sum(number in known for number in trained_on(test).tolist()) > 100
+    known = set(trained[:, 0].tolist())
+    assert sum(number in known for number in trained_on(test)[:, 0].tolist()) > 100
     assert num_trained_on(trained, test) == 0
     assert num_trained_on(trained, train) == len(names)
 

@@ -31,16 +31,17 @@ RARE = 1e-3
 
 
 def fingerprint(split: Split) -> Tensor | None:
-    """Return a number for each image file of a split: 32 bits of its name's CRC-32, then 32 bits of its size in bytes.
+    """Return two numbers for each image file of a split: one of its name and size, one of its path.
 
-    The name is the last part of the path, with accents composed, so that neither a copied folder nor macOS changes it.
-    Missing files are left out.
+    The first holds 32 bits of the name's CRC-32, then 32 bits of the size in bytes. The name is the last part of the
+    path, with accents composed, so that neither a copied folder nor macOS changes it. The second is the CRC-32 of the
+    whole path. Missing files are left out.
 
     Args:
         split: The training images.
 
     Returns:
-        (N,) int64, sorted by name and then by size; 8 bytes per image. Null where no image is a file.
+        (N,2) int64, sorted by name and then by size; 16 bytes per image. Null where no image is a file.
 
     Example:
         >>> import tempfile
@@ -49,18 +50,20 @@ def fingerprint(split: Split) -> Tensor | None:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     _ = Path(folder, "1.jpg").write_bytes(b"12345")
         ...     numbers = fingerprint(FileSplit(Path(folder), ["1.jpg"], [0]))
-        >>> (numbers >> 32).item() & 0xFFFFFFFF == zlib.crc32(b"1.jpg"), (numbers & 0xFFFFFFFF).item()
+        >>> (numbers[0, 0] >> 32).item() & 0xFFFFFFFF == zlib.crc32(b"1.jpg"), (numbers[0, 0] & 0xFFFFFFFF).item()
         (True, 5)
     """
-    keys = np.sort(_keys(all_files(split)))
-    return torch.from_numpy(keys.view(np.int64)) if len(keys) else None
+    found = _numbers(all_files(split))
+    ordered = found[np.lexsort((found[:, 1], found[:, 0]))]
+    return torch.from_numpy(ordered.view(np.int64)) if len(ordered) else None
 
 
 def num_trained_on(trained: Tensor, split: Split) -> int:
     """Return how many images of a split were trained on; 0 where chance explains the matches.
 
-    An image matches if a training file has the same name and the same size. Different images may agree in both by
-    chance: every class folder may have its own ``001.bmp``. So images of a size that more than one in twenty of the
+    An image that has the path, name and size of a training file was trained on. In another place, an image matches if a
+    training file has the same name and the same size. Different images may agree in both by chance: every class folder
+    may have its own ``001.bmp``. So images of a size that more than one in twenty of the
     other training files have are not counted at all. For the rest, the number of matches is compared with what chance
     would give: if p is the probability that two different training files have equal sizes, an image with k namesakes
     in the training set matches by chance with probability 1 - (1 - p)^k, and the number of chance matches is Poisson
@@ -68,7 +71,7 @@ def num_trained_on(trained: Tensor, split: Split) -> int:
     a thousand or more, the matches are taken for chance.
 
     Args:
-        trained: (N,) as :func:`fingerprint` returned it for the training images.
+        trained: (N,2) as :func:`fingerprint` returned it for the training images.
         split: The images to evaluate; those made in memory never match.
 
     Example:
@@ -82,11 +85,15 @@ def num_trained_on(trained: Tensor, split: Split) -> int:
         ...     num_trained_on(trained, FileSplit(Path(folder), ["1.jpg", "2.jpg"], [0, 0]))
         1
     """
-    known = trained.cpu().numpy().view(np.uint64)
+    known, paths = (np.ascontiguousarray(column) for column in trained.cpu().numpy().view(np.uint64).T)
     names = known >> _SHIFT
     files = list(all_files(split))
     has_namesake = _occurrences(np.fromiter(map(_hash, files), np.uint64, len(files)), names) > 0
-    keys = _keys(compress(files, has_namesake.tolist()))
+    numbers = _numbers(compress(files, has_namesake.tolist()))
+    keys = np.ascontiguousarray(numbers[:, 0])
+    first, last = np.searchsorted(known, keys, "left"), np.searchsorted(known, keys, "right")
+    places = zip(numbers[:, 1].tolist(), first.tolist(), last.tolist(), strict=True)
+    at_same_path = sum(path in paths[start:end] for path, start, end in places if start < end)
 
     sizes, counts = np.unique(_size(known), return_counts=True)
     others = (counts - 1) / max(len(known) - 1, 1)  # share of the other training files that have a file's size
@@ -94,11 +101,11 @@ def num_trained_on(trained: Tensor, split: Split) -> int:
     keys = keys[~np.isin(_size(keys), sizes[is_common])]
     found = int((_occurrences(keys, known) > 0).sum())
     if found == 0:
-        return 0
+        return at_same_path
     p = np.average(others[~is_common], weights=counts[~is_common])
     by_chance = np.sum(1 - (1 - p) ** _occurrences(keys >> _SHIFT, names))
     at_least_found = torch.special.gammainc(torch.tensor(float(found)), torch.tensor(float(by_chance))).item()
-    return found if at_least_found < RARE else 0
+    return max(found, at_same_path) if at_least_found < RARE else at_same_path
 
 
 def _occurrences(values: NDArray[np.uint64], ascending: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -106,22 +113,28 @@ def _occurrences(values: NDArray[np.uint64], ascending: NDArray[np.uint64]) -> N
     return np.searchsorted(ascending, values, "right") - np.searchsorted(ascending, values, "left")
 
 
-def _keys(files: Iterator[bytes]) -> NDArray[np.uint64]:
-    """Return the (N,) numbers of files, in their order."""
+def _numbers(files: Iterator[bytes]) -> NDArray[np.uint64]:
+    """Return the (N,2) numbers of files, in their order."""
     chunks = iter(lambda: list(islice(files, CHUNK)), [])
+    folders: dict[bytes, bytes] = {}
     with ThreadPoolExecutor(THREADS) as pool:
-        return np.fromiter(chain.from_iterable(pool.map(_keys_of, chunks)), np.uint64)
+        found = pool.map(lambda chunk: _numbers_of(chunk, folders), chunks)
+        return np.fromiter(chain.from_iterable(found), np.uint64).reshape(-1, 2)
 
 
-def _keys_of(files: Sequence[bytes]) -> list[int]:
-    keys = []
+def _numbers_of(files: Sequence[bytes], folders: dict[bytes, bytes]) -> list[int]:
+    """Return the numbers of some files, one after the other; ``folders`` keeps the whole paths of their folders."""
+    numbers: list[int] = []
     for file in files:
         try:
             size = os.stat(file).st_size  # noqa: PTH116 - a Path for each of a million files would take seconds
         except OSError:
             continue
-        keys.append(_hash(file) << 32 | size & 0xFFFFFFFF)
-    return keys
+        folder, _, name = file.rpartition(b"/")
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder)
+        numbers += (_hash(file) << 32 | size & 0xFFFFFFFF, zlib.crc32(name, zlib.crc32(folders[folder])))
+    return numbers
 
 
 def _hash(file: bytes) -> int:
