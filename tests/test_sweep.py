@@ -136,39 +136,6 @@ def test_jobs_of_two_processes_each_have_one_directory_one_configuration_and_one
         assert len(list((sweep / name / "wandb").glob("offline-run-*"))) == 1
 
 
-def test_a_failed_job_is_told_and_continuing_runs_only_that_one(
-    entry: Entry, small: tuple[str, ...], tmp_path: Path
-) -> None:
-    sweep = tmp_path / "sweep"
-    command = (
-        "train.py",
-        "-m",
-        *small,
-        "trainer.max_epochs=1",
-        f"hydra.sweep.dir={sweep}",
-        "optimizer.lr=0.01,-1,0.02",
-    )
-    failed = entry(*command)
-    assert failed.returncode == 1
-    assert "Traceback" not in failed.stderr
-    assert "job 2 of 3: optimizer.lr=-1 -> failed: Invalid learning rate: -1" in failed.stdout
-    assert f"error: 1 of 3 jobs failed, see {sweep / 'sweep_summary.csv'}" in failed.stderr
-    rows = summary(sweep)
-    assert [row["status"] for row in rows] == ["completed", "failed", "completed"]
-    assert [row["error"] for row in rows] == ["", "Invalid learning rate: -1", ""]
-    before = [mtimes(sweep / name) for name in "012"]
-
-    continued = entry(*command, "sweep.skip_completed=true")
-    assert continued.returncode == 1
-    assert "job 1 of 3: optimizer.lr=0.01 -> skipped" in continued.stdout
-    after = [mtimes(sweep / name) for name in "012"]
-    assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, True]
-    again = summary(sweep)
-    assert [row["status"] for row in again] == ["skipped", "failed", "skipped"]
-    for one, two in ((rows[0], again[0]), (rows[2], again[2])):
-        assert {**one, "status": "skipped"} == two
-
-
 def run(toy: Path, *arguments: str, **environment: str) -> CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(toy), *arguments],
