@@ -11,8 +11,12 @@ import pytest
 import torch
 from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
 
 from camloc.experiment.entry import ENTRIES
+
+# Hydra looks for plugins once, and runs its own modules again for it; what was derived from them before would not fit.
+Plugins.instance()
 
 ROOT = Path(__file__).parent.parent
 _SMALL = (

@@ -135,9 +135,10 @@ def test_a_sweep_gives_each_backbone_its_own_directory_and_logger_run(
 )
 @pytest.mark.skipif(torch.cuda.device_count() >= 8, reason="this machine has the eight GPUs that must be missing")
 def test_bad_input_is_one_clear_error_without_a_traceback(
-    overrides: list[str], message: str, here: Here, tmp_path: Path
+    overrides: list[str], message: str, here: Here, small: tuple[str, ...], tmp_path: Path
 ) -> None:
-    failed = here("train", *overrides, f"hydra.run.dir={tmp_path / 'run'}")
+    size = () if any(override.startswith("datamodule") for override in overrides) else small
+    failed = here("train", *size, *overrides, f"hydra.run.dir={tmp_path / 'run'}")
     assert failed.returncode == 1
     assert message in failed.stderr
     assert "Traceback" not in failed.stdout + failed.stderr
