@@ -108,3 +108,9 @@ def test_what_was_not_measured_says_what_it_lacks() -> None:
 def test_every_need_that_can_be_lacking_has_a_plain_name() -> None:
     always_there = {"target", "map_size", "image_sizes", "positions", "is_padding"}
     assert PLAIN_NEEDS.keys() == NEEDS.keys() - always_there
+
+
+def test_another_iou_threshold_than_the_fields_is_said() -> None:
+    protocol = LocalizationError(cam_threshold=0.5, num_thresholds=10, iou_threshold=0.3)
+    found = notes({"mine": protocol}, {"mine": Threshold(0.5, "fixed")})
+    assert found[0] == "A box is a hit from IoU 0.3 on (localization.iou_threshold)."

@@ -150,3 +150,12 @@ def test_resuming_keeps_what_is_there(run: Path, capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit):
         run_job("jobs:job", OmegaConf.create({"resume": str(run)}))
     assert f"process {os.getppid()} is still writing" in capsys.readouterr().err
+
+
+def test_a_value_that_must_be_given_is_named_before_the_job_starts(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job(run, "raise AssertionError('started')")
+    with pytest.raises(SystemExit):
+        run_job("jobs:job", OmegaConf.create({"backbone": {"name": "???"}}))
+    assert capsys.readouterr().err.startswith("error: backbone.name must be given: backbone.name=..., see its file in")

@@ -76,3 +76,11 @@ def test_nothing_counted_is_nan() -> None:
     metric = StockMetric("calibration", MulticlassCalibrationError(num_classes=2))
     metric.update(torch.eye(2), torch.tensor([1, 0]), torch.tensor([True, True]))
     assert metric.compute()["calibration"].isnan()
+
+
+def test_what_the_metric_refuses_names_its_entry_of_the_configuration() -> None:
+    metric = StockMetric("calibration", MulticlassCalibrationError(num_classes=10))
+    with pytest.raises(
+        ValueError, match=r"localization\.protocols\.calibration: MulticlassCalibration.* refuses \(N,9\)"
+    ):
+        metric.update(torch.zeros(4, 9), torch.zeros(4, dtype=torch.int64))

@@ -35,10 +35,12 @@ def load_checkpoint(file: Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ValueError(f"{file} is cut off, no checkpoint, or holds code, which is not run: {reason}") from error
+        # Not torch's own text, which advises to load it without that protection.
+        raise ValueError(
+            f"{file} is cut off, no checkpoint, or holds code, which is not run; give one that camloc train wrote"
+        ) from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise ValueError(f"{file} holds no state_dict; give a checkpoint that train.py wrote")
+        raise ValueError(f"{file} holds no state_dict; give a checkpoint that camloc train wrote")
     return checkpoint
 
 

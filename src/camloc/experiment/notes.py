@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from camloc.experiment.measuring.results import MeasuredSplit, Numbers
+from camloc.metrics.functional.localization import IOU_THRESHOLD
+from camloc.metrics.localization_error import LocalizationError
 
 PLAIN_NEEDS: Mapping[str, str] = {
     "logits": "a classifier's logits",
@@ -22,7 +24,13 @@ PLAIN_NEEDS: Mapping[str, str] = {
 
 def notes_on(test: MeasuredSplit, metrics: Numbers) -> list[str]:
     """Say where thresholds came from, what was counted, and what was not measured and why."""
-    return [*_threshold_notes(test), *_count_notes(test, metrics), *_unmet_notes(test)]
+    return [*_iou_notes(test), *_threshold_notes(test), *_count_notes(test, metrics), *_unmet_notes(test)]
+
+
+def _iou_notes(test: MeasuredSplit) -> list[str]:
+    """Say from which IoU on a box is a hit where that is not the field's."""
+    used = {p.iou_threshold for p in test.protocols.protocols.values() if isinstance(p, LocalizationError)}
+    return [f"A box is a hit from IoU {value:g} on (localization.iou_threshold)." for value in used - {IOU_THRESHOLD}]
 
 
 def _threshold_notes(test: MeasuredSplit) -> list[str]:

@@ -40,6 +40,7 @@ def run_job(job: str, config: DictConfig) -> None:
     module, _, function = job.partition(":")
     run.write_status("running")
     try:
+        _refuse_missing_values(config)
         getattr(import_module(module), function)(config, run)
     except Exception as error:
         with contextlib.suppress(OSError):  # a full disk has no room for these either, and is the error to report
@@ -61,6 +62,20 @@ def run_job(job: str, config: DictConfig) -> None:
     _finish_loggers(exit_code=0)
 
 
+def _refuse_missing_values(config: DictConfig) -> None:
+    """Refuse a configuration that leaves a value for its user to give, before anything is built.
+
+    Raises:
+        ValueError: Naming the first of them.
+    """
+    if missing := sorted(OmegaConf.missing_keys(config)):
+        raise ValueError(_must_be_given(missing[0]))
+
+
+def _must_be_given(key: str) -> str:
+    return f"{key} must be given: {key}=..., see its file in conf/"
+
+
 def message(error: BaseException) -> str:
     """Return what went wrong in one line, without what Hydra and loader workers wrap around it.
 
@@ -71,7 +86,7 @@ def message(error: BaseException) -> str:
     while type(error).__name__ == "InstantiationException" and error.__cause__ is not None:
         error = error.__cause__
     if isinstance(error, MissingMandatoryValue):
-        return f"{error.full_key} must be given: {error.full_key}=..., see its file in conf/"
+        return _must_be_given(str(error.full_key))
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__

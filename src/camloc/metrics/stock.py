@@ -69,7 +69,13 @@ class StockMetric(Protocol):
         if is_padding is not None:
             logits, target = logits[~is_padding], target[~is_padding]
         if len(target):
-            self.metric.update(logits, target)
+            try:
+                self.metric.update(logits, target)
+            except (ValueError, RuntimeError) as error:
+                raise ValueError(
+                    f"localization.protocols.{self.name}: {type(self.metric).__name__} refuses (N,{logits.shape[1]}) "
+                    f"logits and (N,) targets: {error}"
+                ) from error
             self.num_images += len(target)
         return Outcome({})
 

@@ -82,7 +82,7 @@ class Measured:
     """A run's errors on test as outcomes per image.
 
     Example:
-        >>> Measured("runs/a", 0.2, "val", {}).label
+        >>> Measured("runs/a", 0.2, "val", {}, iou_threshold=0.5).label
         'runs/a (CAM threshold 0.2, val)'
     """
 
@@ -91,6 +91,8 @@ class Measured:
     threshold_source: Select
     outcomes: dict[str, Outcome]
     """By key of ``metrics.json``."""
+    iou_threshold: float
+    """Fraction from which a box is a hit."""
 
     @property
     def label(self) -> str:
@@ -138,7 +140,7 @@ def read_run(run: Path) -> Measured:
                 f"{run}: metrics.json has {key} {reported:.6g}, but per_image/ gives {outcome.error:.6g} at IoU "
                 f"{iou_threshold:g}; evaluate the run again"
             )
-    return Measured(str(run), threshold, select, outcomes)
+    return Measured(str(run), threshold, select, outcomes, iou_threshold)
 
 
 def compare(a: Measured, b: Measured) -> list[ComparedRow]:
@@ -152,15 +154,20 @@ def compare(a: Measured, b: Measured) -> list[ComparedRow]:
         A row for each error that both runs have.
 
     Raises:
-        ValueError: If the images differ.
+        ValueError: If the images or the IoU thresholds differ.
 
     Example:
         >>> import numpy as np
         >>> key, ids = "test/localization/top1_error", np.array(["a", "b"])
-        >>> run = Measured("runs/a", 0.2, "fixed", {key: Outcome(ids, np.array([True, False]))})
+        >>> run = Measured("runs/a", 0.2, "fixed", {key: Outcome(ids, np.array([True, False]))}, iou_threshold=0.5)
         >>> [(row.name, row.difference.value) for row in compare(run, run)]
         [('top-1 localization', 0.0)]
     """
+    if a.iou_threshold != b.iou_threshold:
+        raise ValueError(
+            f"{a.run} was measured at IoU {a.iou_threshold:g} and {b.run} at IoU {b.iou_threshold:g}; evaluate both at "
+            "the same localization.iou_threshold"
+        )
     rows = []
     for key, outcome in a.outcomes.items():
         if key not in b.outcomes:

@@ -103,6 +103,12 @@ def test_files_at_the_paths_of_training_files_are_known_whatever_their_sizes(
     assert num_trained_on(trained, split(tmp_path / "all", *names[15:])) == 4
 
 
+def test_copies_of_a_few_images_of_equal_sizes_in_pairs_are_found(tmp_path: Path) -> None:
+    sizes = {f"cat/{i}.png": 100 + i // 2 for i in range(12)}
+    trained = trained_on(write(tmp_path / "train", sizes))
+    assert num_trained_on(trained, write(tmp_path / "copies", sizes)) == 12
+
+
 def test_uncompressed_images_do_not_hide_compressed_ones(tmp_path: Path) -> None:
     bitmaps = {f"cat/{i}.bmp": 5000 for i in range(50)}
     train = write(tmp_path / "train", bitmaps | {f"cat/{i}.jpg": 100 + i for i in range(50)})

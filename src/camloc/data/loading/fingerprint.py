@@ -25,6 +25,8 @@ THREADS = 16
 """Network file systems are slow to answer, but answer many requests at once."""
 COMMON = 0.05
 """Share of the training files above which a size is no evidence: uncompressed files all have one size."""
+FEW = 3
+"""Files of one size that are not many, however few there are in all."""
 _SHIFT = np.uint64(32)
 RARE = 1e-3
 """Probability below which matches are not taken for chance."""
@@ -97,7 +99,7 @@ def num_trained_on(trained: Tensor, split: Split) -> int:
 
     sizes, counts = np.unique(_size(known), return_counts=True)
     others = (counts - 1) / max(len(known) - 1, 1)  # share of the other training files that have a file's size
-    is_common = others > COMMON
+    is_common = (others > COMMON) & (counts > FEW)
     keys = keys[~np.isin(_size(keys), sizes[is_common])]
     found = int((_occurrences(keys, known) > 0).sum())
     if found == 0:
