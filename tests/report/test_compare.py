@@ -253,7 +253,5 @@ def test_only_errors_that_both_runs_have_are_compared(runs: tuple[Path, Path]) -
 
 def test_runs_of_different_iou_thresholds_are_refused(runs: tuple[Path, Path]) -> None:
     a, b = (read_run(run) for run in runs)
-    with pytest.raises(
-        ValueError, match=r"measured at IoU 0\.5 and .* at IoU 0\.3; evaluate both at the same "
-    ):
+    with pytest.raises(ValueError, match=r"measured at IoU 0\.5 and .* at IoU 0\.3; evaluate both at the same "):
         compare(a, replace(b, iou_threshold=0.3))
