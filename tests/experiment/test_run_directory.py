@@ -13,8 +13,8 @@ from camloc.experiment.run_directory import (
     is_first_process,
     is_started_by_first_process,
     read_json,
-    replaced,
 )
+from camloc.export.replaced import replaced
 
 
 @pytest.fixture(autouse=True)

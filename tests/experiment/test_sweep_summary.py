@@ -57,7 +57,13 @@ def test_jobs_are_compared_by_the_first_key_that_all_of_them_have_and_report() -
 def test_the_file_has_a_column_per_swept_override_number_and_threshold(tmp_path: Path) -> None:
     path = tmp_path / "sweep_summary.csv"
     threshold, source = "test/localization/cam_threshold", "test/localization/threshold_source"
-    metrics = {GT_KNOWN.key: 0.5, threshold: 0.2, source: "val", LOSS.key: 1.5, "val/other": 3.0}
+    metrics: dict[str, float | str] = {
+        GT_KNOWN.key: 0.5,
+        threshold: 0.2,
+        source: "val",
+        LOSS.key: 1.5,
+        "val/other": 3.0,
+    }
     results = [
         completed(1, metrics, GT_KNOWN, LOSS, PXAP, backbone="vgg_gap"),
         JobResult(2, "1", {"backbone": "a,b", "+x": "[1]"}, "failed", None, error='no "GPU", sorry'),
