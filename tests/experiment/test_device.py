@@ -2,7 +2,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from camloc.experiment.device import check_clipping, check_devices
+from camloc.experiment.device import check_clipping, check_devices, compile_backbone
 
 
 @pytest.mark.parametrize("devices", [8, "8", [0, 1, 2, 3, 4, 5, 6, 7]])
@@ -43,3 +43,23 @@ def test_clipping_before_a_fused_step_in_mixed_precision_is_refused() -> None:
         {"trainer": {**trainer, "gradient_clip_val": None}, "optimizer": {"fused": True}},
     ):
         check_clipping(OmegaConf.create(allowed))
+
+
+def test_a_network_is_compiled_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    compiled: list[torch.nn.Module] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compiled.append(module))  # noqa: PLW0108 - binds
+    backbone = torch.nn.Linear(1, 1)
+    compile_backbone(backbone, "cpu")
+    assert compiled == [backbone]
+
+
+def test_what_compiling_needs_is_named_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_compiler(_: object) -> None:
+        raise RuntimeError("no C++ compiler found\nmuch more")
+
+    monkeypatch.setattr(torch, "compile", without_compiler)
+    with pytest.raises(
+        ValueError, match=r"^compile=true needs a C\+\+ compiler, .*set compile=false: no C\+\+ compiler found$"
+    ):
+        compile_backbone(torch.nn.Linear(1, 1), "auto")

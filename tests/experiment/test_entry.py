@@ -214,3 +214,34 @@ def test_a_checkouts_scripts_are_the_same_commands(script: str, tmp_path: Path) 
 
 def _without_run(text: str) -> list[str]:
     return [line for line in text.splitlines() if "dir: " not in line]
+
+
+def test_a_runs_annotation_reader_can_be_replaced_alone() -> None:
+    def part(name: str) -> object:
+        return ConfigStore.instance().load(f"{name}.yaml").node
+
+    reader = {"_target_": "mine"}
+    entry._offer("datamodule", OmegaConf.create({"root": "DIR", "annotations": reader}))
+    assert part("datamodule/of_run") == {"defaults": [{"annotations": "of_run"}, "_self_"], "root": "DIR"}
+    assert part("datamodule/annotations/of_run") == reader
+    entry._offer("datamodule", OmegaConf.create({"root": "DIR", "annotations": None}))
+    assert part("datamodule/of_run") == {"defaults": [{"annotations": "none"}, "_self_"], "root": "DIR"}
+    entry._offer("datamodule", OmegaConf.create({"annotations": "FOLDER"}))  # of ImageNet, a folder
+    assert part("datamodule/of_run") == {"annotations": "FOLDER"}
+    offer_run([])
+
+
+@pytest.mark.usefixtures("toy")
+def test_the_help_lists_the_options_of_each_group(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine/backbone").mkdir(parents=True)
+    Path("mine/backbone/mine.yaml").touch()
+    with pytest.raises(SystemExit) as stopped:
+        ENTRIES["train"].run(["camloc", "train"], ["--config-dir", "mine", "--help"])
+    assert stopped.value.code == 0
+    printed = capsys.readouterr().out
+    assert "  backbone=        network: alexnet_gap, " in printed
+    assert ", mine, " in printed
+    assert "  datamodule/annotations=\n                   boxes or masks of datamodule=folder: coco, csv," in printed
+    assert "  optimizer=       how weights are updated: adamw, sgd\n" in printed
+    assert ": base," not in printed  # a file that the options of its group include
+    assert max(map(len, printed.splitlines())) <= 120

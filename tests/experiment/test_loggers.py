@@ -1,9 +1,11 @@
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from pytorch_lightning.loggers import WandbLogger
 
-from camloc.experiment.loggers import wandb_logger
+from camloc.experiment.loggers import summarize, wandb_logger
 
 
 @pytest.fixture(autouse=True)
@@ -30,3 +32,31 @@ def test_an_explicit_mode_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("WANDB_MODE", "disabled")
     assert wandb_logger(str(tmp_path), project="camloc")._wandb_init["mode"] == "disabled"
     assert wandb_logger(str(tmp_path), project="camloc", mode="offline")._wandb_init["mode"] == "offline"
+
+
+def test_another_service_needs_its_own_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password key\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org")
+    assert wandb_logger(str(tmp_path), project="camloc")._wandb_init["mode"] == "offline"
+    monkeypatch.setenv("WANDB_API_KEY", "key")
+    assert wandb_logger(str(tmp_path), project="camloc")._wandb_init["mode"] == "online"
+
+
+def test_what_is_resumed_continues_the_same_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = wandb_logger(str(tmp_path), project="camloc")
+    assert (tmp_path / "wandb_run_id.txt").read_text() == f"{first._wandb_init['id']}\n"
+    monkeypatch.setenv("WANDB_RUN_ID", "of_an_agent")
+    assert wandb_logger(str(tmp_path), project="camloc")._wandb_init["id"] == first._wandb_init["id"]
+    (tmp_path / "wandb_run_id.txt").unlink()
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert wandb_logger(str(tmp_path), project="camloc")._wandb_init["id"] == "of_an_agent"
+    assert not (tmp_path / "wandb_run_id.txt").exists()
+
+
+def test_the_final_numbers_go_into_the_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    summary: dict[str, float] = {}
+    monkeypatch.setattr(WandbLogger, "experiment", SimpleNamespace(summary=summary))
+    trainer = SimpleNamespace(loggers=[object(), wandb_logger(str(tmp_path), project="camloc")])
+    summarize(trainer, {"test/loss": 0.5})  # type: ignore[arg-type] # only its loggers are asked for
+    assert summary == {"test/loss": 0.5}

@@ -97,3 +97,17 @@ def test_the_classes_are_named_and_a_long_list_of_images_is_in_a_file(
 def test_an_unknown_choice_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="on_unreadable must be error or skip, found 'ignore'"):
         preflight(Images(tmp_path), NAMES, RunDirectory(tmp_path), "ignore")  # type: ignore[arg-type] # on purpose
+
+
+def test_boxes_that_a_centre_crop_cuts_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # 2 x 2 of the 4 x 6 images are not shown left and right; the boxes (0,0,3,3) are cut.
+    datamodule = Images(tmp_path, eval_transform="centre_crop")
+    (tmp_path / "train2.png").write_bytes((tmp_path / "train0.png").read_bytes())
+    (tmp_path / "test0.png").write_bytes((tmp_path / "test1.png").read_bytes())
+    preflight(datamodule, NAMES, RunDirectory(tmp_path))
+    printed = capsys.readouterr().out
+    for name in ("val", "test"):
+        assert (
+            f"{name}: the centre crop cuts 4 of 4 true boxes and shows nothing of 0; they are measured whole."
+            in printed
+        )

@@ -1,5 +1,7 @@
+import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -88,3 +90,26 @@ def test_what_a_failed_process_leaves_behind_is_ended(tmp_path: Path) -> None:
             return
         time.sleep(0.1)
     pytest.fail("it is still there")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_reaches_the_processes_before_this_one_goes_on(number: signal.Signals, tmp_path: Path) -> None:
+    ready, told = tmp_path / "ready", tmp_path / "told"
+    wait = (
+        "import pathlib, signal, sys, time\n"
+        f"signal.signal(signal.SIGINT, lambda *_: (pathlib.Path({str(told)!r}).touch(), sys.exit(3)))\n"
+        f"pathlib.Path({str(ready)!r}).touch()\n"
+        "time.sleep(600)"
+    )
+
+    def interrupt() -> None:
+        while not ready.exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    handler = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt):
+        run_process_tree([sys.executable, "-c", wait], tmp_path, tmp_path / "stderr.log")
+    assert told.exists()
+    assert signal.getsignal(number) == handler
