@@ -184,11 +184,11 @@ def test_an_evaluation_takes_every_part_of_its_run() -> None:
 
 @pytest.mark.parametrize("command", ["train", "evaluate"])
 def test_the_help_has_a_line_for_every_group_that_the_command_takes(command: str) -> None:
-    text = (CONF / "hydra" / "help" / f"{command}.txt").read_text()
+    text = (CONF / f"{command}_help.txt").read_text()
     explained = {group.partition("/")[0] for group in re.findall(r"\{([\w/]+): ", text)}
     defaults = OmegaConf.load(CONF / f"{command}.yaml").defaults
     groups = {str(key).removeprefix("override ") for entry in defaults if OmegaConf.is_dict(entry) for key in entry}
-    not_to_be_chosen = {"hydra", "hydra/help", "paths"}
+    not_to_be_chosen = {"hydra", "paths"}
     if command == "evaluate":
         not_to_be_chosen |= {"backbone", "classifier"}  # they belong to the checkpoint
     assert explained == groups - not_to_be_chosen
@@ -197,7 +197,7 @@ def test_the_help_has_a_line_for_every_group_that_the_command_takes(command: str
 @pytest.mark.parametrize("command", ["train", "evaluate"])
 def test_the_options_that_the_help_explains_are_there(command: str) -> None:
     offer_run([])
-    text = (CONF / "hydra" / "help" / f"{command}.txt").read_text()
+    text = (CONF / f"{command}_help.txt").read_text()
     main = text.partition("Main options:\n")[2]
     keys = re.findall(r"^  ([\w.]+)=", main + text.partition("one of:\n")[2].partition("\n\n")[0], re.MULTILINE)
     given = ["datamodule=folder", "localization=val_threshold"]

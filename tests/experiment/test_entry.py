@@ -88,7 +88,7 @@ def test_a_directory_that_a_file_names_is_refused_too(toy: Toy, capsys: pytest.C
     assert status(Path("run")) == "completed"
 
 
-@pytest.mark.parametrize("arguments", [["--cfg", "job"], ["--help"], ["--info", "config"], ["--hydra-help"]])
+@pytest.mark.parametrize("arguments", [["--cfg", "job"], ["--info", "config"], ["--hydra-help"]])
 def test_looking_at_the_configuration_needs_no_free_directory(
     arguments: list[str], toy: Toy, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -235,9 +235,7 @@ def test_a_runs_annotation_reader_can_be_replaced_alone() -> None:
 def test_the_help_lists_the_options_of_each_group(capsys: pytest.CaptureFixture[str]) -> None:
     Path("mine/backbone").mkdir(parents=True)
     Path("mine/backbone/mine.yaml").touch()
-    with pytest.raises(SystemExit) as stopped:
-        ENTRIES["train"].run(["camloc", "train"], ["--config-dir", "mine", "--help"])
-    assert stopped.value.code == 0
+    ENTRIES["train"].run(["camloc", "train"], ["--config-dir", "mine", "--help"])
     printed = capsys.readouterr().out
     assert "  backbone=        network: alexnet_gap, " in printed
     assert ", mine, " in printed

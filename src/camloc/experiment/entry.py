@@ -3,24 +3,21 @@
 import contextlib
 import io
 import os
-import re
 import secrets
 import sys
-import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from camloc.experiment.configuration import configuration_directory
+from camloc.experiment.help import help_text
 from camloc.experiment.resume import resume_arguments
 from camloc.experiment.run_directory import RunDirectory
 from camloc.experiment.run_job import fail, run_job
@@ -34,8 +31,6 @@ READERS = "annotations"
 """The group within ``datamodule`` that chooses how annotation is read."""
 
 _RUN_TOKEN = secrets.token_hex(3)
-_HELP_COLUMNS, _HELP_INDENT = 112, 19
-_NO_OPTIONS = ("base", "loader")  # files of a group that its options include
 
 
 def prepare() -> None:
@@ -43,7 +38,6 @@ def prepare() -> None:
     # Constant in a process: Hydra resolves the run directory more than once and must get one answer.
     OmegaConf.register_new_resolver("unique", lambda: _RUN_TOKEN, replace=True)
     OmegaConf.register_new_resolver("either", _either, replace=True)
-    OmegaConf.register_new_resolver("help", _help, replace=True)
 
 
 class Entry:
@@ -80,6 +74,11 @@ class Entry:
         Raises:
             SystemExit: With 1 and one line if the job cannot run.
         """
+        given, _ = get_args_parser().parse_known_args(list(arguments))
+        own = [Path(given.config_dir).expanduser()] if given.config_dir else []
+        if given.help:
+            sys.stdout.write(help_text(self.name, [self.configuration, *own]))
+            return
         prepare()
         try:
             refuse_options(arguments)
@@ -204,20 +203,3 @@ def _find_modules_of_the_working_directory() -> None:
 def _either(*values: object) -> object:
     """Return the first value that is not null, for ``${either:...}``."""
     return next((value for value in values if value is not None), None)
-
-
-def _help(command: str) -> str:
-    """Return the text of ``--help``: ``conf/hydra/help/COMMAND.txt`` with the options of each config group."""
-    text = (configuration_directory() / "hydra" / "help" / f"{command}.txt").read_text(encoding="utf-8")
-    explained = re.sub(r"\{([\w/]+): (.*)\}", lambda found: _group(found[1], found[2]), text)
-    return explained.replace("$", "$$")  # Hydra takes it for a template
-
-
-def _group(name: str, meaning: str) -> str:
-    """Return a config group's name, meaning and options, a user's own (``--config-dir``) included."""
-    found = GlobalHydra.instance().config_loader().get_group_options(name, ObjectType.CONFIG)
-    options = ", ".join(option for option in found if option not in _NO_OPTIONS)
-    lines = textwrap.wrap(f"{meaning}: {options}", _HELP_COLUMNS - _HELP_INDENT, break_on_hyphens=False)
-    head, margin = f"{name}=", _HELP_INDENT - len("  ")
-    lines = [head.ljust(margin) + lines[0], *lines[1:]] if len(head) < margin else [head, *lines]
-    return ("\n" + " " * _HELP_INDENT).join(lines)
