@@ -22,7 +22,9 @@ ROWS = [
 def evaluation(folder: Path, splits: tuple[str, ...] = ("val", "test"), rank: np.ndarray | None = RANK) -> RunDirectory:
     run = RunDirectory(folder / "evaluation")
     run.path.mkdir(parents=True)
-    localization = {"iou_threshold": 0.5, "cam_threshold": None, "more_thresholds": [0.1, 0.2]}
+    swept = {"cam_threshold": None, "more_thresholds": [0.1, 0.2]}
+    protocols = {"val_threshold": dict(swept), "pxap": {"cam_curve_interval": 0.01}, "centred_box": None}
+    localization = {"iou_threshold": 0.5, **swept, "protocols": protocols}
     run.write_config(OmegaConf.create({"localization": localization}))
     run.write_metrics(
         {
@@ -62,6 +64,11 @@ def test_every_threshold_gets_the_errors_at_it(tmp_path: Path, capsys: pytest.Ca
         assert [row.threshold_source for row in run.read_rows()] == ["fixed", "oracle"]
         config = OmegaConf.load(run.config)
         assert (config.localization.cam_threshold, config.localization.more_thresholds) == (threshold, [])
+        assert config.localization.protocols == {
+            "val_threshold": {"cam_threshold": threshold, "more_thresholds": []},
+            "pxap": {"cam_curve_interval": 0.01},
+            "centred_box": None,
+        }
         assert run.read_status().status == "completed"
 
 

@@ -59,8 +59,9 @@ def write_jobs(evaluation: Path, directories: Mapping[float, Path]) -> None:
         directories[cam_threshold].mkdir(parents=True, exist_ok=True)
         run = RunDirectory(directories[cam_threshold])
         run.start(overwrite=True)  # the launcher has refused completed jobs already
-        config.localization.cam_threshold = cam_threshold
-        config.localization.more_thresholds = []
+        for entry in (config.localization, *config.localization.protocols.values()):
+            if entry and "cam_threshold" in entry:  # the saved configuration is resolved: each has its own
+                entry.update(cam_threshold=cam_threshold, more_thresholds=[])
         run.write_config(config)
         run.write_metrics(found)
         run.write_rows(fixed)
