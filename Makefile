@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
+PARALLEL := --numprocesses auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
 .PHONY: help install train lint test integration slow
@@ -30,10 +30,10 @@ lint: install  ## style and types
 	$(BIN)/mypy
 
 test: lint  ## style, types and tests, doctests included
-	$(BIN)/python -m pytest $(PARALLEL)
+	$(BIN)/python -m pytest $(PARALLEL) --dist loadfile
 
 integration: install  ## the tests that need many processes: sweeps, several devices, kills and resumes
-	$(BIN)/python -m pytest $(PARALLEL) -m 'integration and not slow and not gpu' tests
+	$(BIN)/python -m pytest $(PARALLEL) --dist worksteal -m 'integration and not slow and not gpu' tests
 
 slow: install  ## the tests that take over half a minute each
 	$(BIN)/python -m pytest -m slow

@@ -1,5 +1,6 @@
 """One small training that many tests look at."""
 
+import json
 import os
 import subprocess
 import sys
@@ -69,23 +70,34 @@ def small() -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
-def entry() -> Entry:
-    """Run an entry as a user would: ``entry("train.py", *overrides)``."""
+def entry(tmp_path_factory: pytest.TempPathFactory, _own_cache: None) -> Iterator[Entry]:
+    """Run a script as a user would, in a process of its own: ``entry("train.py", *overrides)``."""
+    own = {"OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+    output = tmp_path_factory.mktemp("output")
+    command = [sys.executable, str(Path(__file__).with_name("entry_server.py"))]
+    with subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, **own}, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as server:
+        requests, answers = server.stdin, server.stdout
+        assert requests is not None
+        assert answers is not None
 
-    def run(script: str, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
-        environment.pop("HYDRA_FULL_ERROR", None)
-        return subprocess.run(
-            [sys.executable, str(ROOT / script), *arguments],
-            cwd=cwd,
-            env=environment,
-            text=True,
-            capture_output=True,
-            timeout=300,
-            check=False,
-        )
+        def run(script: str, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+            files = {name: output / name for name in ("stdout", "stderr")}
+            for file in files.values():
+                file.write_bytes(b"")
+            environment = {**os.environ, **own}
+            environment.pop("HYDRA_FULL_ERROR", None)
+            request = {"script": str(ROOT / script), "arguments": arguments, "cwd": str(cwd), "seconds": 300}
+            request |= {"environment": environment, **{name: str(file) for name, file in files.items()}}
+            requests.write(json.dumps(request) + "\n")
+            requests.flush()
+            code = int(answers.readline())
+            printed = {name: file.read_text(encoding="utf-8") for name, file in files.items()}
+            return subprocess.CompletedProcess([script, *arguments], code, **printed)
 
-    return run
+        yield run
+        requests.close()
 
 
 class Answer(NamedTuple):

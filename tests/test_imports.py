@@ -2,13 +2,13 @@
 
 import ast
 import os
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import pytest
 
-Entry = Callable[..., CompletedProcess[str]]
 SOURCE = Path(__file__).parent.parent / "src" / "camloc"
 FILES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py"))
 
@@ -86,10 +86,11 @@ def test_entries_answer_without_torch(file: str) -> None:
     ("arguments", "code"), [(["--help"], 0), (["--cfg", "job"], 0), (["backbone=vgg_gapp"], 1), (["seeed=1"], 1)]
 )
 def test_answers_come_without_torch(
-    arguments: list[str], code: int, entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "torch.py").write_text("raise SystemExit('torch was imported')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    answered = entry("train.py", *arguments, cwd=tmp_path)
+    command = [sys.executable, str(Path(__file__).parent.parent / "train.py"), *arguments]
+    answered = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=False)
     assert answered.returncode == code, answered.stderr
     assert "torch was imported" not in answered.stderr

@@ -5,8 +5,6 @@ import json
 import os
 import pickle
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -17,27 +15,14 @@ import torch
 
 pytestmark = pytest.mark.integration
 Entry = Callable[..., CompletedProcess[str]]
-ROOT = Path(__file__).parent.parent
+SharedOnce = Callable[[str, Callable[[Path], None]], Path]
+DIE = "tests/train_and_die.py"
 EPOCHS = 3
 
 
 def overrides(small: tuple[str, ...], processes: int = 1) -> list[str]:
     changed = (f"trainer.max_epochs={EPOCHS}", f"trainer.devices={processes}", "callbacks.gallery=null")
     return [*(o for o in small if not o.startswith(("trainer.max_epochs", "callbacks"))), *changed]
-
-
-def train_and_die(moment: str, run: Path, *arguments: str) -> CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    script = str(Path(__file__).parent / "train_and_die.py")
-    return subprocess.run(
-        [sys.executable, script, moment, *arguments, f"hydra.run.dir={run}"],
-        cwd=ROOT,
-        env=environment,
-        text=True,
-        capture_output=True,
-        timeout=300,
-        check=False,
-    )
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -56,12 +41,13 @@ def assert_same_end(run: Path, other: Path) -> None:
         assert [row["epoch"] for row in csv.DictReader(file)] == [str(epoch) for epoch in range(EPOCHS)]
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(entry: Entry, small: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("resume") / "uninterrupted"
-    finished = entry("train.py", *overrides(small), f"hydra.run.dir={run}")
-    assert finished.returncode == 0, finished.stderr
-    return run
+@pytest.fixture(scope="session")
+def uninterrupted(entry: Entry, small: tuple[str, ...], shared_once: SharedOnce) -> Path:
+    def train(run: Path) -> None:
+        finished = entry("train.py", *overrides(small), f"hydra.run.dir={run}")
+        assert finished.returncode == 0, finished.stderr
+
+    return shared_once("uninterrupted", train)
 
 
 # Three batches make an epoch.
@@ -70,7 +56,7 @@ def test_killed_and_resumed_ends_bit_equal(
     moment: str, entry: Entry, small: tuple[str, ...], uninterrupted: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    died = train_and_die(moment, run, *overrides(small))
+    died = entry(DIE, moment, *overrides(small), f"hydra.run.dir={run}")
     assert died.returncode in (-signal.SIGKILL, -signal.SIGXFSZ), died.stderr
     assert json.loads((run / "status.json").read_text())["status"] == "running"
     before = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
@@ -85,7 +71,7 @@ def test_a_disk_that_fills_up_costs_no_checkpoint(
     entry: Entry, small: tuple[str, ...], uninterrupted: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    failed = train_and_die("full", run, *overrides(small))
+    failed = entry(DIE, "full", *overrides(small), f"hydra.run.dir={run}")
     assert failed.returncode == 1, failed.stderr
     (told,) = [line for line in failed.stderr.splitlines() if "rror" in line]
     assert f"{run / 'checkpoints'}" in told
@@ -105,7 +91,8 @@ def test_sigterm_saves_in_the_middle_of_an_epoch(
     run = tmp_path / "run"
     # Loader workers draw ahead, which must not change what is drawn after resuming.
     logged = ("logger=wandb", "logger.wandb.mode=offline")
-    died = train_and_die("term:5", run, *overrides(small), *logged, "datamodule.num_workers=2")
+    workers = "datamodule.num_workers=2"
+    died = entry(DIE, "term:5", *overrides(small), *logged, workers, f"hydra.run.dir={run}")
     assert died.returncode == 143, died.stderr
     assert f"error: interrupted; resume={run} continues" in died.stderr
     assert json.loads((run / "status.json").read_text())["status"] == "failed"
@@ -120,12 +107,13 @@ def test_sigterm_saves_in_the_middle_of_an_epoch(
     assert files == [f"run-{(run / 'wandb_run_id.txt').read_text().strip()}.wandb"] * 2
 
 
-@pytest.fixture(scope="module")
-def uninterrupted_pair(entry: Entry, small: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("resume") / "pair"
-    finished = entry("train.py", *overrides(small, processes=2), f"hydra.run.dir={run}")
-    assert finished.returncode == 0, finished.stderr
-    return run
+@pytest.fixture(scope="session")
+def uninterrupted_pair(entry: Entry, small: tuple[str, ...], shared_once: SharedOnce) -> Path:
+    def train(run: Path) -> None:
+        finished = entry("train.py", *overrides(small, processes=2), f"hydra.run.dir={run}")
+        assert finished.returncode == 0, finished.stderr
+
+    return shared_once("uninterrupted_pair", train)
 
 
 # In the middle of the second epoch of two batches; SIGUSR1 is what SLURM sends ahead.
@@ -140,7 +128,7 @@ def test_two_processes_are_resumed_too(
     tmp_path: Path,
 ) -> None:
     run = tmp_path / "run"
-    died = train_and_die(moment, run, *overrides(small, processes=2))
+    died = entry(DIE, moment, *overrides(small, processes=2), f"hydra.run.dir={run}")
     assert died.returncode == exit_code, died.stderr
     assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == saved
     finished = entry("train.py", f"resume={run}")

@@ -114,21 +114,20 @@ def test_jobs_of_two_processes_each_have_one_directory_one_configuration_and_one
     sweep = tmp_path / "sweep"
     finished = entry(
         *("train.py", "-m", *small, "trainer.max_epochs=1", "trainer.devices=2", "callbacks.gallery=null"),
-        *("logger=wandb", "optimizer.lr=0.01,-1,0.02", f"hydra.sweep.dir={sweep}"),
+        *("logger=wandb", "backbone=alexnet_gap,googlenet_gap", f"hydra.sweep.dir={sweep}"),
     )
-    assert finished.returncode == 1
-    assert "Traceback" not in finished.stderr
-    assert sorted(path.name for path in sweep.iterdir() if path.is_dir()) == ["0", "1", "2"]
+    assert finished.returncode == 0, finished.stderr
+    assert sorted(path.name for path in sweep.iterdir() if path.is_dir()) == ["0", "1"]
     assert list(tmp_path.iterdir()) == [sweep]
     rows = summary(sweep)
-    assert [row["status"] for row in rows] == ["completed", "failed", "completed"]
-    assert [row["optimizer.lr"] for row in rows] == ["0.01", "-1", "0.02"]
-    assert rows[1]["error"] == "Invalid learning rate: -1"
-    configs = [OmegaConf.load(sweep / name / "config.yaml") for name in "012"]
+    assert [row["status"] for row in rows] == ["completed", "completed"]
+    assert [row["backbone"] for row in rows] == ["alexnet_gap", "googlenet_gap"]
+    configs = [OmegaConf.load(sweep / name / "config.yaml") for name in "01"]
     for config, row in zip(configs, rows, strict=True):
-        assert config.optimizer.pop("lr") == float(row["optimizer.lr"])
-    assert configs[0] == configs[1] == configs[2]
-    for name, row in (("0", rows[0]), ("2", rows[2])):
+        assert config.backbone._target_.endswith(f".{row['backbone']}")
+        config.backbone = None
+    assert configs[0] == configs[1]
+    for name, row in zip("01", rows, strict=True):
         metrics = json.loads((sweep / name / "metrics.json").read_text())
         assert float(row["test/localization/gt_known_error"]) == metrics["test/localization/gt_known_error"]
         assert metrics["test/localization/num_images"] == 20  # together, not each
@@ -248,13 +247,17 @@ def test_another_sweeps_directory_is_refused_before_anything_runs(toy: Path, tmp
     assert "holds a run, but no job.json" in refused.stderr
 
 
+def heed_sigint() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job, which tests may be, ignores it
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_sweep_stops_its_job_with_all_processes(
     number: signal.Signals, toy: Path, tmp_path: Path
 ) -> None:
     sweep = tmp_path / "sweep"
     command = [sys.executable, str(toy), "-m", "do=a,hang,b", f"hydra.sweep.dir={sweep}"]
-    with subprocess.Popen(command, cwd=toy.parent, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(command, cwd=toy.parent, stdout=subprocess.PIPE, preexec_fn=heed_sigint) as process:  # noqa: PLW1509 - no threads
         pids = sweep / "1" / "pids"
         for _ in range(600):
             if pids.exists() and len(pids.read_text().split()) == 2:

@@ -100,26 +100,6 @@ def test_a_saved_configuration_runs_again_with_the_same_result(
     assert (run / "metrics.json").read_text() == (tmp_path / "metrics.json").read_text()
 
 
-@pytest.mark.integration
-def test_a_sweep_gives_each_backbone_its_own_directory_and_logger_run(
-    entry: Entry, small: tuple[str, ...], tmp_path: Path
-) -> None:
-    finished = entry(
-        "train.py",
-        "-m",
-        "backbone=alexnet_gap,googlenet_gap",
-        "logger=wandb",
-        *small,
-        "trainer.max_epochs=1",
-        f"hydra.sweep.dir={tmp_path}",
-    )
-    assert finished.returncode == 0, finished.stderr
-    for job, target in enumerate(("alexnet_gap", "googlenet_gap")):
-        assert target in (tmp_path / str(job) / "config.yaml").read_text()
-        assert len(list((tmp_path / str(job) / "wandb").glob("offline-run-*"))) == 1
-        assert json.loads((tmp_path / str(job) / "status.json").read_text())["status"] == "completed"
-
-
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

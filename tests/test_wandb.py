@@ -28,6 +28,7 @@ from camloc.experiment.entry import prepare
 from camloc.metrics.functional.per_image import PerImage
 
 Entry = Callable[..., CompletedProcess[str]]
+SharedOnce = Callable[[str, Callable[[Path], None]], Path]
 
 ROOT = Path(__file__).parent.parent
 COUNT = 5
@@ -118,12 +119,13 @@ def corners(box: Mapping[str, Any]) -> list[float]:
     return [box["position"][name] for name in ("minX", "minY", "maxX", "maxY")]
 
 
-@pytest.fixture(scope="module")
-def logged(entry: Entry, small: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("wandb") / "run"
-    finished = entry("train.py", *small, *OFFLINE, "logger.wandb.tags=[paper,small]", f"hydra.run.dir={directory}")
-    assert finished.returncode == 0, finished.stderr
-    return directory
+@pytest.fixture(scope="session")
+def logged(entry: Entry, small: tuple[str, ...], shared_once: SharedOnce) -> Path:
+    def train(run: Path) -> None:
+        finished = entry("train.py", *small, *OFFLINE, "logger.wandb.tags=[paper,small]", f"hydra.run.dir={run}")
+        assert finished.returncode == 0, finished.stderr
+
+    return shared_once("logged", train)
 
 
 @pytest.fixture(scope="module")
