@@ -5,14 +5,12 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 
 from camloc.metrics.functional.per_image import PerImage, error
 
-Entry = Callable[..., CompletedProcess[str]]
 Here = Callable[..., Any]
 
 
@@ -31,33 +29,6 @@ def test_a_run_evaluates_to_the_same_numbers_again(trained: tuple[Path, str], he
     assert finished.returncode == 0, finished.stderr
     assert metrics(tmp_path) == metrics(trained[0])
     assert (tmp_path / "predictions.csv").read_text() == (trained[0] / "predictions.csv").read_text()
-
-
-@pytest.mark.integration
-def test_a_moved_checkpoint_evaluates_on_three_processes_to_the_same_counts(
-    trained: tuple[Path, str], entry: Entry, tmp_path: Path
-) -> None:
-    file = shutil.copy(trained[0] / "checkpoints" / "best.ckpt", tmp_path / "moved.ckpt")
-    finished = entry(
-        "evaluate.py",
-        f"checkpoint={file}",
-        "trainer.accelerator=cpu",
-        "trainer.devices=3",
-        "callbacks.gallery.count=3",
-        f"hydra.run.dir={tmp_path / 'run'}",
-    )
-    assert finished.returncode == 0, finished.stderr
-    expected, found = metrics(trained[0]), metrics(tmp_path / "run")
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        if name.endswith("/loss"):  # a sum of floats, in another order
-            assert found[name] == pytest.approx(value, rel=1e-4)
-        else:
-            assert found[name] == value, name
-    assert len(list((tmp_path / "run" / "report" / "gallery").glob("*.png"))) == 3
-    rows, expected_rows = predictions(tmp_path / "run"), predictions(trained[0])
-    assert [row["image_id"] for row in rows] == [row["image_id"] for row in expected_rows]
-    assert rows == expected_rows
 
 
 def test_predictions_recount_to_the_reported_errors(trained: tuple[Path, str]) -> None:

@@ -1,6 +1,7 @@
 """Predictions saved once and measured again: the same numbers, under any protocol, on any number of processes."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -72,27 +73,29 @@ def test_saved_maps_give_the_numbers_of_the_network(here: Here, saved: Path, tmp
 
 
 @pytest.mark.integration
-def test_maps_are_saved_and_measured_by_any_number_of_processes(
+def test_a_moved_checkpoint_and_its_maps_are_measured_alike_by_any_number_of_processes(
     entry: Entry, trained: tuple[Path, str], saved: Path, tmp_path: Path
 ) -> None:
-    common = (PROTOCOLS, "trainer.accelerator=cpu", "callbacks.gallery=null")
-    two, three = tmp_path / "two", tmp_path / "three"
+    file = shutil.copy(trained[0] / "checkpoints" / "best.ckpt", tmp_path / "moved.ckpt")
+    three, two = tmp_path / "three", tmp_path / "two"
+    common = (PROTOCOLS, "trainer.accelerator=cpu", "callbacks.gallery.count=3")
     written = entry(
         "evaluate.py",
-        f"checkpoint={trained[0]}",
+        f"checkpoint={file}",
         "save_score_maps=true",
         *common,
-        "trainer.devices=2",
-        f"hydra.run.dir={two}",
+        "trainer.devices=3",
+        f"hydra.run.dir={three}",
     )
     assert written.returncode == 0, written.stderr
-    source = f"score_maps={two / 'score_maps.npz'}"
-    measured = entry("evaluate.py", source, *common, "trainer.devices=3", f"hydra.run.dir={three}")
+    source = f"score_maps={three / 'score_maps.npz'}"
+    measured = entry("evaluate.py", source, *common, "trainer.devices=2", f"hydra.run.dir={two}")
     assert measured.returncode == 0, measured.stderr
-    for run in (two, three):
+    for run in (three, two):
         assert_equal_but_for_the_loss(metrics(run), metrics(saved))
         assert (run / "predictions.csv").read_text() == (saved / "predictions.csv").read_text()
-    assert (two / "submission.txt").read_text() == (saved / "submission.txt").read_text()
+    assert (three / "submission.txt").read_text() == (saved / "submission.txt").read_text()
+    assert len(list((three / "report" / "gallery").glob("*.png"))) == 3
 
 
 def test_another_threshold_and_another_normalization_need_no_network(
