@@ -89,7 +89,7 @@ def saved(file: Path, evaluated: EvaluationModule, record: RunRecord = RECORD) -
 
 
 def validated(**protocols: LocalizationError) -> EvaluationModule:
-    """A module that has been validated on halos whose best threshold is 0.5."""
+    """A module that has been validated on halos whose best thresholds are 0.5 to 0.9."""
     evaluated = module(SQUARES["measures"](protocols))
     evaluated._trainer = SimpleNamespace(state=SimpleNamespace(fn=TrainerFn.FITTING), world_size=1)  # type: ignore[assignment] # a stub
     evaluated.log = lambda *_, **__: None  # type: ignore[method-assign] # the same
@@ -107,7 +107,7 @@ def test_a_checkpoint_knows_its_run_and_needs_no_code_to_be_read(tmp_path: Path)
     assert content["camloc_config"] == {"backbone": {"_target_": "camloc.backbones.vgg.VggGap"}}
     record = run_record(file)
     assert (record.class_names, record.input_size) == (["red", "green"], 8)
-    assert (record.cam_threshold, record.threshold_source) == (0.5, "val")
+    assert (record.cam_threshold, record.threshold_source) == (0.7, "val")
     assert record.fingerprint is not None
     assert record.fingerprint.tolist() == [1, 5]
     load_weights(module(), file)
@@ -124,7 +124,7 @@ def test_a_checkpoint_knows_its_run_and_needs_no_code_to_be_read(tmp_path: Path)
                 "val_threshold": LocalizationError(num_thresholds=10),
                 "paper": LocalizationError(cam_threshold=0.2),
             },
-            (0.5, "val"),
+            (0.7, "val"),
         ),
         ({}, (None, None)),
     ],

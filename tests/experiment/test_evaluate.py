@@ -46,7 +46,7 @@ def test_a_checkpoint_its_saved_maps_and_its_submission_give_the_same_counts(
     given = config(checkpoint=str(file), threshold_from="val", save_score_maps=True, export_score_maps=str(exported))
     first = evaluated(tmp_path / "first", with_ilsvrc(given))
     # The threshold that val chooses goes before the checkpoint's; at it all boxes of test are those of the halo.
-    assert first["test/localization/cam_threshold"] == 0.5
+    assert first["test/localization/cam_threshold"] == 0.7
     assert first["test/localization/threshold_source"] == "val"
     assert first["val/localization/threshold_source"] == "oracle"
     assert first["test/localization/gt_known_error"] == 1
@@ -75,10 +75,10 @@ def test_a_checkpoint_its_saved_maps_and_its_submission_give_the_same_counts(
 
 
 def test_the_checkpoints_threshold_reports_test_alone(tmp_path: Path) -> None:
-    file = SQUARES["write_checkpoint"](tmp_path / "best.ckpt", threshold=(0.7, "val"))
+    file = SQUARES["write_checkpoint"](tmp_path / "best.ckpt", threshold=(0.8, "val"))
     found = evaluated(tmp_path / "run", config(checkpoint=str(file), threshold_from="checkpoint"))
     assert not any(key.startswith("val/") for key in found)
-    assert found["test/localization/cam_threshold"] == 0.7
+    assert found["test/localization/cam_threshold"] == 0.8
     assert found["test/localization/threshold_source"] == "val"
     assert found["test/localization/gt_known_error"] == 0
     assert not (tmp_path / "run" / "submission.txt").exists()

@@ -53,7 +53,7 @@ def test_a_checkpoint_brings_its_weights_and_its_threshold(tmp_path: Path) -> No
     given.backbone.weights = "somewhere/to/download"
     found = build_source(given, RunDirectory(tmp_path))
     assert found.splits == ("val", "test")
-    assert found.threshold == Threshold(0.7, "val")
+    assert found.threshold == Threshold(0.8, "val")
     assert found.notes == [f"Weights: {file}."]
     assert (found.has_images, found.has_other_classes, found.score_map) == (True, True, None)
     assert isinstance(found.predictor, NetworkPredictor)
@@ -65,7 +65,7 @@ def test_with_the_checkpoints_threshold_val_is_not_read(tmp_path: Path) -> None:
     file = write_checkpoint(tmp_path / "best.ckpt")
     found = source(tmp_path, checkpoint=str(file), threshold_from="checkpoint")
     assert found.splits == ("test",)
-    assert found.threshold == Threshold(0.7, "val")
+    assert found.threshold == Threshold(0.8, "val")
     assert found.data._splits.keys() == {"test"}  # type: ignore[attr-defined] # SquaresData's
 
 

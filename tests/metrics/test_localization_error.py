@@ -114,15 +114,22 @@ def test_reports_at_the_configured_threshold_and_finds_the_best() -> None:
     result = metric.compute()
     assert result["gt_known_error"].item() == 1
     assert result["cam_threshold"].item() == 0.2
-    assert result["best_cam_threshold"].item() == 0.5
+    assert result["best_cam_threshold"].item() == 0.7  # the middle of 0.5 to 0.9
     assert result["gt_known_error_at_best"].item() == 0
     assert result["gt_known_curve"][1].tolist() == [1.0] * 5 + [0.0] * 5
     assert result["gt_known_curve"][0].tolist() == [0.0] * 10
 
     chosen = LocalizationError(cam_threshold=None, num_thresholds=10)
     chosen.update(**batch)
-    assert chosen.compute()["cam_threshold"].item() == 0.5
+    assert chosen.compute()["cam_threshold"].item() == 0.7
     assert chosen.compute()["gt_known_hits"].item() == 1
+
+
+def test_a_curve_without_any_hit_chooses_the_middle_of_the_grid() -> None:
+    metric = LocalizationError(num_thresholds=10)
+    metric.update(None, torch.tensor([0]), square(4, 8, ring=0.45), [torch.tensor([[0.0, 0.0, 1.0, 1.0]])])
+    assert metric.compute()["gt_known_error_at_best"] == 1
+    assert metric.compute()["best_cam_threshold"].item() == 0.4  # of two in the middle the lower
 
 
 def test_a_configured_threshold_off_the_grid_is_measured_exactly() -> None:

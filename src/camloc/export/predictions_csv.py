@@ -6,6 +6,7 @@ from pathlib import Path
 
 from camloc.export.replaced import replaced
 from camloc.metrics.functional.breakdown import CAUSES
+from camloc.metrics.functional.threshold_choice import middle_of_best
 from camloc.records import PairRecords
 
 COLUMNS = (
@@ -20,7 +21,7 @@ COLUMNS = (
     # Empty for a split without true boxes:
     "iou",  # at the reported CAM threshold, with the best true box
     "best_iou",  # over all CAM thresholds: a diagnostic, not a result
-    "best_cam_threshold",
+    "best_cam_threshold",  # of several the middle of their longest run
     "cause",  # hit, or why it is no top-1 hit, see camloc.metrics.functional.breakdown
     "object_share",  # of the image's area, the largest true box
 )
@@ -53,7 +54,7 @@ def _row(pairs: PairRecords, index: int, class_names: Sequence[str]) -> list[obj
     if pairs.iou is None or pairs.causes is None or pairs.object_shares is None:
         return row
     iou = pairs.iou[index]
-    best = int(iou.argmax())
+    best = int(middle_of_best(iou.numpy()))
     return [
         *row,
         f"{iou[list(pairs.cam_thresholds).index(pairs.cam_threshold)]:.6f}",

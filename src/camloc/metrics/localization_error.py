@@ -18,6 +18,7 @@ from camloc.metrics.functional.localization import (
     check_iou_threshold,
 )
 from camloc.metrics.functional.per_image import PerImage
+from camloc.metrics.functional.threshold_choice import middle_of_best
 from camloc.metrics.functional.threshold_intervals import error_intervals
 from camloc.records import Outcome, Row, SplitOutcome
 
@@ -163,8 +164,8 @@ class LocalizationError(Protocol):
         Returns:
             ``top1_error``, ``top5_error``, ``gt_known_error``: scalars at ``cam_threshold`` and ``iou_threshold``.
             ``cam_threshold``: the threshold they were taken at.
-            ``best_cam_threshold``, ``gt_known_error_at_best``: the lowest of the thresholds with the least GT-known
-            error, and that error.
+            ``best_cam_threshold``, ``gt_known_error_at_best``: the threshold with the least GT-known error, of several
+            the middle of their longest run, and that error.
             ``top1_hits``, ``top5_hits``, ``gt_known_hits``, ``num_images``: the int64 counts behind the scalar errors.
             ``num_degenerate``: int64, pairs whose map is flat or not finite.
             ``gt_known_curve``, ``top1_curve``, ``top5_curve``: (I,T) errors at every IoU and CAM threshold.
@@ -175,7 +176,7 @@ class LocalizationError(Protocol):
         thresholds = torch.tensor(self.cam_thresholds, dtype=torch.float64, device=curves.device)
         iou_index = self.iou_thresholds.index(self.iou_threshold)
         gt_known, top1, top5 = curves[:, iou_index]
-        best = int(self.hits[0, iou_index].argmax())
+        best = int(middle_of_best(self.hits[0, iou_index].cpu().numpy()))
         at = best if self.cam_threshold is None else self._index(self.cam_threshold)
         found = {
             "top1_error": top1[at],

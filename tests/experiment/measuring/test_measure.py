@@ -25,7 +25,7 @@ def measured(
     stored: Threshold | None = None,
     **data: Any,  # noqa: ANN401 - of the data module
 ) -> dict[str, MeasuredSplit]:
-    """The best threshold of val is 0.5 and that of test 0.7; at val's all boxes of test are the halo's."""
+    """The chosen threshold of val is 0.7 and that of test 0.8; at val's all boxes of test are the halo's."""
     made = module(SQUARES["measures"](protocols))
     return measure(SQUARES["trainer"](), made, SQUARES["data"](**data), splits, stored)
 
@@ -38,30 +38,30 @@ def error(found: Mapping[str, MeasuredSplit], key: str) -> float:
 def test_the_threshold_is_chosen_on_val_and_test_is_reported_at_it() -> None:
     found = measured()
     assert list(found) == ["val", "test"]
-    assert found["test"].thresholds == {"val_threshold": Threshold(0.5, "val")}
+    assert found["test"].thresholds == {"val_threshold": Threshold(0.7, "val")}
     assert error(found, "test/localization/gt_known_error") == 1
     assert error(found, "test/localization/gt_known_error_at_best") == 0
-    assert error(found, "test/localization/best_cam_threshold") == 0.7
-    assert found["val"].thresholds == {"val_threshold": Threshold(0.5, "oracle")}
+    assert error(found, "test/localization/best_cam_threshold") == 0.8
+    assert found["val"].thresholds == {"val_threshold": Threshold(0.7, "oracle")}
     assert error(found, "val/localization/gt_known_error") == 0
     assert found["test"].image_ids == ["test0.png", "test1.png", "test2.png"]
     assert found["val"].image_ids == ["val0.png", "val1.png"]
 
 
 def test_the_stored_threshold_is_taken_where_val_is_not_evaluated() -> None:
-    found = measured(splits=("test",), stored=Threshold(0.7, "val"))
+    found = measured(splits=("test",), stored=Threshold(0.8, "val"))
     assert list(found) == ["test"]
-    assert found["test"].thresholds == {"val_threshold": Threshold(0.7, "val")}
+    assert found["test"].thresholds == {"val_threshold": Threshold(0.8, "val")}
     assert error(found, "test/localization/gt_known_error") == 0
 
 
 def test_what_val_chooses_goes_before_what_is_stored() -> None:
-    assert measured(stored=Threshold(0.7, "val"))["test"].thresholds["val_threshold"] == Threshold(0.5, "val")
+    assert measured(stored=Threshold(0.8, "val"))["test"].thresholds["val_threshold"] == Threshold(0.7, "val")
 
 
 def test_the_stored_threshold_is_taken_where_val_has_no_boxes() -> None:
-    found = measured(stored=Threshold(0.7, "fixed"), val_boxes=False)
-    assert found["test"].thresholds == {"val_threshold": Threshold(0.7, "fixed")}
+    found = measured(stored=Threshold(0.8, "fixed"), val_boxes=False)
+    assert found["test"].thresholds == {"val_threshold": Threshold(0.8, "fixed")}
     assert found["val"].thresholds == {}
 
 
@@ -73,10 +73,10 @@ def test_the_papers_threshold_is_taken_where_there_is_none() -> None:
 
 
 def test_a_threshold_that_is_fixed_is_kept() -> None:
-    fixed = {"paper": LocalizationError(cam_threshold=0.7, num_thresholds=10)}
+    fixed = {"paper": LocalizationError(cam_threshold=0.8, num_thresholds=10)}
     found = measured(fixed, stored=Threshold(0.3, "val"))
-    assert found["test"].thresholds == {"paper": Threshold(0.7, "fixed")}
-    assert found["val"].thresholds == {"paper": Threshold(0.7, "fixed")}
+    assert found["test"].thresholds == {"paper": Threshold(0.8, "fixed")}
+    assert found["val"].thresholds == {"paper": Threshold(0.8, "fixed")}
 
 
 def test_each_of_several_protocols_has_its_own() -> None:
@@ -88,7 +88,7 @@ def test_each_of_several_protocols_has_its_own() -> None:
             "max_box_acc": MaxBoxAcc(0.1),
         }
     )
-    chosen = Threshold(0.5, "val")
+    chosen = Threshold(0.7, "val")
     assert found["test"].thresholds == {
         "paper": Threshold(0.2, "fixed"),
         "val_threshold": chosen,
@@ -96,7 +96,7 @@ def test_each_of_several_protocols_has_its_own() -> None:
     }
     assert found["val"].thresholds == {
         "paper": Threshold(0.2, "fixed"),
-        "val_threshold": Threshold(0.5, "oracle"),
+        "val_threshold": Threshold(0.7, "oracle"),
     }
     assert error(found, "test/localization/ilsvrc_top1_error") == 1
     assert "localization/ilsvrc_top1_error" not in found["val"].result.numbers  # chosen too late for it

@@ -44,7 +44,7 @@ def test_the_map_of_the_true_class_is_measured_and_padding_is_not() -> None:
     assert result.numbers["localization/num_images"].item() == 3
     assert result.numbers["localization/gt_known_error"].item() == 0
     assert result.numbers["localization/top1_error"].item() == 0
-    assert result.chosen == 0.5
+    assert result.chosen == 0.7
     assert result.unmet == {}
     assert result.pairs.positions.tolist() == [0, 1, 2]
     assert result.pairs.values["classes"].tolist() == [0, 1, 1]
@@ -60,7 +60,7 @@ def test_the_map_of_the_true_class_is_measured_and_padding_is_not() -> None:
     trainer.test(measured, DataLoader([batch([1], 0.65)], batch_size=None), verbose=False)  # type: ignore[arg-type] # the same
     assert measured.results["test"].numbers["localization/num_images"].item() == 1
     assert measured.results["test"].pairs.positions.tolist() == [0]
-    assert measured.results["test"].chosen == 0.7
+    assert measured.results["test"].chosen == 0.8
 
 
 def test_validation_counts_apart_from_test() -> None:
@@ -68,10 +68,10 @@ def test_validation_counts_apart_from_test() -> None:
     logged = on(TrainerFn.VALIDATING, measured)
     measured.validation_step(batch([0, 1], 0.45))
     measured.on_validation_epoch_end()
-    assert logged["val/localization/cam_threshold"] == 0.5
+    assert logged["val/localization/cam_threshold"] == 0.7
     assert "val/localization/gt_known_curve" not in logged  # scalars alone
     assert measured.results.keys() == {"val"}
-    assert measured.shown_threshold() == 0.5
+    assert measured.shown_threshold() == 0.7
     curve = measured.shown_curve()
     assert curve is not None
     assert curve[0] == (0.3, 0.5, 0.7)
@@ -84,7 +84,7 @@ def test_nothing_is_kept_of_pairs_while_a_training_is_watched() -> None:
     counted = measured.validation_step(batch([0, 1], 0.45))
     assert counted.prediction.ranked is None
     measured.on_validation_epoch_end()
-    assert measured.results["val"].chosen == 0.5
+    assert measured.results["val"].chosen == 0.7
     assert measured.results["val"].outcomes == {}
     assert measured.results["val"].pairs.values == {}
 

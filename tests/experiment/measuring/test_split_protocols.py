@@ -98,7 +98,7 @@ def test_every_protocol_is_measured_from_one_pass() -> None:
     assert {key: found[f"localization/{key}"].item() for key in ("top1_error", "gt_known_error", "cam_threshold")} == {
         "top1_error": 0.5,
         "gt_known_error": 0.0,
-        "cam_threshold": 0.5,
+        "cam_threshold": 0.7,
     }
     assert found["localization/max_box_acc"].item() == 1
     assert found["localization/pxap"].item() == 1  # every pixel is foreground
@@ -194,7 +194,7 @@ def test_reported_boxes_are_pixels_of_the_image_at_the_protocols_own_threshold()
     own = split.protocols["recorder"]
     assert isinstance(own, Recorder)
     assert own.handed[0]["boxes"].tolist() == [[4, 4, 20, 12]] * 2
-    assert split.protocols["val_threshold"].compute()["cam_threshold"] == 0.6  # which is measured on its own grid alone
+    assert split.protocols["val_threshold"].compute()["cam_threshold"] == 0.7  # which is measured on its own grid alone
 
 
 def test_a_misspelt_need_is_refused_when_it_is_built() -> None:
@@ -266,7 +266,7 @@ def test_several_protocols_have_their_own_thresholds_normalizations_and_keys() -
     # The halo is 0 and all else -1: min-max lifts the halo to 1/2, and max leaves nothing of it.
     split.update(prediction(halo=0.0, floor=-1.0), truth())
     found = split.compute()
-    assert found["localization/cam_threshold"].item() == 0.5
+    assert found["localization/cam_threshold"].item() == 0.7
     assert found["localization/gt_known_curve"][1].tolist() == [1, 1, 1, 1, 1, 0, 0, 0, 0, 0]
     assert found["localization/paper/cam_threshold"].item() == 0.2
     assert found["localization/paper/gt_known_curve"][1].tolist() == [0, 0, 0, 0, 0]

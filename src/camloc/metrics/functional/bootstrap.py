@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from camloc.metrics.functional.localization import Condition
 from camloc.metrics.functional.per_image import PerImage, hits
+from camloc.metrics.functional.threshold_choice import middle_of_best
 
 Select = Literal["fixed", "val", "oracle"]
 """Where a CAM threshold comes from: fixed beforehand, the best on val, the best on the images it is reported on."""
@@ -89,10 +90,10 @@ class Outcome:
 
     @property
     def num_hits(self) -> int:
-        """Hits at the fixed threshold, or at the lowest one that maximizes ``choice_hits``."""
+        """Hits at the fixed threshold, or at the one that is chosen by ``choice_hits``; see ``middle_of_best``."""
         if self.choice_hits is None:
             return int(self.hits.sum())
-        return int(self.hits[:, self.choice_hits.sum(axis=0).argmax()].sum())
+        return int(self.hits[:, middle_of_best(self.choice_hits.sum(axis=0))].sum())
 
     @property
     def error(self) -> float:
@@ -143,8 +144,8 @@ def localization_outcome(
 def interval(outcome: Outcome, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Interval:
     """Return an error with its 95% percentile bootstrap interval over images.
 
-    A threshold is chosen as the lowest of those with the most hits. The interval of an oracle is as optimistic as the
-    oracle itself. Where all images are hits, or none, the interval has no width.
+    Of the thresholds with the most hits the middle of the longest run is chosen. The interval of an oracle is as
+    optimistic as the oracle itself. Where all images are hits, or none, the interval has no width.
 
     Args:
         outcome: Of N images.
@@ -259,7 +260,7 @@ def _at_choice(
     if outcome.choice_hits is None:
         return counts
     chosen_on = test_times if outcome.select == "oracle" else val_times
-    best = (chosen_on @ outcome.choice_hits.astype(np.float64)).argmax(axis=1)
+    best = middle_of_best(chosen_on @ outcome.choice_hits.astype(np.float64))
     at_best: NDArray[np.float64] = counts[np.arange(len(best)), best]
     return at_best
 
