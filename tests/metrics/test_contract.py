@@ -1,11 +1,13 @@
 import pickle
 from collections.abc import Sequence
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from camloc.metrics.centred_box import CentredBoxError
@@ -152,3 +154,159 @@ def test_a_batch_that_fails_leaves_no_outcome_behind() -> None:
     with pytest.raises(ValueError, match="target must lie in"):
         protocol.update(GIVEN["logits"], GIVEN["target"] + 9)
     assert protocol.update(GIVEN["logits"][:1], GIVEN["target"][:1]).values["rank"].tolist() == [0]
+
+
+def numbers(found: dict[str, Tensor]) -> dict[str, Any]:
+    return {key: value.tolist() for key, value in found.items()}
+
+
+DIFFERENT: dict[str, list[Protocol]] = {
+    "localization": [
+        LocalizationError(),
+        LocalizationError(cam_threshold=0.2),
+        LocalizationError(iou_thresholds=(0.3, 0.5, 0.9)),
+        LocalizationError(iou_threshold=0.7),
+        LocalizationError(num_thresholds=99, more_thresholds=(0.123,)),
+    ],
+    "ilsvrc": [IlsvrcError(), IlsvrcError(iou_threshold=0.6), IlsvrcError(cam_threshold=0.2)],
+    "max_box_acc": [MaxBoxAcc(0.1), MaxBoxAcc(0.1, v1=True), MaxBoxAcc(0.1, v2=True), MaxBoxAcc(0.1 + 1e-9)],
+    "pxap": [PxAP(0.1), PxAP(0.1 + 1e-9)],
+    "centred_box": [CentredBoxError(), CentredBoxError(iou_threshold=0.6), CentredBoxError(num_scales=2)],
+    "classification": [ClassificationError(), CentredBoxError(num_scales=2)],
+    "stock": [PROTOCOLS["stock"], StockMetric("same", MulticlassAccuracy(num_classes=3, average="micro"))],
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_metrics_of_different_arguments_never_share_counts(name: str) -> None:
+    # The first batch gives all of them the same counts, as none of them has any.
+    together = MetricCollection({str(i): metric.clone() for i, metric in enumerate(DIFFERENT[name])})
+    together.update(**{need: value if need == "map_size" else value[:0] for need, value in GIVEN.items()})
+    assert len(together.compute_groups) == len(DIFFERENT[name])
+
+
+def test_metrics_of_equal_arguments_share_counts() -> None:
+    same: dict[str, Metric | MetricCollection] = {"a": LocalizationError(0.2), "b": LocalizationError(cam_threshold=0.2, iou_thresholds=[0.3, 0.5, 0.7])}
+    together = MetricCollection(same, compute_groups=True)
+    for _ in range(2):
+        together.update(**GIVEN)
+    assert len(together.compute_groups) == 1
+    assert together.compute()["b_num_images"] == 4
+    assert together.compute()["a_gt_known_error"] == together.compute()["b_gt_known_error"]
+
+
+def test_two_blacklists_are_two_metrics(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("5\n")
+    together = MetricCollection({"all": IlsvrcError(), "listed": IlsvrcError(tmp_path / "list.txt")})
+    for positions in ([0, 1], [4, 5]):  # nothing tells them apart before the second batch
+        together.update(**GIVEN | {"positions": positions})
+    assert together.compute()["listed_ilsvrc_num_blacklisted"] == 1
+    assert together.compute()["all_ilsvrc_num_blacklisted"] == 0
+
+
+def test_a_protocol_from_elsewhere_is_told_apart_by_its_arguments_too() -> None:
+    class Weighted(Plain):
+        total: Tensor
+
+        def __init__(self, weights: Tensor) -> None:
+            super().__init__()
+            self.weights = weights
+            self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
+
+        def update(self, logits: Tensor) -> Outcome:  # type: ignore[override] # as any
+            self.total += (logits * self.weights).sum()
+            return Outcome({})
+
+    ones, twos = Weighted(torch.ones(3)), Weighted(weights=2 * torch.ones(3))
+    together = MetricCollection({"ones": ones, "twos": twos, "copy": ones.clone()})
+    together.update(logits=torch.zeros(2, 3))
+    assert sorted(map(len, together.compute_groups.values())) == [1, 2]
+    with pytest.raises(ValueError, match="Weighted can only be merged with a Weighted that was made with the same"):
+        ones.merge_state(twos)
+
+
+def test_merged_counts_change_a_number_that_was_computed() -> None:
+    first, second = ClassificationError(), ClassificationError()
+    first.update(torch.eye(3), torch.tensor([0, 1, 2]))
+    second.update(torch.eye(3), torch.tensor([1, 2, 0]))
+    assert first.compute()["top1_error"] == 0
+    first.merge_state(second)
+    assert first.compute()["top1_error"] == 0.5
+
+
+OPTIONS: dict[str, Any] = {
+    "sync_on_compute": False,
+    "dist_sync_on_step": True,
+    "process_group": "own",
+    "compute_with_cache": False,
+    "compute_on_cpu": True,
+}
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_torchmetrics_own_arguments_reach_it(name: str) -> None:
+    kind = type(PROTOCOLS[name])
+    arguments = {"name": "accuracy", "metric": MulticlassAccuracy(num_classes=3)} if name == "stock" else {}
+    metric = kind(**arguments, **OPTIONS)
+    assert {option: getattr(metric, option) for option in OPTIONS} == OPTIONS
+    assert fed(metric).values.keys() == fed(deepcopy(PROTOCOLS[name])).values.keys()
+    with pytest.raises(ValueError, match="Unexpected keyword arguments: `sync_on_compue`"):
+        kind(**arguments, sync_on_compue=False)
+    with pytest.raises(ValueError, match="`sync_on_compute` to be a `bool`"):
+        kind(**arguments, sync_on_compute="no")
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_half_precision_leaves_counts_whole(name: str) -> None:
+    plain, half = deepcopy(PROTOCOLS[name]), deepcopy(PROTOCOLS[name])
+    half.set_dtype(torch.float16)
+    nn.ModuleList([half.half()]).half()
+    for metric in (plain, half):
+        for _ in range(3):
+            fed(metric)
+    counts = half.num_images if isinstance(half, StockMetric) else half
+    states = counts.metric_state
+    assert states
+    assert all(isinstance(state, Tensor) and state.dtype == torch.int64 for state in states.values())
+    assert numbers(half.compute()) == numbers(plain.compute())
+
+
+def test_more_pairs_than_half_precision_can_count() -> None:
+    metric = ClassificationError().set_dtype(torch.float16)
+    logits, target = torch.eye(2).repeat(2000, 1), torch.zeros(4000, dtype=torch.int64)
+    for _ in range(3):
+        metric.update(logits, target)
+    assert (metric.num_images.item(), metric.hits.tolist()) == (12000, [6000, 12000])
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+@pytest.mark.parametrize("inside_first", [True, False])
+def test_inference_mode_may_begin_and_end_anywhere(name: str, inside_first: bool) -> None:
+    once = deepcopy(PROTOCOLS[name])
+    for _ in range(4):
+        fed(once)
+    with torch.inference_mode(inside_first):
+        metric = deepcopy(PROTOCOLS[name])
+        metric.reset()
+        fed(metric)
+    with torch.inference_mode(not inside_first):
+        fed(metric)
+        assert metric.compute()
+    with torch.inference_mode(inside_first):
+        fed(metric)
+    fed(metric)
+    assert numbers(metric.compute()) == numbers(once.compute())
+    metric.reset()
+    fed(metric)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_forward_returns_the_batchs_numbers_and_counts_it(name: str) -> None:
+    metric, alone = deepcopy(PROTOCOLS[name]), deepcopy(PROTOCOLS[name])
+    needs = needs_of(metric)
+    given = {need: GIVEN[need] for need in needs.required | needs.nullable}
+    fed(alone)
+    for _ in range(2):
+        assert numbers(metric(**given)) == numbers(alone.compute())
+    fed(alone)
+    assert numbers(metric.compute()) == numbers(alone.compute())

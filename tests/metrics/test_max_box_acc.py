@@ -177,7 +177,7 @@ def test_boxes_are_scaled_as_python_does_it_for_every_side() -> None:
 @pytest.mark.parametrize(
     ("boxes", "complaint"),
     [
-        (torch.tensor([0, 0, 1, 1]), r"boxes has shape \(4,\)"),
+        (torch.tensor([0, 0, 1, 1]), r"boxes is torch.int64 of shape \(4,\); give integers of shape \(M,4\)"),
         (torch.tensor([[0, -1, 1, 1]]), r"boxes is \[\[0, -1, 1, 1\]\]"),
         (torch.tensor([[2, 0, 1, 1]]), r"boxes is \[\[2, 0, 1, 1\]\]"),
     ],

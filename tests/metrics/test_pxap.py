@@ -100,6 +100,38 @@ def test_batches_parts_and_padding_do_not_change_the_counts() -> None:
     assert second.histograms.dtype == torch.int64
 
 
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**31), st.lists(st.integers(1, 3), min_size=1, max_size=5), st.sampled_from([3, 5, 16]))
+def test_the_same_maps_have_the_same_counts_in_batches_of_any_shape(seed: int, sizes: list[int], side: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    maps = torch.rand(sum(sizes), side, side, generator=generator)
+    on_thresholds = wsolevaluation_thresholds(0.001).float()
+    maps.view(-1)[::3] = on_thresholds[torch.arange(maps.view(-1)[::3].numel()) % len(on_thresholds)]
+    masks, ignore = maps > 0.5, maps < 0.1
+    whole, parts = PxAP(), PxAP()
+    whole.update(maps, masks, ignore)
+    for batch in zip(*(torch.split(part, sizes) for part in (maps, masks, ignore)), strict=True):
+        # A stride of another layout is the same map.
+        parts.update(batch[0].transpose(1, 2).contiguous().transpose(1, 2), *batch[1:])
+    assert torch.equal(whole.histograms, parts.histograms)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=2, max_size=20), st.data())
+def test_a_pixel_that_changes_its_bin_moves_it_by_at_most_two_pixels_of_foreground(
+    bins: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    histograms = torch.tensor([*bins, (0, 0)]).T.contiguous()
+    kind, place = data.draw(st.integers(0, 1)), data.draw(st.integers(0, len(bins) - 2))
+    histograms[kind, place + 1] += 1
+    histograms[0, -2] += 1
+    moved = histograms.clone()
+    moved[kind, place + 1] -= 1
+    moved[kind, place] += 1
+    change = abs(pixel_average_precision(moved) - pixel_average_precision(histograms)).item()
+    assert change <= 2 / histograms[0].sum().item() + 1e-12
+
+
 def test_maps_that_are_not_finite_count_as_zeros() -> None:
     maps, masks, ignore = example(3)
     maps[1, 2, 3] = torch.nan

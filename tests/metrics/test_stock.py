@@ -1,7 +1,7 @@
 import pytest
 import torch
 from torch import Tensor
-from torchmetrics import Metric
+from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
 
 from camloc.metrics.stock import StockMetric
@@ -84,3 +84,24 @@ def test_what_the_metric_refuses_names_its_entry_of_the_configuration() -> None:
         ValueError, match=r"localization\.protocols\.calibration: MulticlassCalibration.* refuses \(N,9\)"
     ):
         metric.update(torch.zeros(4, 9), torch.zeros(4, dtype=torch.int64))
+
+
+def test_copies_in_a_collection_count_on_their_own() -> None:
+    metric = StockMetric("accuracy", MulticlassAccuracy(num_classes=2, average="micro"))
+    together = MetricCollection({"a": metric, "b": metric.clone()})
+    for target in ([0, 1], [1, 0]):
+        together.update(torch.eye(2), torch.tensor(target))
+    assert together.compute()["a_accuracy"] == together.compute()["b_accuracy"] == 0.5
+    assert together.compute()["b_accuracy_num_images"] == 4
+
+
+def test_counts_of_two_are_merged() -> None:
+    first = StockMetric("accuracy", MulticlassAccuracy(num_classes=2, average="micro"))
+    second = first.clone()
+    first.update(torch.eye(2), torch.tensor([0, 1]))
+    second.update(torch.eye(2), torch.tensor([1, 0]))
+    assert first.compute()["accuracy"] == 1
+    first.merge_state(second)
+    assert (first.compute()["accuracy"].item(), first.compute()["accuracy_num_images"].item()) == (0.5, 4)
+    with pytest.raises(ValueError, match="accuracy can only be merged with a StockMetric of a MulticlassAccuracy"):
+        first.merge_state(StockMetric("other", MulticlassCalibrationError(num_classes=2)))

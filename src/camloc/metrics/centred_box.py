@@ -1,13 +1,15 @@
 """The baseline without a network: one box in the middle of every image."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from camloc.boxes import centred
+from camloc.metrics.checks import check_count, check_iou_threshold, check_list, check_size, checked_keep, kept_of
 from camloc.metrics.contract import Protocol
-from camloc.metrics.functional.localization import IOU_THRESHOLD, best_iou, check_iou_threshold
+from camloc.metrics.functional.localization import IOU_THRESHOLD, best_iou
 from camloc.records import Outcome, Row
 
 
@@ -19,9 +21,10 @@ class CentredBoxError(Protocol):
     Args:
         num_scales: Size of the grid ``1/n, 2/n, ..., 1`` of side lengths, fractions of the image's sides.
         iou_threshold: Fraction.
+        kwargs: Those of every :class:`~camloc.metrics.contract.Protocol`.
 
     Raises:
-        ValueError: If ``num_scales`` is below 1 or the threshold lies outside its range.
+        ValueError: If ``num_scales`` is no whole number from 1 on, or the threshold lies outside its range.
 
     Example:
         >>> metric = CentredBoxError()
@@ -35,10 +38,9 @@ class CentredBoxError(Protocol):
     hits: Tensor
     num_images: Tensor
 
-    def __init__(self, num_scales: int = 100, iou_threshold: float = IOU_THRESHOLD) -> None:
-        super().__init__()
-        if num_scales < 1:
-            raise ValueError(f"localization.protocols.centred_box.num_scales must be at least 1, got {num_scales}")
+    def __init__(self, num_scales: int = 100, iou_threshold: float = IOU_THRESHOLD, **kwargs: Any) -> None:  # noqa: ANN401 - torchmetrics' own
+        super().__init__(**kwargs)
+        check_count("localization.protocols.centred_box.num_scales", num_scales)
         check_iou_threshold("localization.iou_threshold", iou_threshold)
         self.scales = torch.arange(1, num_scales + 1) / num_scales
         self.iou_threshold = iou_threshold
@@ -64,10 +66,12 @@ class CentredBoxError(Protocol):
             No values.
 
         Raises:
-            ValueError: If a pair that counts has no true box.
+            ValueError: If an argument is not as above, or a pair that counts has no true box.
         """
-        counted = [True] * len(gt_boxes) if is_padding is None else (~is_padding).tolist()
-        kept = [boxes.cpu() for boxes, keep in zip(gt_boxes, counted, strict=True) if keep]
+        check_list("gt_boxes", gt_boxes)
+        keep = checked_keep(is_padding, len(gt_boxes))
+        check_size("map_size", map_size)
+        kept = kept_of(gt_boxes, keep)
         predictions = centred(self.scales, map_size).expand(len(kept), -1, -1)
         hits = best_iou(predictions, kept) >= self.iou_threshold
         self.hits += hits.sum(dim=0).to(self.hits.device)
@@ -79,7 +83,7 @@ class CentredBoxError(Protocol):
 
         Returns:
             ``centred_box_gt_known_error``: float64 fraction; NaN when nothing was counted.
-            ``centred_box_scale``: side length of the box, a fraction of the image's sides.
+            ``centred_box_scale``: side length of the box, a fraction of the image's sides; of equally good the least.
             ``centred_box_num_images``: int64, pairs counted.
         """
         best = int(self.hits.argmax())

@@ -1,12 +1,13 @@
 """Top-k classification error."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from camloc.metrics.checks import checked_keep
 from camloc.metrics.contract import Interval, Protocol
 from camloc.metrics.functional import bootstrap
 from camloc.metrics.functional.classification import TOP_K, class_rank
@@ -19,6 +20,9 @@ class ClassificationError(Protocol):
     .. math:: error_k = 1 - \frac{1}{N} \sum_i [rank_i < k]
 
     With fewer than five classes the top-5 error is 0.
+
+    Args:
+        kwargs: Those of every :class:`~camloc.metrics.contract.Protocol`.
 
     Example:
         >>> metric = ClassificationError()
@@ -33,8 +37,8 @@ class ClassificationError(Protocol):
     hits: Tensor
     num_images: Tensor
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - torchmetrics' own
+        super().__init__(**kwargs)
         self.add_state("hits", torch.zeros(len(TOP_K), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("num_images", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
@@ -53,11 +57,15 @@ class ClassificationError(Protocol):
 
         Returns:
             ``rank``: (P,) int64, classes that rank above the true one.
+
+        Raises:
+            ValueError: If a shape or type does not fit, or a target is not a class.
         """
         rank = class_rank(logits, target)
-        if is_padding is not None:
-            rank = rank[~is_padding]
-        self.hits += torch.stack([(rank < k).sum() for k in TOP_K])
+        keep = checked_keep(is_padding, len(rank))
+        if keep is not None:
+            rank = rank[keep]
+        self.hits += torch.stack([(rank < k).sum() for k in TOP_K]).to(self.hits.device)
         self.num_images += len(rank)
         return Outcome({"rank": rank.cpu()})
 

@@ -7,14 +7,19 @@ is left out then; without any other the protocol is not measured, and the report
 """
 
 import functools
+import hashlib
 import inspect
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple, get_type_hints
+from pathlib import PurePath
+from typing import Any, ClassVar, Literal, NamedTuple, Self, get_type_hints
 
+import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from camloc.metrics.checks import check_cam_threshold
 from camloc.records import Outcome, Row, SplitOutcome
 
 Interval = tuple[float, float]
@@ -40,10 +45,23 @@ NEEDS: Mapping[str, str] = {
 """What a protocol may ask for."""
 
 
+_serial = itertools.count()
+
+
 class Protocol(Metric, ABC):
     """A way to measure: counts in, numbers with their intervals out, an :class:`Outcome` for each pair.
 
     A subclass adds int64 states reduced by sum, so that its numbers are exact for any number of processes.
+
+    Its arguments are its identity: a torchmetrics ``MetricCollection`` shares the counts of two metrics only where
+    their class and all arguments of their constructors are equal, and only such metrics can be merged.
+
+    Args:
+        kwargs: Those of every torchmetrics Metric: ``sync_on_compute``, ``dist_sync_on_step``, ``process_group``,
+            ``dist_sync_fn``, ``distributed_available_fn``, ``compute_with_cache`` and ``compute_on_cpu``.
+
+    Raises:
+        ValueError: If torchmetrics knows no such argument, or its value is none.
     """
 
     section: ClassVar[Literal["classification", "localization"]] = "localization"
@@ -55,6 +73,14 @@ class Protocol(Metric, ABC):
     """The one that numbers are reported at; None where there is none, or none was chosen yet."""
     chooses_threshold: ClassVar[bool] = False
     """Whether it chooses ``cam_threshold`` on the data it is fed, to be carried from ``val`` to ``test``."""
+
+    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - torchmetrics' own, of several types
+        super().__init__(**kwargs)
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "__init__" in cls.__dict__:
+            cls.__init__ = _identified(cls.__init__)  # type: ignore[method-assign] # the same signature
 
     @property
     @abstractmethod
@@ -84,6 +110,7 @@ class Protocol(Metric, ABC):
         Raises:
             ValueError: If it cannot be measured at it.
         """
+        check_cam_threshold("cam_threshold", cam_threshold)
         self.cam_threshold = cam_threshold
         self._computed = None  # torchmetrics would go on returning the numbers at the earlier one
 
@@ -96,6 +123,33 @@ class Protocol(Metric, ABC):
         Raises:
             ValueError: If the two do not fit; the message names the file or field.
         """
+
+    def set_dtype(self, dst_type: str | torch.dtype) -> Self:  # noqa: ARG002 - counts have one type
+        """Return the metric as it is: its counts are whole numbers, which half precision could not hold."""
+        return self
+
+    def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
+        """Add the counts of another metric of the same class that was made with the same arguments.
+
+        Raises:
+            ValueError: If it is another metric.
+        """
+        if isinstance(incoming_state, Protocol) and incoming_state.metric_state.keys() != self.metric_state.keys():
+            raise ValueError(
+                f"{type(self).__name__} can only be merged with a {type(self).__name__} that was made with the same "
+                "arguments"
+            )
+        super().merge_state(incoming_state)
+        self._computed = None  # torchmetrics would go on returning the numbers before
+
+    def _leave_inference_mode(self) -> None:
+        """Make states that inference mode made ordinary ones, which may be counted on outside of it."""
+        if torch.is_inference_mode_enabled():
+            return
+        metrics = [module for module in self.modules() if isinstance(module, Metric)]
+        states = [state for metric in metrics for state in metric.metric_state.values()]
+        if any(isinstance(state, Tensor) and state.is_inference() for state in states):
+            self._apply(lambda tensor: tensor.clone() if tensor.is_inference() else tensor)
 
     def _wrap_update(self, update: Callable[..., Any]) -> Callable[..., Any]:
         # torchmetrics drops what update returns.
@@ -110,10 +164,39 @@ class Protocol(Metric, ABC):
         @functools.wraps(update)
         def returning(*args: Any, **kwargs: Any) -> Outcome:  # noqa: ANN401 - as update
             returned.clear()
+            self._leave_inference_mode()
             counting(*args, **kwargs)
             return returned.pop()
 
         return returning
+
+
+def _identified(init: Callable[..., None]) -> Callable[..., None]:
+    """Let a constructor name an empty state after its arguments: torchmetrics tells metrics apart by their states."""
+    signature = inspect.signature(init)
+    own = [name for name, parameter in signature.parameters.items() if parameter.kind != parameter.VAR_KEYWORD][1:]
+
+    @functools.wraps(init)
+    def identified(self: Protocol, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as init
+        init(self, *args, **kwargs)
+        # Not in a constructor that a subclass calls. Metrics without states are never taken for one another.
+        if type(self).__init__ is identified and self._defaults:
+            given = signature.bind(self, *args, **kwargs)
+            given.apply_defaults()
+            arguments = [(name, _described(given.arguments[name])) for name in own]
+            digest = hashlib.sha256(repr((type(self).__qualname__, arguments)).encode()).hexdigest()
+            self.add_state(f"made_as_{digest[:32]}", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    return identified
+
+
+def _described(argument: object) -> str:
+    """Return a text that is the same for equal plain values, and of its own for each other object."""
+    if isinstance(argument, str | int | float | PurePath | None):
+        return repr(argument)
+    if isinstance(argument, Sequence):
+        return f"[{', '.join(map(_described, argument))}]"
+    return f"{type(argument).__qualname__} {next(_serial)}"
 
 
 class Needs(NamedTuple):

@@ -1,21 +1,34 @@
 """The error of the ILSVRC devkit."""
 
 from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from camloc.metrics.checks import (
+    check_cam_threshold,
+    check_iou_threshold,
+    check_list,
+    check_places,
+    check_predicted_boxes,
+    check_tensor,
+    checked_boxes,
+    checked_keep,
+    kept_of,
+)
 from camloc.metrics.contract import Interval, Protocol
 from camloc.metrics.functional.bootstrap import percentiles, resampled_sums
 from camloc.metrics.functional.classification import TOP_K, class_rank
-from camloc.metrics.functional.devkit import DevkitCounts, devkit_hits, devkit_pixels
-from camloc.metrics.functional.localization import IOU_THRESHOLD, check_cam_threshold, check_iou_threshold
+from camloc.metrics.functional.devkit import NO_PREDICTION, DevkitCounts, devkit_hits, devkit_pixels
+from camloc.metrics.functional.localization import IOU_THRESHOLD
 from camloc.records import Outcome, Row, SplitOutcome
 
 
-def read_blacklist(path: str | None) -> frozenset[int]:
+def read_blacklist(path: str | PathLike[str] | None) -> frozenset[int]:
     """Read the devkit's list of images that do not count for localization.
 
     Args:
@@ -27,7 +40,7 @@ def read_blacklist(path: str | None) -> frozenset[int]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If a line is not a positive whole number.
+        ValueError: If it is no path, or a line is not a positive whole number.
 
     Example:
         >>> read_blacklist(None)
@@ -35,6 +48,8 @@ def read_blacklist(path: str | None) -> frozenset[int]:
     """
     if path is None:
         return frozenset()
+    if not isinstance(path, str | PathLike):
+        raise ValueError(f"localization.protocols.ilsvrc.blacklist must be the path of a file, or null, got {path!r}")  # noqa: TRY004 - every wrong argument is a ValueError
     if not Path(path).is_file():
         raise FileNotFoundError(
             f"localization.protocols.ilsvrc.blacklist={path} is not a file; give the devkit's, or null"
@@ -60,6 +75,7 @@ class IlsvrcError(Protocol):
         iou_threshold: Fraction.
         cam_threshold: Fraction of the score map's maximum that boxes are made at; null takes the one that another
             protocol chooses.
+        kwargs: Those of every :class:`~camloc.metrics.contract.Protocol`.
 
     Raises:
         FileNotFoundError: If there is no such blacklist.
@@ -82,11 +98,12 @@ class IlsvrcError(Protocol):
 
     def __init__(
         self,
-        blacklist: str | None = None,
+        blacklist: str | PathLike[str] | None = None,
         iou_threshold: float = IOU_THRESHOLD,
         cam_threshold: float | None = None,
+        **kwargs: Any,  # noqa: ANN401 - torchmetrics' own
     ) -> None:
-        super().__init__()
+        super().__init__(**kwargs)
         check_iou_threshold("localization.iou_threshold", iou_threshold)
         if cam_threshold is not None:
             check_cam_threshold("localization.cam_threshold", cam_threshold)
@@ -147,17 +164,35 @@ class IlsvrcError(Protocol):
             and blacklisted.
 
         Raises:
-            ValueError: If a pair that counts has no true box.
+            ValueError: If an argument is not as above, predictions are given in part, or a pair that counts has no
+                true box.
         """
-        keep = torch.ones(len(target), dtype=torch.bool) if is_padding is None else ~is_padding.cpu()
-        true_boxes = [boxes.cpu() for boxes, kept in zip(image_boxes, keep.tolist(), strict=True) if kept]
+        check_tensor("target", target, "integers", "P")
+        check_list("image_boxes", image_boxes, len(target))
+        check_places("positions", positions, len(target))
+        kept = checked_keep(is_padding, len(target))
+        keep = torch.ones(len(target), dtype=torch.bool) if kept is None else kept
+        if (predicted_classes is None) != (predicted_boxes is None):
+            raise ValueError("predicted_classes and predicted_boxes go together; one of them is null")
         if predicted_classes is not None and predicted_boxes is not None:
-            boxes = devkit_pixels(predicted_boxes.cpu()[keep])
-            labels, true_labels = predicted_classes.cpu()[keep], target.cpu()[keep]
-            hits = devkit_hits(labels, boxes, true_labels, true_boxes, self.iou_threshold)
+            check_tensor("predicted_classes", predicted_classes, "integers", len(target), "G")
+            check_tensor("predicted_boxes", predicted_boxes, "real numbers", *predicted_classes.shape, 4)
+            labels, predicted, true_labels = (
+                predicted_classes.cpu()[keep],
+                predicted_boxes.cpu()[keep],
+                target.cpu()[keep],
+            )
+            check_predicted_boxes("predicted_boxes", predicted)
+            if (labels < NO_PREDICTION).any() or (true_labels < 0).any():
+                raise ValueError(f"predicted_classes start at {NO_PREDICTION} and target at 0, and some are below")
+            true_boxes = checked_boxes("image_boxes", kept_of(image_boxes, kept), len(labels))
+            hits = devkit_hits(labels, devkit_pixels(predicted), true_labels, true_boxes, self.iou_threshold)
         elif logits is not None and reported_boxes is not None:
-            boxes = devkit_pixels(reported_boxes.cpu()[keep])
-            hits = self._hits_by_rank(class_rank(logits, target).cpu()[keep], boxes, true_boxes)
+            check_tensor("reported_boxes", reported_boxes, "real numbers", len(target), 4)
+            reported = reported_boxes.cpu()[keep]
+            check_predicted_boxes("reported_boxes", reported)
+            true_boxes = checked_boxes("image_boxes", kept_of(image_boxes, kept), len(reported))
+            hits = self._hits_by_rank(class_rank(logits, target).cpu()[keep], devkit_pixels(reported), true_boxes)
         else:
             return Outcome({})
         listed = torch.tensor([position in self.blacklist for position in positions], dtype=torch.bool)[keep]
@@ -170,7 +205,7 @@ class IlsvrcError(Protocol):
 
     def _hits_by_rank(self, rank: Tensor, boxes: Tensor, true_boxes: Sequence[Tensor]) -> DevkitCounts:
         """Decide by the true class's rank (P,) and box (P,4), as if each image had this one prediction."""
-        right = torch.zeros(len(boxes), 1)
+        right = torch.zeros(len(boxes), 1, dtype=torch.int64)
         fits = devkit_hits(right, boxes[:, None], right[:, 0], true_boxes, self.iou_threshold).localization[:, :1]
         classified = torch.stack([rank < k for k in TOP_K], dim=1)
         return DevkitCounts(fits & classified, classified)

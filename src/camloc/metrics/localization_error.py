@@ -1,22 +1,24 @@
 """Localization error of class activation maps."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from camloc.localization.threshold_sweep import largest_component_boxes
+from camloc.metrics.checks import (
+    check_cam_threshold,
+    check_count,
+    check_iou_threshold,
+    check_list,
+    check_tensor,
+    checked_keep,
+    kept_of,
+)
 from camloc.metrics.contract import Interval, Protocol
 from camloc.metrics.functional.classification import class_rank
-from camloc.metrics.functional.localization import (
-    CONDITIONS,
-    IOU_THRESHOLD,
-    RANK_LIMITS,
-    best_iou,
-    check_cam_threshold,
-    check_iou_threshold,
-)
+from camloc.metrics.functional.localization import CONDITIONS, IOU_THRESHOLD, RANK_LIMITS, best_iou
 from camloc.metrics.functional.per_image import PerImage
 from camloc.metrics.functional.threshold_choice import middle_of_best
 from camloc.metrics.functional.threshold_intervals import error_intervals
@@ -42,9 +44,10 @@ class LocalizationError(Protocol):
         iou_thresholds: IoU thresholds of the curves.
         iou_threshold: The one of ``iou_thresholds`` that scalar errors use and the best threshold is chosen by.
         more_thresholds: CAM thresholds measured in addition to the grid.
+        kwargs: Those of every :class:`~camloc.metrics.contract.Protocol`.
 
     Raises:
-        ValueError: If a threshold lies outside its range.
+        ValueError: If a threshold lies outside its range, or an argument is of another type.
 
     Example:
         >>> metric = LocalizationError(cam_threshold=0.2)
@@ -73,10 +76,12 @@ class LocalizationError(Protocol):
         iou_thresholds: Sequence[float] = (0.3, 0.5, 0.7),
         iou_threshold: float = IOU_THRESHOLD,
         more_thresholds: Sequence[float] = (),
+        **kwargs: Any,  # noqa: ANN401 - torchmetrics' own
     ) -> None:
-        super().__init__()
-        if num_thresholds < 1:
-            raise ValueError(f"localization.num_thresholds must be at least 1, got {num_thresholds}")
+        super().__init__(**kwargs)
+        check_count("localization.num_thresholds", num_thresholds)
+        check_list("localization.iou_thresholds", iou_thresholds)
+        check_list("localization.more_thresholds", more_thresholds)
         fixed = () if cam_threshold is None else (cam_threshold,)
         for name, thresholds in (("cam_threshold", fixed), ("more_thresholds", more_thresholds)):
             for threshold in thresholds:
@@ -134,19 +139,30 @@ class LocalizationError(Protocol):
             above the true one; absent without logits.
 
         Raises:
-            ValueError: If shapes do not fit or a pair that counts has no true box.
+            ValueError: If a shape or type does not fit, a score lies outside [0,1], a target is not a class, or a pair
+                that counts has no true box.
         """
-        if is_padding is not None:
-            keep = ~is_padding
-            gt_boxes = [true_boxes for true_boxes, kept in zip(gt_boxes, keep.tolist(), strict=True) if kept]
+        check_tensor("target", target, "integers", "P")
+        check_tensor("score_maps", score_maps, "bool or real numbers", len(target), "H", "W")
+        check_list("gt_boxes", gt_boxes, len(target))
+        if logits is not None:
+            check_tensor("logits", logits, "real numbers", len(target), "C")
+        if boxes is not None:
+            check_tensor("boxes", boxes, "real numbers", len(target), len(self.cam_thresholds), 4)
+        keep = checked_keep(is_padding, len(target))
+        if keep is not None:
+            gt_boxes = kept_of(gt_boxes, keep)
             logits, target, score_maps = None if logits is None else logits[keep], target[keep], score_maps[keep]
-            boxes = None if boxes is None else boxes[keep.to(boxes.device)]
+            boxes = None if boxes is None else boxes[keep]
+        num_degenerate = _count_degenerate(score_maps)
         if boxes is None:
             boxes = largest_component_boxes(score_maps.cpu(), self.cam_thresholds)
-        overlap = best_iou(boxes, [true_boxes.cpu() for true_boxes in gt_boxes])
+        overlap = best_iou(boxes, gt_boxes)
         hits = overlap[:, None] >= torch.tensor(self.iou_thresholds, dtype=torch.float64)[:, None]
         values = {"iou": overlap}
         if logits is None:
+            if (target < 0).any():
+                raise ValueError(f"target must be at least 0, got {int(target.min())}")
             self.hits[CONDITIONS.index("gt_known")] += hits.sum(dim=0).to(self.hits.device)
         else:
             rank = values["rank"] = class_rank(logits, target).cpu()
@@ -154,8 +170,7 @@ class LocalizationError(Protocol):
             self.hits += counts.to(self.hits.device)
             self.num_ranked += len(rank)
         self.num_images += len(boxes)
-        spread = score_maps.amax((1, 2)) - score_maps.amin((1, 2))
-        self.num_degenerate += int((~spread.isfinite() | (spread == 0)).sum())
+        self.num_degenerate += num_degenerate
         return Outcome(values)
 
     def compute(self) -> dict[str, Tensor]:
@@ -225,3 +240,19 @@ class LocalizationError(Protocol):
                 f"cam_threshold={cam_threshold} is not among the {len(self.cam_thresholds)} thresholds that were "
                 "measured; add it to localization.more_thresholds"
             ) from None
+
+
+def _count_degenerate(score_maps: Tensor) -> int:
+    """Count the (P,H,W) maps that are flat or not finite; one transfer from their device.
+
+    Raises:
+        ValueError: If they have no pixel, or a finite one lies outside [0,1].
+    """
+    if 0 in score_maps.shape[1:]:
+        raise ValueError(f"score_maps has shape {tuple(score_maps.shape)}; give maps of at least one pixel")
+    low, high = torch.stack([score_maps.amin((1, 2)), score_maps.amax((1, 2))]).cpu().to(torch.float64)
+    finite = low.isfinite() & high.isfinite()
+    if outside := (finite & ((low < 0) | (high > 1))).nonzero().flatten().tolist():
+        found = f"{float(low[outside[0]])} to {float(high[outside[0]])}"
+        raise ValueError(f"score_maps[{outside[0]}] spans {found}; normalize every map to [0, 1] first")
+    return int((~finite | (low == high)).sum())

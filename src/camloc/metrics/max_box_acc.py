@@ -1,6 +1,7 @@
 """MaxBoxAcc and MaxBoxAccV2."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from camloc.localization.contour_boxes import checked_score_maps
+from camloc.metrics.checks import check_flag, check_list, check_tensor, checked_boxes, checked_keep, kept_of
 from camloc.metrics.contract import Interval, Protocol
 from camloc.metrics.functional.bootstrap import percentiles, resampled_sums
 from camloc.metrics.functional.max_box_acc import IOU_THRESHOLDS, VERSIONS, max_box_hits, wsolevaluation_thresholds
@@ -31,9 +33,10 @@ class MaxBoxAcc(Protocol):
         cam_curve_interval: Step between thresholds, in (0, 1].
         v1: Whether MaxBoxAcc is reported.
         v2: Whether MaxBoxAccV2 is reported. Both are reported when neither is named.
+        kwargs: Those of every :class:`~camloc.metrics.contract.Protocol`.
 
     Raises:
-        ValueError: If ``cam_curve_interval`` lies outside its range.
+        ValueError: If ``cam_curve_interval`` lies outside its range, or ``v1`` or ``v2`` is no bool.
 
     Example:
         >>> metric = MaxBoxAcc(cam_curve_interval=0.1)
@@ -50,8 +53,10 @@ class MaxBoxAcc(Protocol):
     num_images: Tensor
     num_degenerate: Tensor
 
-    def __init__(self, cam_curve_interval: float = 0.001, *, v1: bool = False, v2: bool = False) -> None:
-        super().__init__()
+    def __init__(self, cam_curve_interval: float = 0.001, *, v1: bool = False, v2: bool = False, **kwargs: Any) -> None:  # noqa: ANN401 - torchmetrics' own
+        super().__init__(**kwargs)
+        check_flag("v1", v1)
+        check_flag("v2", v2)
         self.reported = [name for name, wanted in zip(VERSIONS, (v1, v2), strict=True) if wanted] or list(VERSIONS)
         self.cam_thresholds: list[float] = wsolevaluation_thresholds(cam_curve_interval).tolist()
         shape = (len(VERSIONS), len(IOU_THRESHOLDS), len(self.cam_thresholds))
@@ -84,13 +89,15 @@ class MaxBoxAcc(Protocol):
             ``hits``: (P,2,3,T) bool, by version, IoU threshold and CAM threshold.
 
         Raises:
-            ValueError: If a shape does not fit, a score lies outside [0,1], or a pair that counts has no true box or
-                one that is negative, inverted or not of an integer type.
+            ValueError: If a shape or type does not fit, a score lies outside [0,1], or a pair that counts has no true
+                box or one that is negative, inverted or not of an integer type.
         """
-        if is_padding is not None:
-            keep = ~is_padding
-            resized_boxes = [boxes for boxes, kept in zip(resized_boxes, keep.tolist(), strict=True) if kept]
-            score_maps = score_maps[keep]
+        check_tensor("score_maps", score_maps, "bool or real numbers", "P", "H", "W")
+        check_list("resized_boxes", resized_boxes, len(score_maps))
+        keep = checked_keep(is_padding, len(score_maps))
+        if keep is not None:
+            resized_boxes, score_maps = kept_of(resized_boxes, keep), score_maps[keep]
+        checked_boxes("resized_boxes", resized_boxes, len(score_maps), inclusive=True)
         maps, is_degenerate = checked_score_maps(score_maps)
         hits = max_box_hits(maps, resized_boxes, self.cam_thresholds)
         self.hits += hits.sum(dim=1).to(self.hits.device)

@@ -1,12 +1,14 @@
 """PxAP, the pixel average precision."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from camloc.localization.contour_boxes import checked_score_maps
+from camloc.metrics.checks import check_tensor, checked_keep
 from camloc.metrics.contract import Interval, Protocol
 from camloc.metrics.functional.bootstrap import percentiles, resampled_sums
 from camloc.metrics.functional.max_box_acc import wsolevaluation_thresholds
@@ -20,10 +22,16 @@ class PxAP(Protocol):
     .. math:: PxAP = \sum_l Prec(\tau_l) \, (Rec(\tau_l) - Rec(\tau_{l-1}))
 
     Precision and recall are those of the pixels of all images pooled. Only counts of pixels between thresholds are
-    kept, int64 and reduced by sum: exact for any number of images and processes.
+    kept, int64 and reduced by sum: exact for any number of images and processes, and the same for the same maps in
+    batches of any shape, from any device.
+
+    A network's maps may differ in their last bits between batch sizes and devices, whose kernels add up in another
+    order. A pixel then changes its bin only where a threshold lies between its two scores, and each change of one bin
+    moves PxAP by at most :math:`2 / N`, with N pixels of foreground in all images.
 
     Args:
         cam_curve_interval: Step between thresholds, in (0, 1].
+        kwargs: Those of every :class:`~camloc.metrics.contract.Protocol`.
 
     Raises:
         ValueError: If ``cam_curve_interval`` lies outside its range.
@@ -41,8 +49,8 @@ class PxAP(Protocol):
     num_images: Tensor
     num_degenerate: Tensor
 
-    def __init__(self, cam_curve_interval: float = 0.001) -> None:
-        super().__init__()
+    def __init__(self, cam_curve_interval: float = 0.001, **kwargs: Any) -> None:  # noqa: ANN401 - torchmetrics' own
+        super().__init__(**kwargs)
         self.cam_thresholds: list[float] = wsolevaluation_thresholds(cam_curve_interval).tolist()
         bins = torch.zeros(2, len(self.cam_thresholds) + 2, dtype=torch.int64)
         self.add_state("histograms", bins, dist_reduce_fx="sum")
@@ -70,8 +78,11 @@ class PxAP(Protocol):
         Raises:
             ValueError: If shapes or types do not fit, or a score lies outside [0,1].
         """
-        if is_padding is not None:
-            keep = ~is_padding
+        check_tensor("score_maps", score_maps, "bool or real numbers", "P", "H", "W")
+        check_tensor("masks", masks, "bool", *score_maps.shape)
+        check_tensor("ignore", ignore, "bool", *score_maps.shape)
+        keep = checked_keep(is_padding, len(score_maps))
+        if keep is not None:
             score_maps, masks, ignore = score_maps[keep], masks[keep], ignore[keep]
         maps, is_degenerate = checked_score_maps(score_maps)
         pixels = score_histograms(maps, masks, ignore, torch.tensor(self.cam_thresholds, dtype=torch.float64))

@@ -83,5 +83,5 @@ def test_whole_boxes_have_pixels_inside_the_image_and_touch_the_exact_ones(
 
 
 def test_an_image_without_true_box_is_an_error() -> None:
-    with pytest.raises(ValueError, match="image 0 has no true box"):
+    with pytest.raises(ValueError, match=r"gt_boxes\[0\] has no true box"):
         devkit_hits(torch.tensor([[1]]), torch.zeros(1, 1, 4), torch.tensor([1]), [torch.zeros(0, 4)])

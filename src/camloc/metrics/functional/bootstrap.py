@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from camloc.metrics.checks import check_count
 from camloc.metrics.functional.localization import Condition
 from camloc.metrics.functional.per_image import PerImage, hits
 from camloc.metrics.functional.threshold_choice import middle_of_best
@@ -149,8 +150,11 @@ def interval(outcome: Outcome, *, num_resamples: int = NUM_RESAMPLES, seed: int 
 
     Args:
         outcome: Of N images.
-        num_resamples: How many.
+        num_resamples: How many, at least 1.
         seed: Of the draw; the same seed draws the same images.
+
+    Raises:
+        ValueError: If ``num_resamples`` or ``seed`` is no such number.
 
     Example:
         >>> ids = np.arange(100).astype(str)
@@ -198,17 +202,23 @@ def resampled_sums(
 
     Args:
         counts: (N,K) numbers or bools, at least one image.
-        num_resamples: R.
+        num_resamples: R, at least 1.
         seed: Of the draw, which is the same as in :func:`interval`.
 
     Returns:
         (R,K) exact sums: float32 for bools, float64 otherwise.
+
+    Raises:
+        ValueError: If ``counts`` is not (N,K) of an image at least, or another argument is no such number.
 
     Example:
         >>> sums = resampled_sums(np.array([[1, 10], [1, 20]]), num_resamples=100)
         >>> set(sums[:, 0].tolist()), sorted(set(sums[:, 1].tolist()))
         ({2.0}, [20.0, 30.0, 40.0])
     """
+    if counts.ndim != len("NK") or not len(counts):
+        raise ValueError(f"counts has shape {counts.shape}; give (N,K) for one image at least")
+    _check_draw(num_resamples, seed)
     num_images = len(counts)
     test_draw, _ = np.random.default_rng(seed).spawn(2)
     # Half the memory where it is exact: up to 2^24 hits.
@@ -221,16 +231,22 @@ def resampled_sums(
 def percentiles(resampled: NDArray[np.floating]) -> tuple[float, float]:
     """Return the ends of the 95% interval of (R,) resampled numbers.
 
+    Raises:
+        ValueError: If ``resampled`` is not (R,), or holds no number.
+
     Example:
         >>> [round(end, 6) for end in percentiles(np.arange(101.0))]
         [2.5, 97.5]
     """
+    if resampled.ndim != 1 or not len(resampled):
+        raise ValueError(f"resampled has shape {resampled.shape}; give (R,) with one number at least")
     low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
 def _resampled_hits(outcomes: Sequence[Outcome], num_resamples: int, seed: int) -> NDArray[np.float64]:
     """Count the hits of each outcome on the same resamples, (O,R), whole numbers."""
+    _check_draw(num_resamples, seed)
     num_images = len(outcomes[0].image_ids)
     num_val = max(0 if outcome.choice_ids is None else len(outcome.choice_ids) for outcome in outcomes)
     test_draw, val_draw = np.random.default_rng(seed).spawn(2)
@@ -242,6 +258,11 @@ def _resampled_hits(outcomes: Sequence[Outcome], num_resamples: int, seed: int) 
         val_times = _times_drawn(num_val, size, val_draw)
         counted.append([_at_choice(outcome, test_times, val_times) for outcome in outcomes])
     return np.concatenate(counted, axis=1)
+
+
+def _check_draw(num_resamples: int, seed: int) -> None:
+    check_count("num_resamples", num_resamples)
+    check_count("seed", seed, at_least=0)
 
 
 def _times_drawn(num_images: int, num_resamples: int, draw: np.random.Generator) -> NDArray[np.float64]:

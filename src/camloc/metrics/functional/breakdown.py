@@ -8,6 +8,14 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from camloc.boxes import area, iou
+from camloc.metrics.checks import (
+    check_count,
+    check_iou_threshold,
+    check_predicted_boxes,
+    check_size,
+    check_tensor,
+    checked_boxes,
+)
 
 
 class Cause(IntEnum):
@@ -65,10 +73,10 @@ def miss_causes(boxes: Tensor, gt_boxes: Sequence[Tensor], is_right_class: Tenso
         iou_threshold: Fraction.
 
     Returns:
-        (N,) int64 values of :class:`Cause`.
+        (N,) int64 values of :class:`Cause`, on the CPU.
 
     Raises:
-        ValueError: If the arguments have different numbers of images, or an image has no true box.
+        ValueError: If a shape or type does not fit, a box is not finite, or an image has no true box.
 
     Example:
         >>> boxes = torch.tensor([[0, 0, 10, 10], [2, 2, 5, 5], [0, 0, 20, 20]])
@@ -77,19 +85,16 @@ def miss_causes(boxes: Tensor, gt_boxes: Sequence[Tensor], is_right_class: Tenso
         >>> [CAUSES[cause] for cause in causes]
         ['wrong class', 'too small (part)', 'too large (context)']
     """
-    if not len(boxes) == len(gt_boxes) == len(is_right_class):
-        raise ValueError(
-            f"got boxes for {len(boxes)} images, true boxes for {len(gt_boxes)}, classes for {len(is_right_class)}; "
-            "all three must be given for the same images"
-        )
-    without = [index for index, true_boxes in enumerate(gt_boxes) if len(true_boxes) == 0]
-    if without:
-        raise ValueError(f"images {without[:10]} have no true box, so they have no cause; leave them out")
-    if not gt_boxes:
+    check_tensor("boxes", boxes, "real numbers", "N", 4)
+    check_tensor("is_right_class", is_right_class, "bool", len(boxes))
+    check_iou_threshold("iou_threshold", iou_threshold)
+    boxes, is_right_class = boxes.cpu()[:, None].to(torch.float64), is_right_class.cpu()
+    check_predicted_boxes("boxes", boxes)
+    each = checked_boxes("gt_boxes", gt_boxes, len(boxes))
+    if not each:
         return torch.zeros(0, dtype=torch.int64)
-    boxes = boxes[:, None].to(torch.float64)
     # A padded true box is (0,0,0,0), which overlaps nothing.
-    true_boxes = pad_sequence(list(gt_boxes), batch_first=True).to(torch.float64)
+    true_boxes = pad_sequence(each, batch_first=True)
     overlap = iou(boxes, true_boxes)[:, 0]
     best = overlap.argmax(dim=1, keepdim=True)
     best_overlap = overlap.gather(1, best)[:, 0]
@@ -126,13 +131,18 @@ def by_class(causes: Tensor, target: Tensor, num_classes: int) -> Tensor:
         (C,7) int64 numbers of images.
 
     Raises:
-        ValueError: If a target is not in [0, C).
+        ValueError: If a shape or type does not fit, a target is not in [0, C), or a cause is none.
 
     Example:
         >>> by_class(torch.tensor([Cause.HIT, Cause.PART, Cause.PART]), torch.tensor([0, 1, 1]), num_classes=2)
         tensor([[1, 0, 0, 0, 0, 0, 0],
                 [0, 0, 0, 2, 0, 0, 0]])
     """
+    check_tensor("causes", causes, "integers", "N")
+    check_tensor("target", target, "integers", len(causes))
+    check_count("num_classes", num_classes)
+    if causes.numel() and not (int(causes.min()) >= 0 and int(causes.max()) < len(CAUSES)):
+        raise ValueError(f"causes must lie in [0, {len(CAUSES)}), got {int(causes.min())} to {int(causes.max())}")
     if target.numel() and not (int(target.min()) >= 0 and int(target.max()) < num_classes):
         raise ValueError(f"target must lie in [0, {num_classes}), got {int(target.min())} to {int(target.max())}")
     return torch.bincount(target * len(CAUSES) + causes, minlength=num_classes * len(CAUSES)).view(-1, len(CAUSES))
@@ -148,10 +158,16 @@ def by_object_size(causes: Tensor, shares: Tensor) -> Tensor:
     Returns:
         (4,7) int64 numbers of images, one row for each of ``OBJECT_SIZES``.
 
+    Raises:
+        ValueError: If a shape or type does not fit, a share is negative or NaN, or a cause is none.
+
     Example:
         >>> by_object_size(torch.tensor([Cause.HIT, Cause.NO_BOX]), torch.tensor([0.25, 0.05])).tolist()
         [[0, 0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0]]
     """
+    check_tensor("shares", shares, "real numbers", "N")
+    if not (shares >= 0).all():
+        raise ValueError("shares must be fractions of the image's area, and some are negative or NaN")
     bins = torch.bucketize(shares.to(torch.float64), torch.tensor(_SIZE_BORDERS, dtype=torch.float64), right=True)
     return by_class(causes, bins, len(OBJECT_SIZES))
 
@@ -166,11 +182,17 @@ def object_share(gt_boxes: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -
     Returns:
         (N,) float64, in [0,1] for boxes inside their images.
 
+    Raises:
+        ValueError: If a shape or type does not fit, an image has no true box, or a size is none.
+
     Example:
         >>> object_share([torch.tensor([[0, 0, 4, 2], [0, 0, 5, 5]])], [(10, 10)])
         tensor([0.2500], dtype=torch.float64)
     """
-    shares = [float(area(b).max()) / (height * width) for b, (height, width) in zip(gt_boxes, sizes, strict=True)]
+    each = checked_boxes("gt_boxes", gt_boxes, len(sizes))
+    for size in sizes:
+        check_size("each of sizes", size)
+    shares = [float(area(b).max()) / (height * width) for b, (height, width) in zip(each, sizes, strict=True)]
     return torch.tensor(shares, dtype=torch.float64)
 
 

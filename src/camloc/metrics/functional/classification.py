@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from camloc.metrics.checks import check_tensor
 from camloc.records import NUM_PREDICTIONS
 
 TOP_K = (1, NUM_PREDICTIONS)
@@ -23,14 +24,15 @@ def class_rank(logits: Tensor, target: Tensor) -> Tensor:
         (P,) int64 in [0, C].
 
     Raises:
-        ValueError: If the shapes do not fit or a target is not a class.
+        ValueError: If a shape or type does not fit, or a target is not a class.
 
     Example:
         >>> class_rank(torch.tensor([[0.1, 0.7, 0.2], [1.0, 1.0, 1.0]]), torch.tensor([2, 1]))
         tensor([1, 1])
     """
-    if logits.ndim != len("PC") or target.shape != logits.shape[:1]:
-        raise ValueError(f"logits must be (P,C) and target (P,), got {tuple(logits.shape)} and {tuple(target.shape)}")
+    check_tensor("logits", logits, "real numbers", "P", "C")
+    check_tensor("target", target, "integers", len(logits))
+    target = target.to(torch.int64)
     num_classes = logits.shape[1]
     if target.numel() and not (int(target.min()) >= 0 and int(target.max()) < num_classes):
         raise ValueError(f"target must lie in [0, {num_classes}), got {int(target.min())} to {int(target.max())}")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from camloc.boxes import area, iou
+from camloc.metrics.checks import check_iou_threshold, check_predicted_boxes, check_tensor, checked_boxes
 from camloc.metrics.functional.classification import TOP_K
 from camloc.metrics.functional.localization import IOU_THRESHOLD
 
@@ -35,12 +36,17 @@ def devkit_pixels(boxes: Tensor) -> Tensor:
     Returns:
         (..., 4) float64 whole numbers, half-open; subtracting 1 from x1 and y1 gives the devkit's inclusive boxes.
 
+    Raises:
+        ValueError: If ``boxes`` is not (..., 4), or holds numbers that are not finite.
+
     Example:
         >>> devkit_pixels(torch.tensor([[0.4, 0.5, 9.6, 10.5], [3.1, 3.1, 3.3, 9.0], [0.0, 0.0, 0.0, 0.0]]))
         tensor([[ 0.,  1., 10., 11.],
                 [ 3.,  3.,  4.,  9.],
                 [ 0.,  0.,  0.,  0.]], dtype=torch.float64)
     """
+    check_tensor("boxes", boxes, "real numbers", "...", 4)
+    check_predicted_boxes("boxes", boxes)
     exact = boxes.to(torch.float64)
     nearest = (exact + 0.5).floor()
     corner, opposite = nearest[..., :2], nearest[..., 2:]
@@ -65,21 +71,27 @@ def devkit_hits(
         iou_threshold: Fraction.
 
     Returns:
-        The hits.
+        The hits, on the CPU.
 
     Raises:
-        ValueError: If an image has no true box.
+        ValueError: If a shape or type does not fit, a label is below -1, a target below 0, a box not finite, or an
+            image has no true box.
 
     Example:
         >>> labels, boxes = torch.tensor([[7, 3]]), torch.tensor([[[0, 0, 10, 10], [0, 0, 10, 4]]])
         >>> devkit_hits(labels, boxes, torch.tensor([3]), [torch.tensor([[0, 0, 10, 5]])])
         DevkitCounts(localization=tensor([[False,  True]]), classification=tensor([[False,  True]]))
     """
-    found: list[Tensor] = []
-    for prediction, true_boxes in zip(boxes, gt_boxes, strict=True):
-        if len(true_boxes) == 0:
-            raise ValueError(f"image {len(found)} has no true box; the devkit's error cannot be measured on it")
-        found.append(iou(prediction, true_boxes).amax(dim=-1) >= iou_threshold)
+    check_tensor("labels", labels, "integers", "N", "G")
+    check_tensor("boxes", boxes, "real numbers", *labels.shape, 4)
+    check_tensor("target", target, "integers", len(labels))
+    check_iou_threshold("iou_threshold", iou_threshold)
+    labels, boxes, target = labels.cpu(), boxes.cpu(), target.cpu()
+    check_predicted_boxes("boxes", boxes)
+    if (labels < NO_PREDICTION).any() or (target < 0).any():
+        raise ValueError(f"labels must be at least {NO_PREDICTION} and target at least 0, and some are not")
+    true_boxes = checked_boxes("gt_boxes", gt_boxes, len(labels))
+    found = [iou(each, true).amax(dim=-1) >= iou_threshold for each, true in zip(boxes, true_boxes, strict=True)]
     overlaps = torch.stack(found) if found else torch.zeros_like(labels, dtype=torch.bool)
     right = labels == target[:, None]
     return DevkitCounts(

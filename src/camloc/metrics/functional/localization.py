@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from camloc.boxes import iou
+from camloc.metrics.checks import check_predicted_boxes, check_tensor, checked_boxes
 from camloc.metrics.functional.classification import TOP_K
 
 PAPER_CAM_THRESHOLD = 0.2
@@ -36,42 +37,21 @@ def best_iou(boxes: Tensor, gt_boxes: Sequence[Tensor]) -> Tensor:
         gt_boxes: P tensors (M_i,4), at least one true box each, in the same pixels.
 
     Returns:
-        (P,T) float64 in [0,1]; 0 where there is no box.
+        (P,T) float64 in [0,1], on the CPU; 0 where there is no box.
 
     Raises:
-        ValueError: If the number of pairs differs or a pair has no true box.
+        ValueError: If a shape or type does not fit, a box is not finite, or a pair has no true box or an inverted one.
 
     Example:
         >>> boxes = torch.tensor([[[0, 0, 10, 10], [0, 0, 10, 5]]])
         >>> best_iou(boxes, [torch.tensor([[0.0, 0.0, 10.0, 4.0], [5.0, 5.0, 9.0, 9.0]])])
         tensor([[0.4000, 0.8000]], dtype=torch.float64)
     """
-    if len(gt_boxes) != len(boxes):
-        raise ValueError(f"boxes are given for {len(boxes)} images, true boxes for {len(gt_boxes)}")
-    without = [index for index, true_boxes in enumerate(gt_boxes) if len(true_boxes) == 0]
-    if without:
-        raise ValueError(f"images {without} of the batch have no true box; localization cannot be measured on them")
-    if not gt_boxes:
+    check_tensor("boxes", boxes, "real numbers", "P", "T", 4)
+    boxes = boxes.cpu()
+    check_predicted_boxes("boxes", boxes)
+    true_boxes = checked_boxes("gt_boxes", gt_boxes, len(boxes))
+    if not true_boxes:
         return torch.zeros(boxes.shape[:2], dtype=torch.float64)
     # A padded true box is (0,0,0,0): it has IoU 0 with everything.
-    return iou(boxes, pad_sequence(list(gt_boxes), batch_first=True)).amax(dim=-1)
-
-
-def check_cam_threshold(name: str, cam_threshold: float) -> None:
-    """Refuse a CAM threshold that cuts nothing or everything.
-
-    Raises:
-        ValueError: If it lies outside [0, 1); the message starts with ``name``.
-    """
-    if not 0 <= cam_threshold < 1:
-        raise ValueError(f"{name} is a fraction of the score map's maximum in [0, 1), got {cam_threshold}")
-
-
-def check_iou_threshold(name: str, iou_threshold: float) -> None:
-    """Refuse an IoU threshold that is given in percent, or that every box reaches.
-
-    Raises:
-        ValueError: If it lies outside (0, 1]; the message starts with ``name``.
-    """
-    if not 0 < iou_threshold <= 1:
-        raise ValueError(f"{name} is a fraction in (0, 1], got {iou_threshold}")
+    return iou(boxes, pad_sequence(true_boxes, batch_first=True)).amax(dim=-1)

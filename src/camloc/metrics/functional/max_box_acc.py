@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from camloc.localization.contour_boxes import best_iou_per_threshold
+from camloc.metrics.checks import check_size, check_tensor, is_number
 
 IOU_THRESHOLDS = (0.3, 0.5, 0.7)
 VERSIONS = ("max_box_acc", "max_box_acc_v2")
@@ -23,13 +24,13 @@ def wsolevaluation_thresholds(interval: float) -> Tensor:
         (T,) float64.
 
     Raises:
-        ValueError: If ``interval`` lies outside (0, 1].
+        ValueError: If ``interval`` is no number in (0, 1].
 
     Example:
         >>> wsolevaluation_thresholds(0.25)
         tensor([0.0000, 0.2500, 0.5000, 0.7500], dtype=torch.float64)
     """
-    if not 0 < interval <= 1:
+    if not is_number(interval) or not 0 < interval <= 1:
         raise ValueError(f"cam_curve_interval is the step between thresholds, in (0, 1], got {interval}")
     return torch.from_numpy(np.arange(0, 1, interval))
 
@@ -51,14 +52,15 @@ def wsolevaluation_boxes(boxes: Tensor, image_size: tuple[int, int], map_size: t
         (M,4) int64 inclusive xyxy pixels of the score map.
 
     Raises:
-        ValueError: If ``boxes`` is not (M,4), or a box is negative or inverted.
+        ValueError: If ``boxes`` is not (M,4) integers, a box is negative or inverted, or a size is none.
 
     Example:
         >>> wsolevaluation_boxes(torch.tensor([[60, 27, 385, 331]]), image_size=(335, 500), map_size=(224, 224))
         tensor([[ 26,  18, 172, 221]])
     """
-    if boxes.ndim != len("M4") or boxes.shape[1] != len("xyxy"):
-        raise ValueError(f"boxes has shape {tuple(boxes.shape)}; give (M,4) xyxy")
+    check_tensor("boxes", boxes, "integers", "M", 4)
+    check_size("image_size", image_size)
+    check_size("map_size", map_size)
     if (boxes < 0).any() or (boxes[:, 2:] < boxes[:, :2]).any():
         raise ValueError(f"boxes is {boxes.tolist()}; give 0 <= x0 <= x1 and 0 <= y0 <= y1")
     (height, width), (map_height, map_width) = image_size, map_size

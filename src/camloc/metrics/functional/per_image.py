@@ -11,7 +11,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from camloc.metrics.functional.localization import RANK_LIMITS, Condition
+from camloc.metrics.checks import check_count, check_iou_threshold
+from camloc.metrics.functional.localization import CONDITIONS, RANK_LIMITS, Condition
 from camloc.records import SplitOutcome
 
 
@@ -138,13 +139,16 @@ def hits(per_image: PerImage, condition: Condition, iou_threshold: float) -> NDA
         (N,T).
 
     Raises:
-        ValueError: If the rank counts and there is none.
+        ValueError: If the rank counts and there is none, or the condition or threshold is none.
 
     Example:
         >>> ids, rank, iou = np.array(["a", "b"]), np.array([0, 2]), np.array([[0.2, 0.6], [0.8, 0.5]])
         >>> hits(PerImage(ids, rank, rank, iou, np.array([0.1, 0.2])), "top1", 0.5).tolist()
         [[False, True], [False, False]]
     """
+    check_iou_threshold("iou_threshold", iou_threshold)
+    if condition not in CONDITIONS:
+        raise ValueError(f"condition must be among {', '.join(CONDITIONS)}, got {condition!r}")
     if condition not in per_image.conditions:
         raise ValueError(f"{condition} needs a classifier's ranks, and these predictions have none")
     fits = per_image.iou >= iou_threshold
@@ -161,7 +165,7 @@ def error(per_image: PerImage, condition: Condition, threshold_index: int, iou_t
         iou_threshold: Fraction.
 
     Raises:
-        ValueError: If there is no pair.
+        ValueError: If there is no pair, or no such condition or threshold.
 
     Example:
         >>> ids, rank, iou = np.array(["a", "b"]), np.array([0, 2]), np.array([[0.2, 0.6], [0.8, 0.5]])
@@ -170,5 +174,8 @@ def error(per_image: PerImage, condition: Condition, threshold_index: int, iou_t
     """
     if not len(per_image.image_ids):
         raise ValueError("an error needs an image to be measured on, got none")
+    check_count("threshold_index", threshold_index, at_least=0)
+    if threshold_index >= len(per_image.cam_thresholds):
+        raise ValueError(f"threshold_index={threshold_index} is beyond the {len(per_image.cam_thresholds)} thresholds")
     hit = hits(per_image, condition, iou_threshold)[:, threshold_index]
     return 1 - int(hit.sum()) / len(hit)
