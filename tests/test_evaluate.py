@@ -49,8 +49,8 @@ def test_predictions_recount_to_the_reported_errors(trained: tuple[Path, str]) -
         assert 0 < float(row["object_share"]) <= 1
     for row, rank in zip(rows, ranks, strict=True):
         assert float(row["best_iou"]) >= float(row["iou"])
-        top5 = row["top5_classes"].split("|")
-        assert len(top5) == 5
+        top5 = [row[f"prediction_{place}"] for place in range(1, 6)]
+        assert all(top5)
         assert (top5[rank] == row["true_class"]) if rank < 5 else (row["true_class"] not in top5)
     for split in ("val", "test"):
         kept = PerImage.load(run / "per_image" / f"{split}.npz")

@@ -73,7 +73,8 @@ def test_numbers_records_curves_and_report_are_written(tmp_path: Path, capsys: p
     with run.predictions.open(newline="") as file:
         first, *others = csv.DictReader(file)
     assert len(others) == 2
-    assert (first["image_id"], first["true_class"], first["top5_classes"]) == ("test0.png", "red", "red|green")
+    assert (first["image_id"], first["true_class"]) == ("test0.png", "red")
+    assert [first[f"prediction_{place}"] for place in (1, 2, 3)] == ["red", "green", ""]
     assert [first[name] for name in ("x0", "y0", "x1", "y1")] == ["0", "1", "8", "7"]
     assert (first["iou"], first["best_iou"], first["cause"]) == ("0.333333", "1.000000", "too large (context)")
     with run.threshold_curve.open(newline="") as file:

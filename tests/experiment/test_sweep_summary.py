@@ -1,4 +1,3 @@
-import csv
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from camloc.experiment.sweep.summary import (
     summary_table,
     write_summary,
 )
+from camloc.export.csv_file import read_csv
 
 GT_KNOWN = ReportedRow("test/localization/gt_known_error", "GT-known localization error", "min", "val")
 PXAP = ReportedRow("test/localization/pxap", "PxAP", "max")
@@ -70,8 +70,7 @@ def test_the_file_has_a_column_per_swept_override_number_and_threshold(tmp_path:
     ]
     write_summary(path, results[:1])
     write_summary(path, results)
-    with path.open(newline="") as file:
-        first, second = csv.DictReader(file)
+    first, second = read_csv(path)
     assert first == {
         "job": "1",
         "directory": "0",

@@ -1,12 +1,14 @@
 """Two thresholds from one evaluation of three images, counted by hand."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
 from camloc.experiment.run_directory import ReportedRow, RunDirectory, read_json
+from camloc.experiment.sweep import thresholds
 from camloc.experiment.sweep.thresholds import IMAGE, write_jobs
 from camloc.metrics.functional.per_image import PerImage
 
@@ -70,6 +72,19 @@ def test_every_threshold_gets_the_errors_at_it(tmp_path: Path, capsys: pytest.Ca
             "centred_box": None,
         }
         assert run.read_status().status == "completed"
+
+
+def test_the_image_shows_the_whole_curve_with_the_jobs_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(thresholds, "threshold_curve", lambda *given: drawn.append(given))
+    write_jobs(evaluation(tmp_path, ("test",)).path, {0.2: tmp_path / "0"})
+    (measured, curves, chosen, source, image, jobs) = drawn[0]
+    assert (measured, chosen, source, image, jobs) == ([0.1, 0.2], 0.1, "val", tmp_path / IMAGE, [0.2])
+    assert curves == {
+        "GT-known, test": pytest.approx([1 / 3, 2 / 3]),
+        "top-1 localization, test": pytest.approx([2 / 3, 2 / 3]),
+        "top-5 localization, test": pytest.approx([2 / 3, 2 / 3]),
+    }
 
 
 def test_a_directory_that_held_an_earlier_job_keeps_nothing_of_it(tmp_path: Path) -> None:

@@ -3,15 +3,11 @@ from pathlib import Path
 
 import torch
 
+from camloc.export.csv_file import read_csv
 from camloc.export.predictions_csv import COLUMNS, write_predictions
 from camloc.records import PairRecords
 
 NAMES = ("ant", "bee, wild", "cat")
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def records() -> PairRecords:
@@ -31,12 +27,16 @@ def records() -> PairRecords:
 
 def test_a_row_for_every_pair(tmp_path: Path) -> None:
     write_predictions(tmp_path / "p.csv", records(), NAMES)
-    first, second = rows(tmp_path / "p.csv")
+    first, second = read_csv(tmp_path / "p.csv")
     assert tuple(first) == COLUMNS
     assert first == {
         "image_id": "a/1.jpg",
         "true_class": "bee, wild",
-        "top5_classes": "bee, wild|ant",
+        "prediction_1": "bee, wild",
+        "prediction_2": "ant",
+        "prediction_3": "",
+        "prediction_4": "",
+        "prediction_5": "",
         "rank": "0",
         "x0": "1.5",
         "y0": "2",
@@ -54,7 +54,7 @@ def test_a_row_for_every_pair(tmp_path: Path) -> None:
 def test_what_is_unknown_stays_empty(tmp_path: Path) -> None:
     unknown = records()._replace(predicted=None, rank=None, boxes=None, iou=None, causes=None, object_shares=None)
     write_predictions(tmp_path / "p.csv", unknown, NAMES)
-    first, _ = rows(tmp_path / "p.csv")
+    first, _ = read_csv(tmp_path / "p.csv")
     assert {key: value for key, value in first.items() if value} == {"image_id": "a/1.jpg", "true_class": "bee, wild"}
 
 
@@ -62,3 +62,16 @@ def test_a_name_that_is_no_text_is_written_as_its_bytes(tmp_path: Path) -> None:
     odd = records()._replace(image_ids=["caf\udce9.jpg", "b.jpg"])
     write_predictions(tmp_path / "p.csv", odd, NAMES)
     assert b"caf\xe9.jpg" in (tmp_path / "p.csv").read_bytes()
+
+
+def test_names_split_no_cell_and_are_no_formulas(tmp_path: Path) -> None:
+    names = ("=1+1", "+a|b", "@c, d")
+    write_predictions(tmp_path / "p.csv", records()._replace(image_ids=["-2/1.jpg", "'=b.jpg"]), names)
+    first, second = read_csv(tmp_path / "p.csv")
+    assert [first[name] for name in ("image_id", "true_class", "prediction_1", "prediction_2")] == [
+        *("-2/1.jpg", "+a|b", "+a|b", "=1+1"),
+    ]
+    assert [second[name] for name in ("image_id", "prediction_1")] == ["'=b.jpg", "@c, d"]
+    with (tmp_path / "p.csv").open(newline="") as file:
+        _, *as_a_spreadsheet_reads = csv.reader(file)
+    assert not any(cell.startswith(("=", "+", "-", "@")) for row in as_a_spreadsheet_reads for cell in row)

@@ -40,6 +40,17 @@ class TestThresholdCurve:
         assert "fraction of the score map's maximum" in axes.get_xlabel()
         assert [text.get_text() for text in saved[0].legends[0].get_texts()] == list(curves)
 
+    def test_jobs_of_a_sweep_are_points_on_every_curve(self, saved: list[Figure], tmp_path: Path) -> None:
+        curves = {"a": [0.9, 0.5, 0.2, 0.6], "b": [1.0, 0.75, 0.5, 0.25]}
+        threshold_curve([0.0, 0.2, 0.4, 0.6], curves, 0.4, "val", tmp_path / "curve.png", jobs=[0.6, 0.2])
+        (axes,) = saved[0].axes
+        a, a_jobs, b, b_jobs, _, _ = axes.lines
+        assert [np.asarray(line.get_xdata()).size for line in (a, b)] == [4, 4]
+        assert np.asarray(a_jobs.get_xydata()).tolist() == [[0.2, 50], [0.6, 60]]
+        assert np.asarray(b_jobs.get_xydata()).tolist() == [[0.2, 75], [0.6, 25]]
+        assert (a_jobs.get_linestyle(), a_jobs.get_marker(), a_jobs.get_color()) == ("None", "o", a.get_color())
+        assert [text.get_text() for text in saved[0].legends[0].get_texts()] == ["a", "b", "a job of the sweep"]
+
     def test_an_image_is_written_where_no_folder_was(self, tmp_path: Path) -> None:
         path = tmp_path / "report" / "curve.png"
         threshold_curve([0.0, 0.5], {"a": [1.0, 0.5]}, 0.95, "oracle", path)

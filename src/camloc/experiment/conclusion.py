@@ -1,8 +1,6 @@
 """What a finished run leaves behind: numbers, records of every pair, curves, the report, a table on the terminal."""
 
-import csv
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -19,6 +17,7 @@ from camloc.experiment.loggers import summarize
 from camloc.experiment.measuring.results import MeasuredSplit, Numbers
 from camloc.experiment.notes import notes_on
 from camloc.experiment.run_directory import ReportedRow, RunDirectory
+from camloc.export.csv_file import write_csv
 from camloc.export.outcomes import write_outcomes
 from camloc.export.predictions_csv import write_predictions
 from camloc.export.submission import write_submission
@@ -136,17 +135,11 @@ def _curve_figures(run: RunDirectory, test: MeasuredSplit) -> list[Figure]:
         for iou_threshold, curve in zip(protocol.iou_thresholds, by_iou, strict=True):
             if condition == "gt_known" or iou_threshold == protocol.iou_threshold:
                 curves[f"{name}, IoU {iou_threshold:g}"] = curve.tolist()
-    _write_curves(run.threshold_curve, protocol.cam_thresholds, curves)
+    errors = zip(protocol.cam_thresholds, *curves.values(), strict=True)
+    write_csv(run.threshold_curve, ["cam_threshold", *curves], errors)
     image = run.report / "threshold_curve.png"
     threshold_curve(protocol.cam_thresholds, curves, *test.thresholds[shown], image)
     return [Figure(image, "Error on test against the CAM threshold.")]
-
-
-def _write_curves(path: Path, thresholds: Sequence[float], curves: Mapping[str, Sequence[float]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["cam_threshold", *curves])
-        writer.writerows(zip(thresholds, *curves.values(), strict=True))
 
 
 def _miss_figures(run: RunDirectory, by_size: Sequence[MissRow]) -> list[Figure]:

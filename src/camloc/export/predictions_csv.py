@@ -1,18 +1,18 @@
 """``predictions.csv``: a row for every pair of a split, for people and spreadsheets."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from camloc.export.replaced import replaced
+from camloc.export.csv_file import write_csv
 from camloc.metrics.functional.breakdown import CAUSES
 from camloc.metrics.functional.threshold_choice import middle_of_best
-from camloc.records import PairRecords
+from camloc.records import NUM_PREDICTIONS, PairRecords
 
 COLUMNS = (
     "image_id",
     "true_class",
-    "top5_classes",  # best first, separated by |; empty without a classifier
+    # The most likely classes, best first; empty without a classifier, and where there are fewer classes:
+    *(f"prediction_{place}" for place in range(1, NUM_PREDICTIONS + 1)),
     "rank",  # of the true class, 0 when it is first; empty without a classifier
     "x0",
     "y0",
@@ -28,31 +28,24 @@ COLUMNS = (
 
 
 def write_predictions(path: Path, pairs: PairRecords, class_names: Sequence[str]) -> None:
-    """Write a row for every pair.
+    """Write a row for every pair; :func:`camloc.export.csv_file.read_csv` reads them.
 
     Args:
         path: The file; it appears when it is whole.
         pairs: Of a split.
         class_names: (C,).
     """
-    with (
-        replaced(path) as partial,
-        partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows(_row(pairs, index, class_names) for index in range(len(pairs.image_ids)))
+    write_csv(path, COLUMNS, (_row(pairs, index, class_names) for index in range(len(pairs.image_ids))))
 
 
 def _row(pairs: PairRecords, index: int, class_names: Sequence[str]) -> list[object]:
     row: list[object] = [pairs.image_ids[index], class_names[int(pairs.classes[index])]]
-    if pairs.predicted is None or pairs.rank is None:
-        row += ["", ""]
-    else:
-        row += ["|".join(class_names[one] for one in pairs.predicted[index].tolist()), int(pairs.rank[index])]
+    predicted = [] if pairs.predicted is None else [class_names[one] for one in pairs.predicted[index].tolist()]
+    row += [*predicted, *[""] * (NUM_PREDICTIONS - len(predicted))]
+    row.append("" if pairs.rank is None else int(pairs.rank[index]))
     row += [""] * 4 if pairs.boxes is None else [f"{value:g}" for value in pairs.boxes[index].tolist()]
     if pairs.iou is None or pairs.causes is None or pairs.object_shares is None:
-        return row
+        return [*row, *[""] * (len(COLUMNS) - len(row))]
     iou = pairs.iou[index]
     best = int(middle_of_best(iou.numpy()))
     return [

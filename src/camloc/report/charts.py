@@ -30,6 +30,7 @@ def threshold_curve(
     cam_threshold: float,
     threshold_source: str,
     path: Path,
+    jobs: Sequence[float] = (),
 ) -> None:
     """Plot localization errors against the CAM threshold, with a vertical line at the reported threshold.
 
@@ -39,6 +40,7 @@ def threshold_curve(
         cam_threshold: The reported threshold.
         threshold_source: Where it came from: ``fixed``, ``val``, ``pseudo`` or ``oracle``.
         path: PNG to write, 1280 x 800 px; its text is large enough to be read at half that size.
+        jobs: Those of the CAM thresholds that the jobs of a sweep report at, points on every curve.
 
     Raises:
         ValueError: If there is no curve, or one does not have T errors.
@@ -53,10 +55,15 @@ def threshold_curve(
         (1280, 800)
     """
     figure, axes = _plot("CAM threshold (fraction of the score map's maximum)")
+    is_job = np.isin(thresholds, jobs)
     for (name, errors), (colour, style) in zip(curves.items(), cycle(CURVE_STYLES), strict=False):
         if len(errors) != len(thresholds):
             raise ValueError(f"curve {name!r} has {len(errors)} errors for {len(thresholds)} thresholds")
         axes.plot(thresholds, 100 * np.asarray(errors), style, color=colour, label=name)
+        if jobs:
+            axes.plot(np.compress(is_job, thresholds), 100 * np.compress(is_job, errors), "o", color=colour)
+    if jobs:
+        axes.plot([], [], "o", color="black", label="a job of the sweep")
     axes.axvline(cam_threshold, color="black", linewidth=1)
     axes.annotate(
         f"reported at {cam_threshold:.3g} ({threshold_source})",

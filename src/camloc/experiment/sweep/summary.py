@@ -1,6 +1,5 @@
 """What became of a sweep's jobs: ``sweep_summary.csv`` and the table on the terminal."""
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from camloc.experiment.run_directory import ReportedRow
-from camloc.export.replaced import replaced
+from camloc.export.csv_file import write_csv
 
 JobStatus = Literal["completed", "failed", "interrupted", "skipped"]
 Metrics = Mapping[str, float | int | str]
@@ -116,14 +115,13 @@ def write_summary(path: Path, results: Sequence[JobResult]) -> None:
     swept = list(dict.fromkeys(name for result in results for name in result.swept))
     thresholds = (key for result in results for key in result.metrics if key.endswith(_THRESHOLDS))
     numbers = [key for key in dict.fromkeys((*reported_rows(results), *thresholds)) if _in_any(key, results)]
-    with replaced(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["job", "directory", "status", "error", "seconds", *swept, *numbers])
-        for result in results:
-            seconds = "" if result.seconds is None else f"{result.seconds:.1f}"
-            row = [result.job, result.directory, result.status, result.error or "", seconds]
-            row += [result.swept.get(name, "") for name in swept]
-            writer.writerow(row + [result.metrics.get(key, "") for key in numbers])
+    rows = []
+    for result in results:
+        seconds = "" if result.seconds is None else f"{result.seconds:.1f}"
+        row: list[object] = [result.job, result.directory, result.status, result.error or "", seconds]
+        row += [result.swept.get(name, "") for name in swept]
+        rows.append(row + [result.metrics.get(key, "") for key in numbers])
+    write_csv(path, ["job", "directory", "status", "error", "seconds", *swept, *numbers], rows)
 
 
 def summary_table(results: Sequence[JobResult], metric: str | None, width: int) -> Table:

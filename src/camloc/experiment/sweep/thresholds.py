@@ -21,7 +21,7 @@ NAMES: Mapping[Condition, str] = {
 
 
 def write_jobs(evaluation: Path, directories: Mapping[float, Path]) -> None:
-    """Give each threshold a run directory with its own numbers, and draw the errors against the threshold.
+    """Give each threshold a run directory with its own numbers, and draw them as points on the errors' whole curves.
 
     Numbers that do not depend on the threshold are the evaluation's.
 
@@ -40,9 +40,7 @@ def write_jobs(evaluation: Path, directories: Mapping[float, Path]) -> None:
         f"{split}/localization/{condition}_error" for split, kept in splits.items() for condition in kept.conditions
     }
     fixed = [row._replace(threshold_source="fixed") if row.key in errors else row for row in rows]
-    curves: dict[str, list[float]] = {f"{NAMES[condition]}, test": [] for condition in splits["test"].conditions}
-    thresholds = sorted(directories)
-    for cam_threshold in thresholds:
+    for cam_threshold in sorted(directories):
         found = dict(metrics)
         for split, kept in splits.items():
             at = kept.threshold_index(cam_threshold)
@@ -54,8 +52,6 @@ def write_jobs(evaluation: Path, directories: Mapping[float, Path]) -> None:
                 found[f"{error}_low"], found[f"{error}_high"] = intervals[split][condition][at]
             found[f"{split}/localization/cam_threshold"] = cam_threshold
             found[f"{split}/localization/threshold_source"] = "fixed"
-        for condition in splits["test"].conditions:
-            curves[f"{NAMES[condition]}, test"].append(found[f"test/localization/{condition}_error"])
         directories[cam_threshold].mkdir(parents=True, exist_ok=True)
         run = RunDirectory(directories[cam_threshold])
         run.start(overwrite=True)  # the launcher has refused completed jobs already
@@ -67,6 +63,11 @@ def write_jobs(evaluation: Path, directories: Mapping[float, Path]) -> None:
         run.write_rows(fixed)
         run.write_status("completed")
     chosen = float(metrics["test/localization/cam_threshold"])
-    image = evaluation.parent / IMAGE
-    threshold_curve(thresholds, curves, chosen, str(metrics["test/localization/threshold_source"]), image)
+    image, test = evaluation.parent / IMAGE, splits["test"]
+    curves = {
+        f"{NAMES[condition]}, test": (1 - hits(test, condition, iou_threshold).mean(axis=0)).tolist()
+        for condition in test.conditions
+    }
+    source = str(metrics["test/localization/threshold_source"])
+    threshold_curve(test.cam_thresholds.tolist(), curves, chosen, source, image, list(directories))
     print(f"Error against the CAM threshold: {image}")  # noqa: T201 - in order with what the jobs print themselves
