@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import seed_everything
 from torch import nn
 
+from camloc.callbacks.finite import StopWhenNotFinite
 from camloc.callbacks.repeatable import Repeatable
 from camloc.data.loading.fingerprint import fingerprint
 from camloc.data.loading.split import SplitName
@@ -63,7 +64,7 @@ def train(config: DictConfig, run: RunDirectory) -> None:
     )
     plain_config: Any = OmegaConf.to_container(config, resolve=True)
     own = [best, last, RunInCheckpoint(plain_config, record), Repeatable(config.seed, run.last_checkpoint)]
-    trainer = build_trainer(config, run, [*build_callbacks(config, run), *own])
+    trainer = build_trainer(config, run, [StopWhenNotFinite(), *build_callbacks(config, run), *own])
     if resumed:
         refuse_other_classes(datamodule.class_names, run_record(run.last_checkpoint).class_names, run.last_checkpoint)
         datamodule.resume(*trained_so_far(load_checkpoint(run.last_checkpoint)))

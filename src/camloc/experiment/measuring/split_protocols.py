@@ -1,5 +1,6 @@
 """All protocols of one split, counted batch by batch."""
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -80,7 +81,8 @@ class SplitProtocols(nn.Module):
         protocols = {name: as_protocol(name, deepcopy(metric)) for name, metric in measures.protocols.items()}
         self.protocols: Mapping[str, Protocol] = nn.ModuleDict(protocols)  # type: ignore[assignment] # of Protocols
         self.needs: dict[str, Needs] = {name: needs_of(protocol) for name, protocol in protocols.items()}
-        self.loss = MeanMetric()
+        # By default it leaves out what is NaN: a network that has diverged would get the mean of what is left.
+        self.loss = MeanMetric(nan_strategy=math.inf)
         if unknown := measures.own_score_maps.keys() - protocols.keys():
             raise ValueError(f"localization.score_maps has {', '.join(sorted(unknown))}, which is no protocol")
         self._groups = _group_by_score_map(protocols, measures)
