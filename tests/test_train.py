@@ -78,7 +78,7 @@ def test_the_best_checkpoint_is_the_epoch_with_the_least_monitor(trained: tuple[
     with (run / "metrics.csv").open() as file:
         errors = [float(row["val/localization/top1_error"]) for row in csv.DictReader(file)]
     best = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
-    assert best["epoch"] == errors.index(min(errors))
+    assert best["epoch"] == max(epoch for epoch, error in enumerate(errors) if error == min(errors))
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["val/localization/top1_error"] == pytest.approx(min(errors), abs=1e-6)
 
@@ -106,7 +106,10 @@ def test_a_saved_configuration_runs_again_with_the_same_result(
         (["trainer.devices=8", "backbone=vgg_gap"], "asks for 8 GPUs"),
         (["datamodule=tiny_imagenet", "datamodule.root=/nowhere"], "datamodule.root=/nowhere has no wnids.txt"),
         (["backbone.weights=/nowhere.pth", "backbone.batch_norm=false"], "/nowhere.pth"),
-        (["monitor=val/top1"], "monitor=val/top1 is not measured; choose from val/loss"),
+        (
+            ["monitor=val/top1"],
+            "monitor=val/top1 is no error, accuracy or loss measured on val; choose from val/loss (min)",
+        ),
         (["localization.cam_threshold=20"], "localization.cam_threshold is a fraction"),
         (["optimizer.learning_rate=1"], "learning_rate"),
         (["backbone=resnet"], "Could not find 'backbone/resnet'"),

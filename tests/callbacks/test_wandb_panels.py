@@ -54,9 +54,9 @@ def best_of(panels: WandbPanels, errors: list[float], first_epoch: int = 0, mode
     return summary
 
 
-def test_the_first_of_equally_good_epochs_is_the_best_and_nan_is_none() -> None:
+def test_the_later_of_equally_good_epochs_is_the_best_and_nan_is_none() -> None:
     assert best_of(WandbPanels(0.5), [math.nan, 0.75, 0.5, 0.5, math.nan, 0.625]) == {
-        "best/epoch": 2,
+        "best/epoch": 3,
         f"best/{MONITOR}": 0.5,
     }
     assert best_of(WandbPanels(0.5), [math.nan]) == {}
@@ -70,7 +70,7 @@ def test_a_resumed_training_knows_the_best_of_before() -> None:
     before, after = WandbPanels(0.5), WandbPanels(0.5)
     best_of(before, [0.75, 0.5])
     after.load_state_dict(before.state_dict())
-    assert best_of(after, [0.625, 0.5], first_epoch=2) == {"best/epoch": 1, f"best/{MONITOR}": 0.5}
+    assert best_of(after, [0.5, 0.625], first_epoch=2) == {"best/epoch": 2, f"best/{MONITOR}": 0.5}
     assert best_of(after, [0.25], first_epoch=4) == {"best/epoch": 4, f"best/{MONITOR}": 0.25}
 
 

@@ -1,14 +1,26 @@
 """Which epoch is the best: the number that is monitored, and its direction."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from runpy import run_path
 from typing import Any
 
 import pytest
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
 from torchmetrics import Metric
 
-from camloc.experiment.checkpoints import LOSS, MASKS, OF_BOXES, best_and_last_checkpoint, monitored_directions
+from camloc.experiment.checkpoints import (
+    LOSS,
+    MASKS,
+    OF_BOXES,
+    BestCheckpoint,
+    best_and_last_checkpoint,
+    monitored_directions,
+)
 from camloc.experiment.measuring.split_protocols import SplitProtocols
 from camloc.experiment.run_directory import RunDirectory
 from camloc.metrics.classification_error import ClassificationError
@@ -62,24 +74,92 @@ def test_without_any_protocol_of_the_defaults_the_loss_decides(tmp_path: Path) -
 
 
 def test_an_unknown_number_is_refused_with_those_that_are_measured(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"monitor=val/f1 is not measured; choose from (.*)") as found:
-        best_and_last_checkpoint("val/f1", protocols(pxap=PxAP(0.1)), split(), RunDirectory(tmp_path))
+    measured = protocols(pxap=PxAP(0.1), max_box_acc=MaxBoxAcc(0.5, v2=True))
+    with pytest.raises(ValueError, match=r"monitor=val/f1 is no error, accuracy or loss measured on val") as found:
+        best_and_last_checkpoint("val/f1", measured, split(), RunDirectory(tmp_path))
     offered = str(found.value).partition("choose from ")[2].split(", ")
     assert offered == [
-        "val/loss",
-        "val/classification/top1_error",
-        "val/classification/top5_error",
-        "val/localization/top1_error",
-        "val/localization/top5_error",
-        "val/localization/gt_known_error",
-        "val/localization/gt_known_error_at_best",
+        "val/loss (min)",
+        "val/classification/top1_error (min)",
+        "val/classification/top5_error (min)",
+        "val/localization/top1_error (min)",
+        "val/localization/top5_error (min)",
+        "val/localization/gt_known_error (min)",
+        "val/localization/gt_known_error_at_best (min)",
+        "val/localization/max_box_acc_v2 (max)",
     ]  # PxAP needs masks, and there are none
+
+
+@pytest.mark.parametrize(
+    "name", ["num_images", "gt_known_hits", "cam_threshold", "best_cam_threshold", "num_degenerate"]
+)
+def test_a_count_or_a_threshold_is_refused_though_it_is_logged(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"monitor=val/localization/{name} is no error, accuracy or loss"):
+        best_and_last_checkpoint(f"val/localization/{name}", protocols(), split(), RunDirectory(tmp_path))
+
+
+class Says(LightningModule):
+    """Validates with the values that it is given, one an epoch; its weight is the number of its steps."""
+
+    def __init__(self, values: Sequence[float]) -> None:
+        super().__init__()
+        self.values = values
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def configure_optimizers(self) -> Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=1.0)
+
+    def training_step(self, batch: Tensor) -> Tensor:
+        return -self.weight.sum() + 0 * batch.sum()
+
+    def validation_step(self, batch: Tensor) -> None:  # noqa: ARG002 - Lightning's signature
+        self.log("val/loss", torch.tensor(self.values[self.current_epoch]))
+
+
+@pytest.mark.parametrize(
+    ("mode", "values", "every", "best"),
+    [
+        ("min", [0.5, 0.25, 0.25, 0.75], 1, 2),
+        ("min", [1.0, 1.0, 1.0, 1.0], 1, 3),
+        ("max", [0.25, 0.5, 0.5, 0.25], 1, 2),
+        ("min", [0.5, 0.25, 0.75, 0.25], 1, 3),
+        # Epochs 0, 2 and 4 have no validation, and none has its number.
+        ("min", [9.0, 0.25, 9.0, 0.5, 9.0], 2, 1),
+    ],
+)
+def test_of_equally_good_epochs_the_later_is_kept(
+    mode: str, values: list[float], every: int, best: int, tmp_path: Path
+) -> None:
+    checkpoint = BestCheckpoint(
+        tmp_path,
+        filename="best",
+        monitor="val/loss",
+        mode=mode,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=len(values),
+        check_val_every_n_epoch=every,
+        num_sanity_val_steps=1,
+        logger=False,
+        callbacks=[checkpoint],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    loader: DataLoader[Any] = DataLoader([torch.zeros(1)])  # type: ignore[arg-type] # a list is a data set
+    trainer.fit(Says(values), loader, loader)
+    assert [file.name for file in tmp_path.iterdir()] == ["best.ckpt"]
+    kept = torch.load(tmp_path / "best.ckpt", weights_only=True)
+    assert (kept["epoch"], kept["state_dict"]["weight"].item()) == (best, best + 1)
+    assert checkpoint.best_model_score == values[best]
 
 
 def test_what_val_cannot_give_is_not_offered(tmp_path: Path) -> None:
     measured = protocols(pxap=PxAP(0.1))
     assert monitored_directions(measured, split(masks=True))["val/localization/pxap"] == "max"
-    with pytest.raises(ValueError, match=r"monitor=val/localization/top1_error is not measured"):
+    with pytest.raises(ValueError, match="monitor=val/localization/top1_error is no error"):
         best_and_last_checkpoint("val/localization/top1_error", measured, split(boxes=False), RunDirectory(tmp_path))
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from camloc.experiment.device import check_clipping, check_devices, compile_backbone
+from camloc.experiment.device import check_clipping, check_devices, check_precision, compile_backbone
 
 
 @pytest.mark.parametrize("devices", [8, "8", [0, 1, 2, 3, 4, 5, 6, 7]])
@@ -43,6 +43,17 @@ def test_clipping_before_a_fused_step_in_mixed_precision_is_refused() -> None:
         {"trainer": {**trainer, "gradient_clip_val": None}, "optimizer": {"fused": True}},
     ):
         check_clipping(OmegaConf.create(allowed))
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true", 64, "transformer-engine", "half"])
+def test_weights_in_another_type_are_refused_and_the_mixed_form_is_named(precision: str | int) -> None:
+    with pytest.raises(ValueError, match=rf"^trainer\.precision={precision} is not supported: .*=bf16-mixed"):
+        check_precision(precision)
+
+
+@pytest.mark.parametrize("precision", ["32-true", 32, "bf16-mixed", "16-mixed", 16, None])
+def test_weights_in_float32_are_allowed(precision: str | int | None) -> None:
+    check_precision(precision)
 
 
 def test_a_network_is_compiled_in_place(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,18 @@ def test_what_is_resumed_continues_the_same_run(tmp_path: Path, monkeypatch: pyt
     assert not (tmp_path / "wandb_run_id.txt").exists()
 
 
+def test_a_team_a_group_and_a_job_type_are_handed_to_wandb(tmp_path: Path) -> None:
+    logger = wandb_logger(str(tmp_path), project="camloc", entity="team", group="g", job_type="train", log_model=False)
+    given = {name: logger._wandb_init[name] for name in ("entity", "group", "job_type", "project", "resume")}
+    assert given == {"entity": "team", "group": "g", "job_type": "train", "project": "camloc", "resume": "allow"}
+
+
+@pytest.mark.parametrize("name", ["entiy", "id", "resume", "dir"])
+def test_what_wandb_does_not_take_or_is_set_here_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"logger\.wandb\.{name} is no option; choose from .*entity, .*group, "):
+        wandb_logger(str(tmp_path), project="camloc", **{name: "x"})
+
+
 def test_the_final_numbers_go_into_the_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     summary: dict[str, float] = {}
     monkeypatch.setattr(WandbLogger, "experiment", SimpleNamespace(summary=summary))

@@ -15,6 +15,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from camloc.callbacks.repeatable import Repeatable
 from camloc.experiment import train as training
 from camloc.experiment.checkpoint import RunInCheckpoint
+from camloc.experiment.checkpoints import BestCheckpoint
 from camloc.experiment.run_directory import RunDirectory
 from camloc.experiment.train import train
 
@@ -43,7 +44,7 @@ class Loop:
         self.fitted.append({"module": module, "datamodule": datamodule, **options})
         with torch.no_grad():
             module.predictor.backbone.head.linear.weight.fill_(7)  # the last epoch's
-        best, _ = self.of_kind(ModelCheckpoint)
+        (best,) = self.of_kind(BestCheckpoint)
         if self.best is not None:
             best.best_model_path = str(self.best)
             best.best_model_score = None if self.score is None else torch.tensor(self.score)
@@ -80,7 +81,7 @@ def test_the_loop_is_given_all_that_a_run_needs(loop: Loop, tmp_path: Path) -> N
     train(config(), RunDirectory(tmp_path))
     (fitted,) = loop.fitted
     assert (fitted["ckpt_path"], fitted["weights_only"]) == (None, True)
-    best, last = loop.of_kind(ModelCheckpoint)
+    (best,), (last,) = loop.of_kind(BestCheckpoint), loop.of_kind(ModelCheckpoint)
     assert (best.monitor, best.mode, last.monitor) == ("val/localization/top1_error", "min", None)
     (record,) = loop.of_kind(RunInCheckpoint)
     assert record.record._asdict() == {
@@ -161,7 +162,7 @@ def test_a_training_of_other_classes_is_not_resumed(loop: Loop, tmp_path: Path) 
 
 
 def test_an_unknown_monitor_is_refused_before_anything_is_trained(loop: Loop, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="monitor=val/accuracy is not measured; choose from val/loss, "):
+    with pytest.raises(ValueError, match=r"monitor=val/accuracy is no error, .*; choose from val/loss \(min\), "):
         train(config(monitor="val/accuracy"), RunDirectory(tmp_path))
     assert loop.fitted == []
 

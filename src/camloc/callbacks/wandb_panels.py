@@ -112,7 +112,8 @@ class WandbPanels(Callback):
         for checkpoint in monitored:
             key, value = f"best/{checkpoint.monitor}", trainer.callback_metrics[str(checkpoint.monitor)].item()
             sign = 1 if checkpoint.mode == "min" else -1
-            if not math.isnan(value) and (key not in self._best or sign * value < sign * self._best[key]):
+            # Of equally good epochs the later, as the checkpoint.
+            if not math.isnan(value) and (key not in self._best or sign * value <= sign * self._best[key]):
                 self._best = {key: value, "best/epoch": trainer.current_epoch}
         # Also when it was an earlier epoch: resumed offline, a run goes on in another file.
         logger.experiment.summary.update(self._best)

@@ -16,7 +16,7 @@ from camloc.backbones.contract import Backbone
 from camloc.data.loading.datamodule import LocalizationDataModule
 from camloc.data.loading.split import SplitName
 from camloc.experiment.checkpoint import WholeCheckpoints
-from camloc.experiment.device import check_clipping, check_devices
+from camloc.experiment.device import check_clipping, check_devices, check_precision
 from camloc.experiment.measuring.split_protocols import Measures
 from camloc.experiment.run_directory import RunDirectory
 from camloc.experiment.training import TrainingModule
@@ -91,10 +91,11 @@ def build_trainer(config: DictConfig, run: RunDirectory, callbacks: list[Callbac
     """Build the trainer with the configured loggers, all writing below the run directory.
 
     Raises:
-        ValueError: If more GPUs are asked for than there are, or gradients cannot be clipped.
+        ValueError: If the configuration asks the device or the trainer for what they cannot do.
     """
     check_devices(config.trainer.accelerator, config.trainer.devices)
     check_clipping(config)
+    check_precision(config.trainer.precision)
     _silence_what_does_not_apply()
     trainer: Trainer = instantiate(
         config.trainer,

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import Tensor
 
 from camloc.data.loading.split import Split
 from camloc.experiment.measuring.split_protocols import SplitProtocols
@@ -15,12 +17,39 @@ MASKS = ("masks", "ignore")
 LOSS = "val/loss"
 
 
+class BestCheckpoint(ModelCheckpoint):
+    """Keep the best epoch, of equally good ones the later.
+
+    Errors of a small ``val`` take few values, so that ties are common; the later epoch has trained longer, at a lower
+    learning rate. Epochs without a validation do not take part: Lightning would offer the last validation's number.
+    """
+
+    _validated_epoch: int | None = None
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remember the epoch."""
+        super().on_validation_end(trainer, pl_module)
+        if not trainer.sanity_checking:
+            self._validated_epoch = trainer.current_epoch
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the epoch if it was validated and is the best so far."""
+        if self._validated_epoch == trainer.current_epoch:
+            super().on_train_epoch_end(trainer, pl_module)
+
+    def check_monitor_top_k(self, trainer: Trainer, current: Tensor | None = None) -> bool:
+        """Return whether a value is the best so far; every process has the same one."""
+        return super().check_monitor_top_k(trainer, current) or (
+            current is not None and self.best_model_score is not None and bool(current == self.best_model_score)
+        )
+
+
 def best_and_last_checkpoint(
     monitor: str | None, protocols: SplitProtocols, val: Split, run: RunDirectory
-) -> tuple[ModelCheckpoint, ModelCheckpoint]:
+) -> tuple[BestCheckpoint, ModelCheckpoint]:
     """Keep ``best.ckpt``, the least or greatest value of ``monitor``, and ``last.ckpt``.
 
-    Each is replaced by a whole file.
+    Each is replaced by a whole file. Of equally good epochs the later is the best.
 
     Args:
         monitor: Null is the top-1 localization error, or the classification error where that is not measured.
@@ -29,15 +58,16 @@ def best_and_last_checkpoint(
         run: Holds the checkpoints.
 
     Raises:
-        ValueError: If nothing of that name is measured.
+        ValueError: If it is no error, accuracy or loss that is measured on ``val``; the message lists those that are.
     """
     directions = monitored_directions(protocols, val)
     if monitor is None:
         defaults = ("val/localization/top1_error", "val/classification/top1_error", LOSS)
         monitor = next(name for name in defaults if name in directions)
     if monitor not in directions:
-        raise ValueError(f"monitor={monitor} is not measured; choose from {', '.join(directions)}")
-    best = ModelCheckpoint(
+        choices = ", ".join(f"{key} ({direction})" for key, direction in directions.items())
+        raise ValueError(f"monitor={monitor} is no error, accuracy or loss measured on val; choose from {choices}")
+    best = BestCheckpoint(
         filename=run.best_checkpoint.stem, monitor=monitor, mode=directions[monitor], **_every_epoch(run)
     )
     # Not save_last=True, which writes last.ckpt only after epochs that were the best so far.

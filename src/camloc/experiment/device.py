@@ -3,6 +3,9 @@
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+PRECISIONS = ("32-true", "32", "bf16-mixed", "bf16", "16-mixed", "16")
+"""Values of ``trainer.precision`` that keep weights in float32; those without a suffix are Lightning's older names."""
+
 
 def check_devices(accelerator: str, devices: int | str | list[int]) -> None:
     """Refuse more GPUs than there are, instead of starting that many processes on the CPU.
@@ -34,6 +37,22 @@ def check_clipping(config: DictConfig) -> None:
         raise ValueError(
             f"trainer.gradient_clip_val={clip} cannot be combined with optimizer.fused=true in "
             f"trainer.precision={precision}; set optimizer.fused=false"
+        )
+
+
+def check_precision(precision: str | int | None) -> None:
+    """Refuse to hold weights in another type than float32, which no network here is fed in.
+
+    Raises:
+        ValueError: If ``precision`` asks for it.
+
+    Example:
+        >>> check_precision("bf16-mixed")
+    """
+    if precision is not None and str(precision) not in PRECISIONS:
+        raise ValueError(
+            f"trainer.precision={precision} is not supported: weights stay in float32; use "
+            "trainer.precision=bf16-mixed for speed, 16-mixed on older GPUs, or 32-true"
         )
 
 

@@ -1,10 +1,12 @@
 """Loggers that need more than their constructor."""
 
+import inspect
 import os
 import secrets
 from collections.abc import Mapping, Sequence
 from netrc import NetrcParseError, netrc
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from pytorch_lightning import Trainer
@@ -12,9 +14,17 @@ from pytorch_lightning.loggers import WandbLogger
 
 from camloc.experiment.run_directory import RunDirectory, is_first_process
 
+OURS = ("id", "resume", "dir", "save_dir", "version", "offline", "experiment", "config", "kwargs", "self")
+"""Arguments of ``WandbLogger`` and ``wandb.init`` that are not a user's to give."""
+
 
 def wandb_logger(
-    save_dir: str, project: str, name: str | None = None, tags: Sequence[str] = (), mode: str | None = None
+    save_dir: str,
+    project: str,
+    name: str | None = None,
+    tags: Sequence[str] = (),
+    mode: str | None = None,
+    **options: Any,  # noqa: ANN401 - wandb's
 ) -> WandbLogger:
     """Log to Weights & Biases; without an account the run is kept offline, and ``wandb sync`` sends it later.
 
@@ -24,7 +34,12 @@ def wandb_logger(
         name: Of the run; null lets the service choose.
         tags: Of the run.
         mode: ``online``, ``offline`` or ``disabled``; null is online when logged in and offline otherwise.
+        options: What else ``wandb.init`` and ``WandbLogger`` take: ``entity``, ``group``, ``job_type``, ``notes``, ...
+
+    Raises:
+        ValueError: If they take no such option, or it is set here.
     """
+    _refuse_unknown(options)
     if mode is None:
         mode = os.environ.get("WANDB_MODE") or ("online" if _logged_in() else "offline")
     # A training and what is resumed of it are one W&B run; the agent of a W&B sweep has named it already.
@@ -35,7 +50,7 @@ def wandb_logger(
         file.write_text(run_id + "\n", encoding="utf-8")
     # Not WandbLogger(offline=True): it leaves WANDB_MODE in the environment, for every later run of the process.
     return WandbLogger(
-        project=project, name=name, save_dir=save_dir, tags=list(tags), mode=mode, id=run_id, resume="allow"
+        project=project, name=name, save_dir=save_dir, tags=list(tags), mode=mode, id=run_id, resume="allow", **options
     )
 
 
@@ -44,6 +59,16 @@ def summarize(trainer: Trainer, metrics: Mapping[str, float | int | str]) -> Non
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
             logger.experiment.summary.update(dict(metrics))
+
+
+def _refuse_unknown(options: Mapping[str, object]) -> None:
+    import wandb  # noqa: PLC0415 - only where it is logged to
+
+    signatures = (inspect.signature(function).parameters for function in (wandb.init, WandbLogger.__init__))
+    known = sorted({name for signature in signatures for name in signature} - {*OURS})
+    for name in options:
+        if name not in known:
+            raise ValueError(f"logger.wandb.{name} is no option; choose from {', '.join(known)}")
 
 
 def _logged_in() -> bool:
