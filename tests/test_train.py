@@ -108,7 +108,7 @@ def test_a_saved_configuration_runs_again_with_the_same_result(
         (["backbone.weights=/nowhere.pth", "backbone.batch_norm=false"], "/nowhere.pth"),
         (
             ["monitor=val/top1"],
-            "monitor=val/top1 is no error, accuracy or loss measured on val; choose from val/loss (min)",
+            "monitor=val/top1 is no error, accuracy or loss measured on val",
         ),
         (["localization.cam_threshold=20"], "localization.cam_threshold is a fraction"),
         (["optimizer.learning_rate=1"], "learning_rate"),

@@ -90,9 +90,7 @@ def test_an_unknown_number_is_refused_with_those_that_are_measured(tmp_path: Pat
     ]  # PxAP needs masks, and there are none
 
 
-@pytest.mark.parametrize(
-    "name", ["num_images", "gt_known_hits", "cam_threshold", "best_cam_threshold", "num_degenerate"]
-)
+@pytest.mark.parametrize("name", ["num_images", "gt_known_hits", "cam_threshold", "num_degenerate"])
 def test_a_count_or_a_threshold_is_refused_though_it_is_logged(name: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"monitor=val/localization/{name} is no error, accuracy or loss"):
         best_and_last_checkpoint(f"val/localization/{name}", protocols(), split(), RunDirectory(tmp_path))

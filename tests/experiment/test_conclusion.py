@@ -222,3 +222,32 @@ def test_a_submission_has_the_devkits_labels(tmp_path: Path) -> None:
     conclude(config(), run, trainer, measure(trainer, module, data), [])
     # A line for each image in the split's order, without any true box too.
     assert run.submission.read_text() == "900 0 1 7 6 7 0 0 0 0\n7 0 1 7 6 900 0 0 0 0\n900 0 1 7 6 7 0 0 0 0\n"
+
+
+def test_a_part_of_a_split_is_never_taken_for_the_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, trainer = RunDirectory(tmp_path), SQUARES["trainer"]()
+    trainer.limit_test_batches = 1  # of two images
+    conclude(config(), run, trainer, measured(trainer), [])
+    metrics = json.loads(run.metrics.read_text())
+    counts = ("num_images", "num_images_in_split")
+    assert [metrics[f"test/{count}"] for count in counts] == [2, 3]
+    assert [metrics[f"val/{count}"] for count in counts] == [2, 2]
+    assert {row.key.partition("/")[0]: row.part for row in run.read_rows()} == {"val": "", "test": "2 of 3 images"}
+    printed, page = capsys.readouterr().out, (run.report / "index.html").read_text()
+    for text in (printed, page):
+        assert "test, 2 of 3 images" in text
+        assert "Only 2 of 3 images of test were measured" in text
+        assert "val, 2 images" in text
+
+
+def test_a_remark_stands_in_the_notes_and_its_numbers_refer_to_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    run, trainer = RunDirectory(tmp_path), SQUARES["trainer"]()
+    conclude(config(), run, trainer, measured(trainer), [])  # no image of test is localized at val's threshold
+    printed, page = capsys.readouterr().out, (run.report / "index.html").read_text()
+    for text in (printed, page):
+        assert "No image of test is localized by top-1 localization error, " in text
+        assert "GT-known localization error (see notes)" in text
+        assert "top-1 classification error (see notes)" not in text

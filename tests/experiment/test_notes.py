@@ -4,20 +4,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from runpy import run_path
 
+import pytest
 import torch
 from torchmetrics import Metric
 
 from camloc.experiment.measuring.results import MeasuredSplit, Threshold
 from camloc.experiment.measuring.split_protocols import SplitProtocols, SplitResult
 from camloc.experiment.measuring.store import Stored
-from camloc.experiment.notes import PLAIN_NEEDS, notes_on
+from camloc.experiment.notes import PLAIN_NEEDS, notes_on, remarks_on
 from camloc.metrics.classification_error import ClassificationError
 from camloc.metrics.contract import NEEDS
 from camloc.metrics.ilsvrc_error import IlsvrcError
 from camloc.metrics.localization_error import LocalizationError
 from camloc.metrics.max_box_acc import MaxBoxAcc
 from camloc.metrics.pxap import PxAP
-from camloc.records import Prediction
+from camloc.records import PairRecords, Prediction
+from camloc.report.table import ReportedNumber
 
 SQUARES = run_path(str(Path(__file__).parent / "squares.py"))
 
@@ -114,3 +116,53 @@ def test_another_iou_threshold_than_the_fields_is_said() -> None:
     protocol = LocalizationError(cam_threshold=0.5, num_thresholds=10, iou_threshold=0.3)
     found = notes({"mine": protocol}, {"mine": Threshold(0.5, "fixed")})
     assert found[0] == "A box is a hit from IoU 0.3 on (localization.iou_threshold)."
+
+
+def number(key: str, value: float, direction: str = "min") -> ReportedNumber:
+    split, section, title = key.split("/")
+    return ReportedNumber(split, key, title, direction, value, None, None, "", section)  # type: ignore[arg-type] # str
+
+
+def pairs(classes: list[int], predicted: list[list[int]] | None) -> PairRecords:
+    return PairRecords(
+        image_ids=[str(index) for index in range(len(classes))],
+        classes=torch.tensor(classes),
+        predicted=None if predicted is None else torch.tensor(predicted),
+        **dict.fromkeys(("rank", "boxes", "iou", "causes", "object_shares")),
+        cam_thresholds=[0.2],
+        cam_threshold=0.2,
+    )
+
+
+NUMBERS = [
+    number("val/localization/top1", 1.0),
+    number("test/classification/top1", 0.5),
+    number("test/localization/top1", 0.75),
+]
+EVERY_CLASS = pairs([0, 1, 0], [[0, 1], [1, 0], [1, 0]])
+
+
+def test_numbers_that_say_what_they_mean_need_no_remark() -> None:
+    assert remarks_on(NUMBERS, EVERY_CLASS, ["ant", "bee"]) == []
+    assert remarks_on(NUMBERS, EVERY_CLASS._replace(predicted=None), ["ant", "bee"]) == []
+    assert remarks_on(NUMBERS, pairs([0, 0], [[0], [0]]), ["ant"]) == []  # there is no other class
+
+
+@pytest.mark.parametrize(("value", "direction"), [(1.0, "min"), (0.0, "max")])
+def test_nothing_localized_is_remarked_on_next_to_the_numbers(value: float, direction: str) -> None:
+    missed = number("test/localization/GT-known", value, direction)
+    (remark,) = remarks_on([*NUMBERS, missed], EVERY_CLASS, ["ant", "bee"])
+    assert remark.keys == {"test/localization/GT-known"}
+    assert remark.sentence.startswith("No image of test is localized by GT-known: look at the gallery")
+
+
+def test_a_test_split_of_one_class_is_remarked_on() -> None:
+    (remark,) = remarks_on(NUMBERS, pairs([1, 1], [[1, 0], [0, 1]]), ["ant", "bee"])
+    assert remark.keys == {"test/classification/top1"}
+    assert remark.sentence.startswith("test has images of one class only, bee: ")
+
+
+def test_a_network_that_predicts_one_class_only_is_remarked_on() -> None:
+    (remark,) = remarks_on(NUMBERS, pairs([0, 1, 0], [[1, 0]] * 3), ["ant", "bee"])
+    assert remark.keys == {"test/classification/top1"}
+    assert remark.sentence.startswith("The network predicts bee for every image of test")

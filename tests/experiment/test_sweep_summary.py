@@ -151,3 +151,20 @@ def test_the_compared_number_stands_first_then_the_same_on_test() -> None:
     val = GT_KNOWN._replace(key="val/localization/gt_known_error")
     results = [completed(1, {PXAP.key: 0.125, GT_KNOWN.key: 0.5, val.key: 0.25}, PXAP, GT_KNOWN, val)]
     assert ["1", "completed", "25.00", "val", "50.00", "val", "12.50", "best"] in printed(results, val.key, 80)
+
+
+def test_numbers_of_a_part_of_a_split_are_marked(tmp_path: Path) -> None:
+    whole = completed(1, {GT_KNOWN.key: 0.5, "test/num_images": 20, "test/num_images_in_split": 20}, GT_KNOWN)
+    part = completed(
+        2,
+        {GT_KNOWN.key: 0.25, "test/num_images": 8, "test/num_images_in_split": 20},
+        GT_KNOWN._replace(part="8 of 20 images"),
+    )
+    rows = printed([whole, part], GT_KNOWN.key, 80)
+    assert ["1", "completed", "50.00", "val"] in rows
+    assert ["2", "completed", "25.00", "val", "part", "best"] in rows
+    write_summary(tmp_path / "a.csv", [whole, part])
+    counts = [(row["test/num_images"], row["test/num_images_in_split"]) for row in read_csv(tmp_path / "a.csv")]
+    assert counts == [("20", "20"), ("8", "20")]
+    write_summary(tmp_path / "a.csv", [whole])
+    assert "test/num_images" not in read_csv(tmp_path / "a.csv")[0]

@@ -36,6 +36,7 @@ class Loop:
         self.best: Path | None = None
         self.score: float | None = None
         self.current_epoch = 3
+        self.world_size, self.limit_train_batches = 1, 1.0
 
     def of_kind(self, kind: type[Callback]) -> list[Any]:
         return [callback for callback in self.callbacks if type(callback) is kind]

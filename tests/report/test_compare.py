@@ -255,3 +255,11 @@ def test_runs_of_different_iou_thresholds_are_refused(runs: tuple[Path, Path]) -
     a, b = (read_run(run) for run in runs)
     with pytest.raises(ValueError, match=r"measured at IoU 0\.5 and .* at IoU 0\.3; evaluate both at the same "):
         compare(a, replace(b, iou_threshold=0.3))
+
+
+def test_a_part_of_test_is_said(runs: tuple[Path, Path]) -> None:
+    file = runs[0] / "metrics.json"
+    metrics = json.loads(file.read_text())
+    file.write_text(json.dumps({**metrics, "test/num_images": 200, "test/num_images_in_split": 5794}))
+    assert read_run(runs[0]).label.endswith(", 200 of 5794 images)")
+    assert "images" not in read_run(runs[1]).label

@@ -11,7 +11,7 @@ import pytest
 from camloc.report.misses import MissRow
 from camloc.report.page import Figure, GalleryItem, write_page
 from camloc.report.rgb import save_png
-from camloc.report.table import ReportedNumber
+from camloc.report.table import ReportedNumber, SplitSize
 
 ATTACK = "<script>alert('x')</script>\"' onerror=alert(1) & co"
 NUMBER = ReportedNumber(
@@ -56,7 +56,7 @@ def page_of(
     *,
     title: str = "run",
     numbers: Sequence[ReportedNumber] = (NUMBER,),
-    num_images: Mapping[str, int] | None = None,
+    num_images: Mapping[str, SplitSize] | None = None,
     figures: Sequence[Figure] = (),
     gallery: Sequence[GalleryItem] = (),
     misses: Mapping[str, Sequence[MissRow]] | None = None,
@@ -147,7 +147,7 @@ def test_the_page_shows_what_the_table_shows_split_by_split(tmp_path: Path) -> N
         NUMBER,
         replace(plain, split="val", title="PxAP", direction="max", value=0.0),
     ]
-    page = page_of(tmp_path, numbers=numbers, num_images={"test": 5794})
+    page = page_of(tmp_path, numbers=numbers, num_images={"test": SplitSize(5794, 5794)})
     texts = [text.strip() for text in Elements(page).texts if text.strip()]
     shown = texts[texts.index("Results") + 1 : texts.index("Configuration")]
     header = ["metric", "%", "95% interval", "CAM threshold", "source"]

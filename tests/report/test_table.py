@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from camloc.report.table import ReportedNumber, results_table, split_results
+from camloc.report.table import ReportedNumber, SplitSize, results_table, split_results
 
 GT_KNOWN = ReportedNumber(
     split="test",
@@ -47,7 +47,7 @@ PAPER = replace(
 
 def rendered(numbers: list[ReportedNumber], width: int = 120) -> list[str]:
     console = Console(file=io.StringIO(), width=width)
-    console.print(results_table(numbers, {"test": 50_000}))
+    console.print(results_table(numbers, {"test": SplitSize(50_000, 50_000)}))
     assert isinstance(console.file, io.StringIO)
     return [line for line in console.file.getvalue().splitlines() if line.strip() and "─" not in line]
 
@@ -108,7 +108,7 @@ def test_a_name_is_the_same_in_every_split() -> None:
 
 def test_splits_keep_their_order_and_say_how_many_images_they_have() -> None:
     numbers = [TOP1, replace(TOP1, split="val"), replace(GT_KNOWN, split="val")]
-    groups = split_results(numbers, {"test": 50_000, "train": 1})
+    groups = split_results(numbers, {"test": SplitSize(50_000, 50_000), "train": SplitSize(1, 1)})
     assert [(heading, len(lines)) for heading, lines in groups] == [("test, 50,000 images", 1), ("val", 2)]
     assert [number for group in groups for _, number in group.lines] == numbers
 
@@ -142,4 +142,10 @@ def test_an_unknown_threshold_source_is_refused() -> None:
 
 def test_nothing_measured_is_an_empty_table() -> None:
     assert split_results([], {}) == []
-    assert results_table([], {"test": 3}).row_count == 0
+    assert results_table([], {"test": SplitSize(3, 3)}).row_count == 0
+
+
+def test_a_part_of_a_split_is_said_in_its_heading_and_a_note_is_referred_to() -> None:
+    ((heading, lines),) = split_results([replace(TOP1, has_note=True), MAX_BOX_ACC], {"test": SplitSize(64, 50_000)})
+    assert heading == "test, 64 of 50,000 images"
+    assert [name for name, _ in lines] == ["top-1 classification error (see notes)", "MaxBoxAccV2, higher is better"]

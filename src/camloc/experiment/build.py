@@ -15,6 +15,7 @@ from camloc.attribution.contract import Attribution
 from camloc.backbones.contract import Backbone
 from camloc.data.loading.datamodule import LocalizationDataModule
 from camloc.data.loading.split import SplitName
+from camloc.experiment.batches import batch_limits, overfits
 from camloc.experiment.checkpoint import WholeCheckpoints
 from camloc.experiment.device import check_clipping, check_devices, check_precision
 from camloc.experiment.measuring.split_protocols import Measures
@@ -31,6 +32,8 @@ def build_datamodule(config: DictConfig, splits: tuple[SplitName, ...]) -> Local
     datamodule: LocalizationDataModule = instantiate(config.datamodule)
     for name in splits:
         datamodule.split(name)
+    if overfits(config):
+        datamodule.repeat_first_epoch()
     return datamodule
 
 
@@ -109,6 +112,7 @@ def build_trainer(config: DictConfig, run: RunDirectory, callbacks: list[Callbac
         logger=[factory(save_dir=str(run.path)) for factory in instantiate_all(config.logger).values()],
         # Our samplers deal positions themselves: exact counts, and an order that follows from the seed.
         use_distributed_sampler=False,
+        **batch_limits(config),
     )
     for logger in trainer.loggers:
         logger.log_hyperparams(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type] # a dict

@@ -1,6 +1,7 @@
 """What a finished run leaves behind: numbers, records of every pair, curves, the report, a table on the terminal."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from camloc.callbacks.gallery import Gallery
 from camloc.callbacks.watched import WatchedData, datamodule_of
 from camloc.experiment.loggers import summarize
 from camloc.experiment.measuring.results import MeasuredSplit, Numbers
-from camloc.experiment.notes import notes_on
+from camloc.experiment.notes import notes_on, remarks_on
 from camloc.experiment.run_directory import ReportedRow, RunDirectory
 from camloc.export.csv_file import write_csv
 from camloc.export.outcomes import write_outcomes
@@ -29,7 +30,7 @@ from camloc.report.charts import misses_chart, threshold_curve, training_curve
 from camloc.report.misses import MissRow, misses_by_class, misses_by_size, misses_table, worst_first
 from camloc.report.page import Figure, write_page
 from camloc.report.rgb import contact_sheet, save_png
-from camloc.report.table import ReportedNumber, results_table
+from camloc.report.table import ReportedNumber, SplitSize, results_table
 
 Kind = TypeVar("Kind")
 GALLERY_COLUMNS = 4
@@ -60,7 +61,13 @@ def conclude(
     trainer.strategy.barrier("gallery drawn")
     if not trainer.is_global_zero:
         return
+    data, test = datamodule_of(trainer), results["test"]
+    sizes = {
+        name: SplitSize(len(dict.fromkeys(split.image_ids)), len(data.split(name))) for name, split in results.items()
+    }
     metrics: Numbers = {key: value for split in results.values() for key, value in split.numbers().items()}
+    for name, size in sizes.items():
+        metrics |= {f"{name}/num_images": size.num_images, f"{name}/num_images_in_split": size.in_split}
     run.write_metrics(metrics)  # first of all: nothing that follows can cost the numbers
     intervals = {
         key: interval for split in results.values() for key, interval in split.intervals(results.get("val")).items()
@@ -69,24 +76,33 @@ def conclude(
         metrics |= {f"{key}_low": low, f"{key}_high": high}
     run.write_metrics(metrics)
     rows = [row for split in results.values() for row in split.rows(intervals)]
-    run.write_rows([ReportedRow(r.key, r.title, r.direction, r.threshold_source) for r in rows])
+    parts = {name: size.text for name, size in sizes.items() if size.is_part}
+    run.write_rows([ReportedRow(r.key, r.title, r.direction, r.threshold_source, parts.get(r.split, "")) for r in rows])
     summarize(trainer, metrics)
-    pairs = {name: split.pairs() for name, split in results.items()}
-    data, test = datamodule_of(trainer), results["test"]
-    _write_records(run, data, results, pairs["test"])
-    all_notes = [*notes, *notes_on(test, metrics)]
-    misses = _misses(pairs["test"], data.class_names)
+    test_pairs = test.pairs()
+    _write_records(run, data, results, test_pairs)
+    remarks = remarks_on(rows, test_pairs, data.class_names)
+    rows = [replace(row, has_note=any(row.key in remark.keys for remark in remarks)) for row in rows]
+    all_notes = [
+        *notes,
+        *(
+            f"Only {part} of {name} were measured: numbers of a part are not those of the split."
+            for name, part in parts.items()
+        ),
+        *(remark.sentence for remark in remarks),
+        *notes_on(test, metrics),
+    ]
+    misses = _misses(test_pairs, data.class_names)
     run.report.mkdir(exist_ok=True)
     gallery = [item for callback in _of_kind(trainer, Gallery) for item in callback.items]
     if gallery:
         tiles = [np.asarray(Image.open(item.path).convert("RGB")) for item in gallery]
         save_png(run.report / "gallery.png", contact_sheet(tiles, GALLERY_COLUMNS))
-    counts = {name: len(dict.fromkeys(split.image_ids)) for name, split in results.items()}
     page = write_page(
         run.report,
         title=f"{run.path.name}: localization from image labels",
         numbers=rows,
-        num_images=counts,
+        num_images=sizes,
         figures=[
             *_curve_figures(run, test),
             *_miss_figures(run, misses.get("object size", [])),
@@ -97,7 +113,7 @@ def conclude(
         config_yaml=OmegaConf.to_yaml(config, resolve=True),
         notes=all_notes,
     )
-    _print(rows, counts, misses, [*all_notes, f"Run directory: {run.path}", f"Report: {page}"])
+    _print(rows, sizes, misses, [*all_notes, f"Run directory: {run.path}", f"Report: {page}"])
 
 
 def _write_records(
@@ -171,12 +187,12 @@ def _misses(pairs: PairRecords, class_names: Sequence[str]) -> dict[str, list[Mi
 
 def _print(
     rows: Sequence[ReportedNumber],
-    counts: Mapping[str, int],
+    sizes: Mapping[str, SplitSize],
     misses: Mapping[str, Sequence[MissRow]],
     lines: Sequence[str],
 ) -> None:
     console = Console()
-    console.print(results_table(rows, counts))
+    console.print(results_table(rows, sizes))
     if misses:
         console.print(misses_table("object size", misses["object size"]))
     for line in lines:

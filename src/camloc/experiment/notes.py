@@ -1,10 +1,13 @@
 """Sentences that a reader must know before the numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from camloc.experiment.measuring.results import MeasuredSplit, Numbers
 from camloc.metrics.functional.localization import IOU_THRESHOLD
 from camloc.metrics.localization_error import LocalizationError
+from camloc.records import PairRecords
+from camloc.report.table import ReportedNumber
 
 PLAIN_NEEDS: Mapping[str, str] = {
     "logits": "a classifier's logits",
@@ -20,6 +23,60 @@ PLAIN_NEEDS: Mapping[str, str] = {
     "predicted_boxes": "predicted boxes",
 }
 """What people call a need of :data:`camloc.metrics.contract.NEEDS`."""
+
+
+class Remark(NamedTuple):
+    """What to make of numbers that are right and say little."""
+
+    sentence: str
+    keys: frozenset[str]
+    """Of the numbers, in ``metrics.json``."""
+
+
+def remarks_on(rows: Iterable[ReportedNumber], pairs: PairRecords, class_names: Sequence[str]) -> list[Remark]:
+    """Say where nothing is localized, ``test`` has images of one class only, or one class is always predicted.
+
+    Args:
+        rows: What is reported.
+        pairs: Of ``test``.
+        class_names: (C,).
+    """
+    on_test = [row for row in rows if row.split == "test"]
+    of_classes = frozenset(row.key for row in on_test if row.key.startswith("test/classification/"))
+    found = []
+    missed = [
+        row
+        for row in on_test
+        if row.key.startswith("test/localization/") and row.value == (1 if row.direction == "min" else 0)
+    ]
+    if missed:
+        titles = ", ".join(dict.fromkeys(row.title for row in missed))
+        found.append(
+            Remark(
+                f"No image of test is localized by {titles}: look at the gallery for where the maps are, and whether "
+                "the true boxes and the CAM threshold fit them.",
+                frozenset(row.key for row in missed),
+            )
+        )
+    true_classes = sorted(set(pairs.classes.tolist()))
+    if len(true_classes) == 1 and len(class_names) > 1:
+        found.append(
+            Remark(
+                f"test has images of one class only, {class_names[true_classes[0]]}: its classification errors say how "
+                "often that class is predicted, not how well classes are told apart.",
+                of_classes,
+            )
+        )
+    predicted = [] if pairs.predicted is None else sorted(set(pairs.predicted[:, 0].tolist()))
+    if len(predicted) == 1 and len(true_classes) > 1:
+        found.append(
+            Remark(
+                f"The network predicts {class_names[predicted[0]]} for every image of test: it does not tell classes "
+                "apart.",
+                of_classes,
+            )
+        )
+    return found
 
 
 def notes_on(test: MeasuredSplit, metrics: Numbers) -> list[str]:

@@ -35,6 +35,8 @@ class ReportedRow(NamedTuple):
     """Which values are better: ``min`` for errors and losses, ``max`` for accuracies."""
     threshold_source: str = ""
     """Where its CAM threshold came from: ``fixed``, ``val``, ``pseudo`` or ``oracle``; empty where it has none."""
+    part: str = ""
+    """Such as ``8 of 20 images`` where only part of the split was measured; empty where all of it was."""
 
 
 class RunDirectory:

@@ -12,6 +12,7 @@ from camloc.callbacks.finite import StopWhenNotFinite
 from camloc.callbacks.repeatable import Repeatable
 from camloc.data.loading.fingerprint import fingerprint
 from camloc.data.loading.split import SplitName
+from camloc.experiment.batches import check_last_batch
 from camloc.experiment.build import (
     build_callbacks,
     build_datamodule,
@@ -65,6 +66,7 @@ def train(config: DictConfig, run: RunDirectory) -> None:
     plain_config: Any = OmegaConf.to_container(config, resolve=True)
     own = [best, last, RunInCheckpoint(plain_config, record), Repeatable(config.seed, run.last_checkpoint)]
     trainer = build_trainer(config, run, [StopWhenNotFinite(), *build_callbacks(config, run), *own])
+    check_last_batch(predictor.backbone, datamodule, trainer)
     if resumed:
         refuse_other_classes(datamodule.class_names, run_record(run.last_checkpoint).class_names, run.last_checkpoint)
         datamodule.resume(*trained_so_far(load_checkpoint(run.last_checkpoint)))

@@ -93,11 +93,13 @@ class Measured:
     """By key of ``metrics.json``."""
     iou_threshold: float
     """Fraction from which a box is a hit."""
+    part: str = ""
+    """Such as ``, 8 of 20 images`` where only part of ``test`` was measured."""
 
     @property
     def label(self) -> str:
-        """The run with its CAM threshold and the source of that threshold."""
-        return f"{self.run} (CAM threshold {self.cam_threshold:.3g}, {self.threshold_source})"
+        """The run with its CAM threshold, the source of that threshold, and what part of ``test`` was measured."""
+        return f"{self.run} (CAM threshold {self.cam_threshold:.3g}, {self.threshold_source}{self.part})"
 
 
 def read_run(run: Path) -> Measured:
@@ -140,7 +142,9 @@ def read_run(run: Path) -> Measured:
                 f"{run}: metrics.json has {key} {reported:.6g}, but per_image/ gives {outcome.error:.6g} at IoU "
                 f"{iou_threshold:g}; evaluate the run again"
             )
-    return Measured(str(run), threshold, select, outcomes, iou_threshold)
+    num_images, in_split = (metrics.get(f"test/{count}") for count in ("num_images", "num_images_in_split"))
+    part = "" if num_images == in_split else f", {num_images} of {in_split} images"
+    return Measured(str(run), threshold, select, outcomes, iou_threshold, part)
 
 
 def compare(a: Measured, b: Measured) -> list[ComparedRow]:

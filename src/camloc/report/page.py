@@ -9,7 +9,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from camloc.report.misses import MissRow
-from camloc.report.table import ReportedNumber, split_results
+from camloc.report.table import ReportedNumber, SplitSize, split_results
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def write_page(
     *,
     title: str,
     numbers: Sequence[ReportedNumber],
-    num_images: Mapping[str, int],
+    num_images: Mapping[str, SplitSize],
     figures: Sequence[Figure],
     gallery: Sequence[GalleryItem],
     misses: Mapping[str, Sequence[MissRow]],

@@ -55,6 +55,8 @@ class ReportedNumber:
     """One of ``THRESHOLD_SOURCES``."""
     protocol: str
     """Name of the protocol, shown where several protocols report numbers of the same title."""
+    has_note: bool = False
+    """Whether a note says what to make of it, to which its line refers."""
 
     def __post_init__(self) -> None:
         if self.threshold_source not in THRESHOLD_SOURCES:
@@ -78,6 +80,31 @@ class ReportedNumber:
         return "" if self.cam_threshold is None else f"{self.cam_threshold:.3g}"
 
 
+class SplitSize(NamedTuple):
+    """How much of a split was measured.
+
+    Example:
+        >>> SplitSize(5794, 5794).text, SplitSize(64, 5794).text
+        ('5,794 images', '64 of 5,794 images')
+    """
+
+    num_images: int
+    """That were measured."""
+    in_split: int
+    """That there are."""
+
+    @property
+    def is_part(self) -> bool:
+        """Whether some were not measured."""
+        return self.num_images < self.in_split
+
+    @property
+    def text(self) -> str:
+        """Both numbers where they differ."""
+        part = f"{self.num_images:,} of " if self.is_part else ""
+        return f"{part}{self.in_split:,} images"
+
+
 class NamedNumber(NamedTuple):
     """A line of the table."""
 
@@ -94,7 +121,7 @@ class SplitResults(NamedTuple):
     lines: list[NamedNumber]
 
 
-def split_results(numbers: Sequence[ReportedNumber], num_images: Mapping[str, int]) -> list[SplitResults]:
+def split_results(numbers: Sequence[ReportedNumber], num_images: Mapping[str, SplitSize]) -> list[SplitResults]:
     """Group reported numbers by split and name each of them.
 
     Args:
@@ -106,7 +133,7 @@ def split_results(numbers: Sequence[ReportedNumber], num_images: Mapping[str, in
 
     Example:
         >>> number = ReportedNumber("test", "test/localization/pxap", "PxAP", "max", 0.6, None, None, "", "pxap")
-        >>> (heading, ((name, _),)), = split_results([number], {"test": 5794})
+        >>> (heading, ((name, _),)), = split_results([number], {"test": SplitSize(5794, 5794)})
         >>> heading, name
         ('test, 5,794 images', 'PxAP, higher is better')
     """
@@ -115,16 +142,17 @@ def split_results(numbers: Sequence[ReportedNumber], num_images: Mapping[str, in
         protocols[number.title].add(number.protocol)
     groups = []
     for split, group in groupby(numbers, key=lambda number: number.split):
-        heading = f"{split}, {num_images[split]:,} images" if split in num_images else split
+        heading = f"{split}, {num_images[split].text}" if split in num_images else split
         lines = []
         for number in group:
             name = number.title if len(protocols[number.title]) == 1 else f"{number.title} ({number.protocol})"
-            lines.append(NamedNumber(name if number.direction == "min" else f"{name}, higher is better", number))
+            name += "" if number.direction == "min" else ", higher is better"
+            lines.append(NamedNumber(f"{name} (see notes)" if number.has_note else name, number))
         groups.append(SplitResults(heading, lines))
     return groups
 
 
-def results_table(numbers: Sequence[ReportedNumber], num_images: Mapping[str, int]) -> Table:
+def results_table(numbers: Sequence[ReportedNumber], num_images: Mapping[str, SplitSize]) -> Table:
     """Lay out reported numbers for a terminal, each split under its heading.
 
     Args:
@@ -136,7 +164,7 @@ def results_table(numbers: Sequence[ReportedNumber], num_images: Mapping[str, in
 
     Example:
         >>> number = ReportedNumber("test", "test/localization/pxap", "PxAP", "max", 0.6, None, None, "", "pxap")
-        >>> results_table([number], {"test": 5794}).row_count
+        >>> results_table([number], {"test": SplitSize(64, 5794)}).row_count
         2
     """
     table = Table(box=SIMPLE_HEAD, pad_edge=False)

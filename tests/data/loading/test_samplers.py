@@ -44,3 +44,10 @@ def test_ranks_together_make_the_single_process_epoch() -> None:
     whole = list(TrainSampler(8, seed=0))
     halves = [list(TrainSampler(8, seed=0, world_size=2, rank=rank)) for rank in range(2)]
     assert [draw for pair in zip(*halves, strict=True) for draw in pair] == whole
+
+
+def test_an_epoch_that_is_repeated_has_the_same_images_and_augmentation() -> None:
+    sampler = TrainSampler(50, seed=1, reshuffle=False)
+    first = list(sampler)
+    sampler.set_epoch(3)
+    assert list(sampler) == first == list(TrainSampler(50, seed=1))

@@ -74,6 +74,7 @@ class LocalizationDataModule(LightningDataModule, ABC):
         self.eval_transform = EvalTransform(self.input_size, options.get("eval_transform", "warp"))
         self._splits: dict[SplitName, Split] = {}
         self._resume_at = (0, 0)
+        self._reshuffles = True
         self.notes: list[str] = []
         """Remarks on the files that were found, for the summary before a run."""
 
@@ -111,6 +112,10 @@ class LocalizationDataModule(LightningDataModule, ABC):
         if self.input_size is None:
             self.input_size = self.train_transform.input_size = self.eval_transform.input_size = size
 
+    def repeat_first_epoch(self) -> None:
+        """Train on the same images in the same order in every epoch, to see whether a network learns them."""
+        self._reshuffles = False
+
     def class_counts(self) -> list[int]:
         """Return the number of training images of each of the C classes."""
         counts: list[int] = np.bincount(all_targets(self.split("train")), minlength=self.num_classes).tolist()
@@ -137,7 +142,7 @@ class LocalizationDataModule(LightningDataModule, ABC):
         self._refuse_unknown_size()
         split = self.split("train")
         dataset = TrainDataset(split, self.train_transform)
-        sampler = TrainSampler(len(split), self.seed, *self._processes())
+        sampler = TrainSampler(len(split), self.seed, *self._processes(), reshuffle=self._reshuffles)
         epoch, batches = self._resume_at
         sampler.resume(epoch, batches * self.batch_size)
         return self._loader(dataset, sampler, collate_train)

@@ -25,6 +25,7 @@ class TrainSampler(Sampler[Draw]):
         seed: Of the run.
         world_size: Number of processes.
         rank: This process, 0-based.
+        reshuffle: Whether every epoch has an order of its own; false repeats the first one, augmentation included.
 
     Example:
         >>> sampler = TrainSampler(3, seed=0)
@@ -32,8 +33,11 @@ class TrainSampler(Sampler[Draw]):
         [0, 1, 2]
     """
 
-    def __init__(self, num_samples: int, seed: int, world_size: int = 1, rank: int = 0) -> None:
+    def __init__(
+        self, num_samples: int, seed: int, world_size: int = 1, rank: int = 0, *, reshuffle: bool = True
+    ) -> None:
         self.num_samples, self.seed, self.world_size, self.rank = num_samples, seed, world_size, rank
+        self.reshuffle = reshuffle
         self.epoch = 0
         self._skip = 0
 
@@ -57,7 +61,8 @@ class TrainSampler(Sampler[Draw]):
     def __iter__(self) -> Iterator[Draw]:
         """Yield this rank's draws of the current epoch."""
         # Seeding with a mix of both keeps epoch 1 of seed 0 apart from epoch 0 of seed 1.
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        epoch = self.epoch if self.reshuffle else 0
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         order = torch.randperm(self.num_samples, generator=generator)
         seeds = torch.randint(2**62, (self.num_samples,), generator=generator)
         skip, self._skip = self._skip, 0

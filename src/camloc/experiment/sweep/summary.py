@@ -110,11 +110,14 @@ def write_summary(path: Path, results: Sequence[JobResult]) -> None:
 
     Args:
         path: ``sweep_summary.csv``.
-        results: So far; each number that a job reports has a column, and each CAM threshold with its source.
+        results: So far; each number that a job reports has a column, and each CAM threshold with its source; where only
+            part of a split was measured, so have its numbers of images.
     """
     swept = list(dict.fromkeys(name for result in results for name in result.swept))
     thresholds = (key for result in results for key in result.metrics if key.endswith(_THRESHOLDS))
-    numbers = [key for key in dict.fromkeys((*reported_rows(results), *thresholds)) if _in_any(key, results)]
+    splits = (row.key.partition("/")[0] for result in results for row in result.rows if row.part)
+    parts = (f"{split}/{count}" for split in splits for count in ("num_images", "num_images_in_split"))
+    numbers = [key for key in dict.fromkeys((*reported_rows(results), *thresholds, *parts)) if _in_any(key, results)]
     rows = []
     for result in results:
         seconds = "" if result.seconds is None else f"{result.seconds:.1f}"
@@ -195,5 +198,6 @@ def _shown(key: str, result: JobResult) -> str:
         return ""
     if key.endswith("loss"):  # the only reported numbers that are no fractions
         return f"{value:.3g}"
-    source = next((row.threshold_source for row in result.rows if row.key == key), "")
-    return f"{100 * value:.2f} {source}".rstrip()
+    row = next((row for row in result.rows if row.key == key), None)
+    words = (row.threshold_source, "part" if row.part else "") if row else ()
+    return " ".join([f"{100 * value:.2f}", *filter(None, words)])
