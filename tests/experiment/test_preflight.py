@@ -39,7 +39,23 @@ def test_unreadable_images_are_listed_when_all_are_opened(tmp_path: Path, capsys
     with pytest.raises(ValueError, match=r"train: 1 images cannot be read: .*train2.*test: 1 images .*test0"):
         preflight(datamodule, NAMES, RunDirectory(tmp_path), open_all=True)
     assert "train" in capsys.readouterr().out
-    preflight(datamodule, NAMES, RunDirectory(tmp_path))  # not opened, not known
+
+
+def test_headers_are_read_before_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datamodule = Images(tmp_path)
+    with pytest.raises(ValueError, match=r"train: 1 images cannot be read: .*train2.*; on_.*test: 1 images .*test0"):
+        preflight(datamodule, NAMES, RunDirectory(tmp_path))
+    for name in ("train2", "test0"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((4, 6, 3), 99 + len(name), np.uint8))
+    content = (tmp_path / "val3.png").read_bytes()
+    (tmp_path / "val3.png").write_bytes(content[:-20])
+    preflight(datamodule, NAMES, RunDirectory(tmp_path))  # cut off behind the header: not opened, not known
+    cv2.imwrite(str(tmp_path / "test3.png"), np.zeros((4, 7), np.uint8))
+    monkeypatch.setattr("camloc.data.images.headers.MAX_PIXELS", 27)
+    with pytest.raises(ValueError, match=r"test3\.png: it is 7 by 4 pixels, and 27 are the most that are decoded"):
+        preflight(datamodule, NAMES, RunDirectory(tmp_path))
+    monkeypatch.setattr("camloc.experiment.preflight.FEW_HEADERS", 3)
+    preflight(datamodule, NAMES, RunDirectory(tmp_path))
 
 
 def test_unreadable_images_are_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,7 @@
 import io
+import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +156,7 @@ def test_a_pickle_is_not_opened(tmp_path: Path) -> None:
     file = save(tmp_path, "x.jpg", np.array([[Trap(sprung)]], dtype=object))
     for content in (file.read_bytes(), pickle.dumps(Trap(sprung))):
         file.write_bytes(content)
-        with pytest.raises(ValueError, match=rf"{file} cannot be read as a map"):
+        with pytest.raises(ValueError, match=rf"{file} (holds object|cannot be read as a map)"):
             MapFolder(str(tmp_path)).load("x.jpg")
     assert not sprung.exists()
 
@@ -193,6 +195,65 @@ def test_a_header_that_promises_more_than_there_is_memory_is_named(tmp_path: Pat
     header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000, 100000000)}\n"
     file.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
     with pytest.raises(ValueError, match=f"{file} cannot be read as a map"):
+        MapFolder(str(tmp_path)).load("x.jpg")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".png"])
+def test_too_many_pixels_are_refused_by_the_header_and_nothing_is_read(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, levels = tmp_path / f"x{suffix}", np.zeros((30, 40), np.uint8)
+    if suffix == ".npy":
+        np.save(file, levels)
+    elif suffix == ".npz":
+        np.savez_compressed(file, levels)
+    else:
+        cv2.imwrite(str(file), levels)
+    assert MapFolder(str(tmp_path)).check(["x.jpg"]) == ([0], [])
+    monkeypatch.setattr("camloc.data.images.headers.MAX_PIXELS", 1199)
+    for module, reader in ((cv2, "imdecode"), (np.lib.format, "read_array")):
+        monkeypatch.setattr(module, reader, lambda *_, **__: pytest.fail("it was read"))
+    with pytest.raises(ValueError, match=rf"{file} cannot be read as a map.* 40 by 30 pixels, and 1,199 are the most"):
+        MapFolder(str(tmp_path)).load("x.jpg")
+    with pytest.raises(ValueError, match=rf"1 of 1 maps cannot be read: x{suffix} .* 40 by 30 pixels, and 1,199"):
+        MapFolder(str(tmp_path)).check(["x.jpg"])
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".png"])
+def test_what_is_no_regular_file_is_no_map(suffix: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / f"x{suffix}").symlink_to(tmp_path / "fifo")
+    with pytest.raises(ValueError, match=rf"x{suffix} cannot be read as a map.* is a FIFO and not a regular file"):
+        MapFolder(str(tmp_path)).load("x.jpg")
+    with pytest.raises(ValueError, match=rf"1 of 1 maps cannot be read: x{suffix} .* is a FIFO"):
+        MapFolder(str(tmp_path)).check(["x.jpg"])
+
+
+def test_negative_sides_and_unusual_archives_are_named(tmp_path: Path) -> None:
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (-2, -2)}\n"
+    (tmp_path / "x.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(16))
+    with pytest.raises(ValueError, match=r"x\.npy has shape \(-2, -2\); a score map is"):
+        MapFolder(str(tmp_path)).load("x.jpg")
+    (tmp_path / "x.npy").unlink()
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("map.npy", bytes(99))
+    with pytest.raises(ValueError, match=r"x\.npz cannot be read as a map.*compressed as NumPy does not compress"):
+        MapFolder(str(tmp_path)).load("x.jpg")
+    array = io.BytesIO()
+    np.save(array, np.zeros((2, 2), np.float32))
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("map.npy", array.getvalue() + bytes(10_000_000))
+    with pytest.raises(ValueError, match=r"x\.npz cannot be read as a map.*it holds more than an array"):
+        MapFolder(str(tmp_path)).load("x.jpg")
+
+
+def test_a_flipped_byte_of_an_archive_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "x.npz"
+    np.savez(file, np.ones((30, 40), np.float32))
+    content = bytearray(file.read_bytes())
+    content[content.index(np.float32(1).tobytes()) + 400] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"x\.npz cannot be read as a map.*CRC"):
         MapFolder(str(tmp_path)).load("x.jpg")
 
 

@@ -12,13 +12,22 @@ from rich.table import Table
 from rich.text import Text
 
 from camloc.data.loading.datamodule import LocalizationDataModule
-from camloc.data.loading.preflight import NUM_SHOWN, Preflight, check_splits, check_windows, open_images
+from camloc.data.loading.preflight import (
+    FEW_HEADERS,
+    NUM_SHOWN,
+    Preflight,
+    check_splits,
+    check_windows,
+    open_images,
+    unreadable_headers,
+)
 from camloc.data.loading.split import Split, SplitName
 from camloc.experiment.run_directory import RunDirectory, is_first_process, is_started_by_first_process
 
 OnUnreadable = Literal["error", "skip"]
 Unreadable = Mapping[SplitName, Sequence[tuple[int, str]]]
 CLASSES_SHOWN = 10
+LEFT_OUT_BY = "on_unreadable=skip leaves them out"
 SHOW_PROGRESS_FROM = 20_000
 """Images from which a look at all labels takes longer than two seconds."""
 
@@ -60,6 +69,8 @@ def preflight(
             _leave_out(datamodule, unreadable)
             splits = {name: datamodule.split(name) for name in names}
             found = _checked_again(found, splits, datamodule.class_names)
+    else:
+        _look_at_headers(splits, found)
     if datamodule.eval_transform.kind == "centre_crop":
         for name, summary in found.splits.items():
             if summary.num_boxes:
@@ -75,15 +86,25 @@ def _open_all(splits: Mapping[SplitName, Split], found: Preflight, record: Path,
         images, summary.num_beyond = open_images(splits[name], name, _track)
         unreadable[name] = images
         if images:
-            shown = "; ".join(reason for _, reason in images[:NUM_SHOWN])
-            more = f"; all are listed in {record}" if len(images) > NUM_SHOWN else ""
-            problem = f"{name}: {len(images)} images cannot be read: {shown}{more}"
+            problem = _problem(name, images, f"; all are listed in {record}")
             if skip:
                 found.warnings.append(f"{problem}; left out")
             else:
-                found.errors.append(f"{problem}; on_unreadable=skip leaves them out")
+                found.errors.append(f"{problem}; {LEFT_OUT_BY}")
     record.write_text(json.dumps(unreadable, indent=2), encoding="utf-8")
     return unreadable
+
+
+def _look_at_headers(splits: Mapping[SplitName, Split], found: Preflight) -> None:
+    """Report what would end a run later, after a training perhaps."""
+    for name, split in ({} if found.errors else splits).items():
+        if len(split) <= FEW_HEADERS and (images := unreadable_headers(split, name, _track)):
+            found.errors.append(f"{_problem(name, images, '; check_only=true lists all')}; {LEFT_OUT_BY}")
+
+
+def _problem(name: SplitName, images: Sequence[tuple[int, str]], listed: str) -> str:
+    shown = "; ".join(reason for _, reason in images[:NUM_SHOWN])
+    return f"{name}: {len(images)} images cannot be read: {shown}{listed if len(images) > NUM_SHOWN else ''}"
 
 
 def _checked_again(before: Preflight, splits: Mapping[SplitName, Split], class_names: Sequence[str]) -> Preflight:

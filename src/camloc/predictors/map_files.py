@@ -1,13 +1,15 @@
 """Ready-made score maps of any method, one file per image: the layout of wsolevaluation, and images of maps."""
 
+import io
 import math
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from tokenize import TokenError
-from typing import Literal, NamedTuple
+from typing import IO, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -20,6 +22,8 @@ from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
 from camloc.data.datasets.wsol_metadata import leaves_folder
+from camloc.data.images.headers import MAX_BYTES, check_header, check_pixels
+from camloc.data.images.regular import open_regular, read_regular
 from camloc.data.loading.sample import EvalSample, collate_truth
 from camloc.predictors.truth import SplitTruth
 from camloc.records import Prediction, Truth
@@ -31,6 +35,13 @@ NUM_SHOWN = 3
 SHOW_PROGRESS_FROM = 20_000
 """Maps from which a look at all headers takes longer than two seconds."""
 OnMissing = Literal["error", "skip"]
+_WIDEST = np.dtype(np.float64).itemsize
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_DAMAGE = (
+    *(ValueError, TypeError, TokenError, MemoryError, EOFError, RuntimeError, OSError),
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+)
+"""All that a damaged header or archive raises, by the place of the damage."""
 
 
 class MapFolder:
@@ -145,14 +156,15 @@ def read_map(path: Path) -> Tensor:
     """Read a file of one map, see :meth:`MapFolder.load`.
 
     Raises:
-        ValueError: If it does not hold one map of numbers, or is cut off; the message names it.
+        ValueError: If it is no regular file, does not hold one map of numbers, is cut off, or its header states more
+            than :data:`~camloc.data.images.headers.MAX_PIXELS`, before they are read; the message names it.
     """
     try:
         array = {".npy": _read_npy, ".npz": _read_npz, ".png": _read_png}[path.suffix](path)
-    # All that a damaged header or archive raises, by the place of the damage.
-    except (ValueError, TypeError, TokenError, MemoryError, EOFError, zipfile.BadZipFile, zlib.error, OSError) as error:
+    except _OtherArrayError as error:
+        raise ValueError(f"{path} {error}") from None
+    except _DAMAGE as error:
         raise ValueError(f"{path} cannot be read as a map, or is cut off: {error}") from None
-    _check_kind(path, array.shape, array.dtype)
     plane = array.reshape(_plane(array.shape))
     if plane.dtype == np.uint8:
         return torch.from_numpy(plane.astype(np.float32) / 255)
@@ -236,25 +248,54 @@ class MapDataset(Dataset[MapSample]):
         return MapBatch(torch.stack([one.to(widest) for one in maps]), collate_truth(truth, MAP_SIZE))
 
 
+class _OtherArrayError(ValueError):
+    """A whole array that is no map; the file is not named."""
+
+
 def _read_npy(path: Path) -> NDArray[np.generic]:
-    with path.open("rb") as file:
-        # Unlike np.load never an archive; a pickle is not opened.
-        array: NDArray[np.generic] = np.lib.format.read_array(file, allow_pickle=False)
-        return array
+    with open_regular(path, MAX_BYTES) as file:
+        return _read_array(file)
 
 
 def _read_npz(path: Path) -> NDArray[np.generic]:
-    with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as arrays:
-        if len(arrays.files) != 1:
-            raise ValueError(f"it holds {len(arrays.files)} arrays instead of one map")
-        array: NDArray[np.generic] = arrays[arrays.files[0]]
-        return array
+    with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        if len(members) != 1:
+            raise ValueError(f"it holds {len(members)} arrays instead of one map")
+        if members[0].compress_type not in _COMPRESSIONS:
+            raise ValueError("it is compressed as NumPy does not compress")
+        if members[0].file_size > MAX_BYTES:
+            raise ValueError(f"it unpacks to {members[0].file_size:,} bytes, and {MAX_BYTES:,} are the most")
+        with archive.open(members[0]) as member:
+            array = _read_array(member)
+            if member.read(1):  # at its end, the checksum is compared
+                raise ValueError("it holds more than an array")
+            return array
+
+
+def _read_array(file: IO[bytes]) -> NDArray[np.generic]:
+    """Return what follows a header that is one of a map; unlike np.load never an archive or a pickle."""
+    start = file.tell()
+    _check_kind(*_read_header(file))
+    file.seek(start)
+    array: NDArray[np.generic] = np.lib.format.read_array(file, allow_pickle=False)
+    return array
+
+
+def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    version = np.lib.format.read_magic(file)
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = header(file)
+    return shape, dtype
 
 
 def _read_png(path: Path) -> NDArray[np.generic]:
-    levels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    encoded = read_regular(path, MAX_BYTES)
+    check_header(io.BytesIO(encoded))
+    levels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
     if levels is None:
         raise ValueError("it is no PNG")
+    _check_kind(levels.shape, levels.dtype)
     return np.asarray(levels)
 
 
@@ -265,12 +306,13 @@ def _plane(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
-def _check_kind(path: Path, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> None:
+def _check_kind(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> None:
     plane = _plane(shape)
-    if len(plane) != len("HW") or 0 in plane:
-        raise ValueError(f"{path} has shape {shape}; a score map is (height, width), at least (1, 1)")
-    if dtype != np.uint8 and (dtype.kind != "f" or dtype.itemsize > np.dtype(np.float64).itemsize):
-        raise ValueError(f"{path} holds {dtype}; save float16, float32, float64 or uint8")
+    if len(plane) != len("HW") or min(plane) < 1:
+        raise _OtherArrayError(f"has shape {shape}; a score map is (height, width), at least (1, 1)")
+    check_pixels(plane[1], plane[0])
+    if dtype != np.uint8 and (dtype.kind != "f" or dtype.itemsize > _WIDEST):
+        raise _OtherArrayError(f"holds {dtype}; save float16, float32, float64 or uint8")
 
 
 def _broken(files: Sequence[Path], directory: Path) -> dict[Path, str]:
@@ -288,14 +330,14 @@ def _broken(files: Sequence[Path], directory: Path) -> dict[Path, str]:
 
 def _check_npy(path: Path) -> None:
     try:
-        with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, dtype = header(file)
+        with open_regular(path) as file:
+            shape, dtype = _read_header(file)
             missing = math.prod(shape) * dtype.itemsize - (path.stat().st_size - file.tell())
-    except (ValueError, TypeError, TokenError, MemoryError, EOFError, OSError) as error:
+        _check_kind(shape, dtype)
+    except _OtherArrayError as error:
+        raise ValueError(f"{path} {error}") from None
+    except _DAMAGE as error:
         raise ValueError(f"{path} cannot be read as a map: {error}") from None
-    _check_kind(path, shape, dtype)
     if missing > 0:
         raise ValueError(f"{path} is cut off: {missing} bytes are missing")
 

@@ -1,5 +1,6 @@
 """Predictions read from a submission file of the ILSVRC devkit, see :mod:`camloc.export.submission`."""
 
+import io
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from camloc.data.images.regular import MAX_TABLE_BYTES, open_regular
 from camloc.data.loading.sample import EvalSample, collate_truth
 from camloc.predictors.truth import SplitTruth
 from camloc.records import NO_PREDICTION, NUM_PREDICTIONS, Prediction, Ranked, Truth
@@ -32,7 +34,8 @@ def read_submission(path: Path, num_images: int, known_labels: Collection[int] |
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the number of lines differs, or a line has no predictions' form or an unknown label; it is named.
+        ValueError: If it is too large, the number of lines differs, or a line has no predictions' form or an unknown
+            label; it is named.
 
     Example:
         >>> import tempfile
@@ -47,7 +50,9 @@ def read_submission(path: Path, num_images: int, known_labels: Collection[int] |
     if not path.is_file():
         raise FileNotFoundError(f"submission={path} is no file")
     # A byte that is no text becomes a field that is no number, and the message below names its line.
-    lines = path.read_text(encoding="utf-8", errors="replace").removesuffix("\n").split("\n")
+    with open_regular(path, MAX_TABLE_BYTES) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", errors="replace").read()
+    lines = text.removesuffix("\n").split("\n")
     if len(lines) != num_images:
         raise ValueError(f"submission={path} has {len(lines)} lines and the split has {num_images} images, in order")
     table = np.zeros((num_images, NUM_PREDICTIONS, FIELDS))

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from camloc.data.images.decode import read_image, read_image_size
+from camloc.data.images.decode import check_image, read_image, read_image_size
+from camloc.data.images.headers import FORMATS
 
 END = b"\xff\xd9"
 
@@ -291,15 +292,54 @@ def test_what_is_not_an_image_is_named_with_the_fix(file: File, content: bytes, 
 def test_an_image_too_large_to_hold_is_refused(file: File) -> None:
     content = bytearray(encoded(Image.new("L", (8, 8)), "BMP"))
     content[18:26] = struct.pack("<ii", 100_000, 100_000)
-    with pytest.raises(ValueError, match=r"cannot read the image .*10000000000 pixels"):
-        read_image(file(bytes(content)))
+    for read in (read_image, read_image_size):
+        with pytest.raises(ValueError, match=r"cannot read the image .*10000000000 pixels"):
+            read(file(bytes(content)))
 
 
-def test_the_most_pixels_are_the_same_for_every_reader(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("camloc.data.images.decode._MOST_PIXELS", 64 * 48 - 1)
-    for form in ("JPEG", "PNG", "GIF"):
-        with pytest.raises(ValueError, match=r"image\.JPEG: it has 3072 pixels, and 3071 are the most"):
-            read_image(file(encoded(colours(), form)))
+@pytest.mark.parametrize("form", FORMATS)
+def test_too_many_pixels_are_refused_by_the_header_and_nothing_is_decoded(
+    form: str, file: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = file(encoded(colours(), form))
+    monkeypatch.setattr("camloc.data.images.headers.MAX_PIXELS", 64 * 48 - 1)
+    monkeypatch.setattr("camloc.data.images.decode.MAX_PIXELS", 64 * 48 - 1)
+    for module, decoder in ((cv2, "imdecode"), (simplejpeg, "decode_jpeg"), (Image.Image, "convert")):
+        monkeypatch.setattr(module, decoder, never)
+    for read in (read_image, read_image_size, check_image):
+        with pytest.raises(ValueError, match=r"image\.JPEG: it is 64 by 48 pixels, and 3,071 are the most .*; replace"):
+            read(path)
+
+
+def never(*_: object, **__: object) -> None:
+    pytest.fail("it was decoded")
+
+
+def test_the_larger_of_two_widths_of_a_tiff_counts(file: File) -> None:
+    # libtiff takes the first of two and Pillow the last.
+    content = encoded(colours(), "TIFF")
+    width, bits = struct.pack("<HHI", 256, 4, 1), struct.pack("<HHI", 258, 3, 3)
+    place = content.index(bits)
+    assert width in content
+    path = file(content[:place] + width + struct.pack("<I", 2**30) + content[place + 12 :])
+    with pytest.raises(ValueError, match="it is 1073741824 by 48 pixels"):
+        read_image(path)
+
+
+def test_other_formats_that_opencv_reads_are_refused(file: File) -> None:
+    path = file(bytes(cv2.imencode(".ppm", np.asarray(colours()))[1]))
+    with pytest.raises(ValueError, match="in none of the formats JPEG, PNG"):
+        read_image(path)
+
+
+def test_what_is_no_regular_file_is_an_error_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "fifo")
+    (tmp_path / "zeros.jpg").symlink_to("/dev/zero")
+    for name, kind in (("link", "FIFO"), ("zeros", "device")):
+        for read in (read_image, read_image_size, check_image):
+            with pytest.raises(ValueError, match=rf"{name}\.jpg is a {kind} and not a regular file; replace"):
+                read(tmp_path / f"{name}.jpg")
 
 
 def test_a_missing_file_is_not_a_bad_image(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from camloc.data.annotations.contract import BoxTableReader
 from camloc.data.annotations.objects import Objects
 from camloc.data.datasets.wsol_metadata import leaves_folder
+from camloc.data.images.regular import MAX_TABLE_BYTES, read_regular
 
 
 class CocoReader(BoxTableReader):
@@ -39,8 +40,8 @@ def read_coco(path: Path) -> dict[str, Objects]:
         Objects by ``file_name``, which may have folders; an image without annotation has none.
 
     Raises:
-        ValueError: If it is not a COCO json, a name or an id occurs twice, a name leads out of the folder, an id is not
-            defined, or a box is invalid.
+        ValueError: If it is no regular file, not a COCO json, a name or an id occurs twice, a name leads out of the
+            folder, an id is not defined, or a box is invalid.
 
     Example:
         >>> import tempfile
@@ -54,8 +55,9 @@ def read_coco(path: Path) -> dict[str, Objects]:
         ...     read_coco(Path(folder, "val.json"))["cat/1.jpg"].boxes.tolist()
         [[2.0, 3.0, 12.0, 8.0]]
     """
+    encoded = read_regular(path, MAX_TABLE_BYTES)
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(encoded.decode("utf-8-sig"))
         images, annotations, categories = (list(content[key]) for key in ("images", "annotations", "categories"))
         names = {category["id"]: str(category["name"]) for category in categories}
         files = {image["id"]: str(image["file_name"]) for image in images}

@@ -1,12 +1,14 @@
 """CSV: a line per box under a header that names its columns."""
 
 import csv
+import io
 from pathlib import Path
 from typing import NamedTuple
 
 from camloc.data.annotations.contract import BoxTableReader
 from camloc.data.annotations.objects import Objects
 from camloc.data.datasets.wsol_metadata import leaves_folder
+from camloc.data.images.regular import MAX_TABLE_BYTES, open_regular
 
 FILE_COLUMNS = ("file", "filename", "image", "path")
 CLASS_COLUMNS = ("class", "label", "name", "class_name", "label_name", "category", "category_name")
@@ -44,9 +46,9 @@ def read_csv(path: Path) -> dict[str, Objects]:
         Objects by file, which may have folders; a line with an empty class has no name.
 
     Raises:
-        ValueError: If it is not a UTF-8 CSV, a column that is read occurs twice or is missing, a line has fewer or more
-            fields than the header, a corner is not a number, a box is invalid or a file leads out of the folder; the
-            message names the line.
+        ValueError: If it is no regular file, not a UTF-8 CSV, a column that is read occurs twice or is missing, a line
+            has fewer or more fields than the header, a corner is not a number, a box is invalid or a file leads out of
+            the folder; the message names the line.
 
     Example:
         >>> import tempfile
@@ -56,8 +58,8 @@ def read_csv(path: Path) -> dict[str, Objects]:
         ('cat',)
     """
     found: dict[str, Objects] = {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.reader(file, skipinitialspace=True)
+    with open_regular(path, MAX_TABLE_BYTES) as file:
+        rows = csv.reader(io.TextIOWrapper(file, newline="", encoding="utf-8-sig"), skipinitialspace=True)
         try:
             header = [name.strip().lower() for name in next(rows, [])]
             columns = _columns(header, path)

@@ -1,5 +1,6 @@
 """Objects outlined in mask files, in pixels of their images, and the boxes around them."""
 
+import io
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,8 @@ from torch import Tensor
 
 from camloc.boxes import rescale
 from camloc.data.images.decode import read_image_size
+from camloc.data.images.headers import MAX_BYTES, check_header
+from camloc.data.images.regular import read_regular
 from camloc.data.loading.files import FileSplit
 
 ASPECTS_DIFFER = 0.02
@@ -159,20 +162,25 @@ def read_levels(path: Path, named_in: str) -> NDArray[np.uint8]:
     """Decode a mask file to (H,W) grey levels.
 
     Args:
-        path: A PNG or another format that OpenCV reads.
+        path: A PNG or another format that images have.
         named_in: What names the file and which option to change, for messages: ``FILE names; see OPTION``.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be decoded.
+        ValueError: If it is no regular file, cannot be decoded, or its header states more than
+            :data:`~camloc.data.images.headers.MAX_PIXELS`.
     """
     try:
-        encoded = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+        encoded = read_regular(path, MAX_BYTES)
     except FileNotFoundError:
         raise FileNotFoundError(f"no mask {path}, which {named_in}") from None
-    levels = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE) if len(encoded) else None
+    try:
+        check_header(io.BytesIO(encoded))
+    except ValueError as error:
+        raise ValueError(f"cannot read the mask {path}: {error}") from None
+    levels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_GRAYSCALE)
     if levels is None:
-        raise ValueError(f"cannot read the mask {path}: it is empty, cut off or in an unknown format")
+        raise ValueError(f"cannot read the mask {path}: it is cut off")
     return np.asarray(levels, dtype=np.uint8)
 
 

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from camloc.data.annotations.contract import MaskFileReader
-
-FORMATS = ("PNG", "BMP", "TIFF", "GIF", "WEBP", "JPEG")
+from camloc.data.images.headers import open_header
+from camloc.data.images.regular import open_regular
 
 
 class MaskReader(MaskFileReader):
@@ -28,10 +27,11 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
     any channel counts; where the colour is the same everywhere, alpha does.
 
     Raises:
-        ValueError: If the file cannot be read.
+        ValueError: If the file is no regular file, cannot be read, or its header states more than
+            :data:`~camloc.data.images.headers.MAX_PIXELS`.
     """
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with open_regular(path) as file, open_header(file) as image:
             pixels = np.array(image)
     except Exception as error:  # Pillow raises whatever a broken file provokes
         raise ValueError(f"cannot read the mask {path}: {error}; redraw or remove it") from error

@@ -134,8 +134,8 @@ def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
                 continue
             if entry.is_dir():
                 yield from _walk(Path(entry.path), above | {here})
-            elif entry.is_file():
-                yield Path(entry.path)
+            else:
+                yield Path(entry.path)  # a broken link or a FIFO too, which is reported when it is opened
 
 
 def _composed(name: str) -> str:

@@ -3,6 +3,8 @@
 from codecs import BOM_UTF8
 from pathlib import Path
 
+from camloc.data.images.regular import MAX_TABLE_BYTES, read_regular
+
 SHOWN = 80
 
 
@@ -16,7 +18,7 @@ def read_lines(path: Path) -> list[str]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If a line is not UTF-8, or there is none.
+        ValueError: If it is no regular file or too large, a line is not UTF-8, or there is none.
 
     Example:
         >>> import tempfile
@@ -27,7 +29,7 @@ def read_lines(path: Path) -> list[str]:
         ['1 tit', '2 Möwe']
     """
     lines = []
-    for number, line in enumerate(path.read_bytes().removeprefix(BOM_UTF8).splitlines(), start=1):
+    for number, line in enumerate(read_regular(path, MAX_TABLE_BYTES).removeprefix(BOM_UTF8).splitlines(), start=1):
         try:
             lines.append(line.decode())
         except UnicodeDecodeError:
@@ -47,6 +49,6 @@ def located_lines(path: Path) -> list[tuple[str, str]]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If a line is not UTF-8, or there is none.
+        ValueError: If it is no regular file or too large, a line is not UTF-8, or there is none.
     """
     return [(f"{path}, line {number}", line) for number, line in enumerate(read_lines(path), start=1)]

@@ -13,7 +13,12 @@ from defusedxml.ElementTree import parse
 
 from camloc.data.annotations.contract import BoxFileReader
 from camloc.data.annotations.objects import Objects
+from camloc.data.images.regular import open_regular
 
+MAX_BYTES = 2**26
+"""Of a file, which is of one image and has a few thousand."""
+MAX_DIGITS = 10
+"""Of a side; Python converts no more than 4300."""
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -47,8 +52,8 @@ def read_voc(path: Path, *, one_based: bool = True) -> Objects:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is not XML or has no object; if an object has no name or no valid box; if a corner is below 1
-            although the first pixel is 1, since then the file counts from 0.
+        ValueError: If it is no regular file, too large, not XML, or has no object; if an object has no name or no valid
+            box; if a corner is below 1 although the first pixel is 1, since then the file counts from 0.
 
     Example:
         >>> import tempfile
@@ -60,9 +65,12 @@ def read_voc(path: Path, *, one_based: bool = True) -> Objects:
         ([[0.0, 0.0, 10.0, 5.0]], [[1.0, 1.0, 11.0, 6.0]])
     """
     try:
-        root = parse(path).getroot()
+        file = open_regular(path, MAX_BYTES)
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no annotation {path}") from None
+    try:
+        with file:
+            root = parse(file).getroot()
     except (ParseError, DefusedXmlException, ValueError, LookupError) as error:  # the last for unknown encodings
         reason = "it declares entities" if isinstance(error, DefusedXmlException) else str(error)
         raise ValueError(f"{path} cannot be read as Pascal VOC XML: {reason}") from None
@@ -98,5 +106,6 @@ def _number(item: Any, corner: str, where: str) -> float:  # noqa: ANN401 - an e
 
 def _size(root: Any) -> tuple[int, int] | None:  # noqa: ANN401 - an element
     height, width = (root.findtext(f"size/{side}") or "" for side in ("height", "width"))
-    claimed = (int(height), int(width)) if height.isdecimal() and width.isdecimal() else (0, 0)
+    is_number = all(side.isdecimal() and len(side) < MAX_DIGITS for side in (height, width))
+    claimed = (int(height), int(width)) if is_number else (0, 0)
     return claimed if min(claimed) > 0 else None

@@ -3,22 +3,23 @@
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 import simplejpeg
 import torch
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image
 from torch import Tensor
 
+from camloc.data.images.headers import FORMATS, MAX_BYTES, MAX_PIXELS, TIFF, check_header, open_header
+from camloc.data.images.regular import open_regular, read_regular
 from camloc.data.loading.split import Shrink
 
-_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")  # Pillow would start Ghostscript for an EPS
 _EIGHT_BIT = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "La", "RGBa"})
-_JPEG, _TIFF = b"\xff\xd8\xff", (b"II*\0", b"MM\0*")
+_JPEG = b"\xff\xd8\xff"
 _FILL, _SCAN, _END, _EXIF = 0xFF, 0xDA, b"\xff\xd9", b"Exif\0\0"
-_MOST_PIXELS = 178_956_970  # Pillow's limit, applied to OpenCV too: sizes and masks are read by Pillow
 _COLOURS = frozenset({"YCbCr", "Gray"})
 _SIDEWAYS = frozenset({5, 6, 7, 8})
 _TURNS: dict[int, Callable[[NDArray[np.uint8]], cv2.typing.MatLike]] = {  # by EXIF's orientation
@@ -49,7 +50,8 @@ def read_image(path: Path, shrink: Shrink | None = None) -> Tensor:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is empty, cut off, or in a format or depth that is not read.
+        ValueError: If it is empty, cut off, no regular file, or in a format or depth that is not read; if its header
+            states more than :data:`~camloc.data.images.headers.MAX_PIXELS`, before anything is decoded.
 
     Example:
         >>> import tempfile
@@ -59,7 +61,7 @@ def read_image(path: Path, shrink: Shrink | None = None) -> Tensor:
         >>> image.shape, image[:, 0, 0].tolist()
         (torch.Size([3, 2, 3]), [200, 10, 30])
     """
-    encoded = path.read_bytes()
+    encoded = read_regular(path, MAX_BYTES)
     if not encoded:
         raise _unreadable(path, "it is empty")
     image: NDArray[np.uint8] | None = None
@@ -69,11 +71,9 @@ def read_image(path: Path, shrink: Shrink | None = None) -> Tensor:
             raise _unreadable(path, f"the JPEG is cut off after {len(encoded)} bytes")
         image = _by_simplejpeg(path, encoded, _jpeg_orientation(encoded[:scan]), shrink)
     if image is None:
-        image = _by_opencv(encoded)
+        image = _by_opencv(path, encoded)
     if image is None:
         image = _by_pillow(path, encoded)
-    if (pixels := image.shape[0] * image.shape[1]) > _MOST_PIXELS:
-        raise _unreadable(path, f"it has {pixels} pixels, and {_MOST_PIXELS} are the most that is read")
     return torch.from_numpy(image).permute(2, 0, 1)
 
 
@@ -90,11 +90,24 @@ def read_image_size(path: Path) -> tuple[int, int]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the header cannot be read.
+        ValueError: If it is no regular file, or the header cannot be read or states more than
+            :data:`~camloc.data.images.headers.MAX_PIXELS`.
     """
-    with path.open("rb") as file, _opened(path, file) as image:
+    with open_regular(path) as file, _opened(path, file) as image:
         width, height = image.size
         return (width, height) if _orientation(image.info.get("exif", b"")) in _SIDEWAYS else (height, width)
+
+
+def check_image(path: Path) -> None:
+    """Refuse what :func:`read_image` refuses by the header alone: no pixel is decoded.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no regular file, in a format that is not read, or states more than
+            :data:`~camloc.data.images.headers.MAX_PIXELS`.
+    """
+    with open_regular(path, MAX_BYTES) as file:
+        _check(path, file)
 
 
 def _scan_of_whole_jpeg(encoded: bytes) -> int | None:
@@ -114,10 +127,10 @@ def _scan_of_whole_jpeg(encoded: bytes) -> int | None:
 
 
 def _by_simplejpeg(path: Path, encoded: bytes, orientation: int, shrink: Shrink | None) -> NDArray[np.uint8] | None:
-    """Return the (H,W,3) RGB that OpenCV gives, in nine tenths of its time; null for odd colours and broken bytes."""
+    """Return the (H,W,3) RGB that OpenCV gives, in nine tenths of its time; null for what the others read or refuse."""
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(encoded)
-        if colours not in _COLOURS:
+        if colours not in _COLOURS or width * height > MAX_PIXELS:
             return None
         factor = 1 if shrink is None else shrink((width, height) if orientation in _SIDEWAYS else (height, width))
         # Given the least sides, the smallest size that has them is decoded.
@@ -139,22 +152,23 @@ def _turned(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     return np.asarray(_TURNS[orientation](pixels), np.uint8) if orientation in _TURNS else pixels
 
 
-def _by_opencv(encoded: bytes) -> NDArray[np.uint8] | None:
+def _by_opencv(path: Path, encoded: bytes) -> NDArray[np.uint8] | None:
     """Return (H,W,3) RGB; null where OpenCV refuses, or gets it wrong."""
-    if encoded.startswith(_TIFF) and _has_alpha(encoded):
+    _check(path, io.BytesIO(encoded))
+    if encoded.startswith(TIFF) and _has_alpha(encoded):
         return None  # it would multiply the colours by alpha
     try:
         image: NDArray[np.uint8] | None = cv2.imdecode(  # type: ignore[assignment] # the flag makes it uint8
             np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB
         )
-    except cv2.error:  # too many pixels, say
+    except cv2.error:  # broken in a way that it asserts
         return None
     return image
 
 
 def _has_alpha(encoded: bytes) -> bool:
     try:
-        with Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
             return image.has_transparency_data
     except OSError:  # 16 bit RGB is one of the kinds that only OpenCV reads
         return False
@@ -172,13 +186,18 @@ def _by_pillow(path: Path, encoded: bytes) -> NDArray[np.uint8]:
         return _turned(rgb, orientation)
 
 
-def _opened(path: Path, file: io.BufferedReader | io.BytesIO) -> Image.Image:
+def _check(path: Path, file: BinaryIO) -> None:
     try:
-        return Image.open(file, formats=_FORMATS)
-    except UnidentifiedImageError:
-        raise _unreadable(path, "it is cut off, or in none of the formats " + ", ".join(_FORMATS)) from None
-    except Exception as error:  # Pillow raises whatever a broken header provokes
-        raise _unreadable(path, str(error)) from error
+        check_header(file)
+    except ValueError as error:
+        raise _unreadable(path, str(error)) from None
+
+
+def _opened(path: Path, file: BinaryIO) -> Image.Image:
+    try:
+        return open_header(file)
+    except ValueError as error:
+        raise _unreadable(path, str(error)) from None
 
 
 def _orientation(data: bytes) -> int:

@@ -103,8 +103,8 @@ def _images(folder: Path, path: str, modified: dict[str, int], seen: set[tuple[i
             below = f"{path}/{entry.name}"
             if entry.is_dir():
                 yield from _images(folder, below, modified, seen)
-            elif entry.name.lower().endswith(_EXTENSIONS) and (entry.is_file() or entry.is_symlink()):
-                yield below  # a broken link too, which is reported when it is opened
+            elif entry.name.lower().endswith(_EXTENSIONS):
+                yield below  # a broken link or a FIFO too, which is reported when it is opened
 
 
 def _byte_array(names: Iterable[str]) -> NDArray[np.bytes_]:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from camloc.data.images.decode import check_image
 from camloc.data.images.same_files import same_files
 from camloc.data.images.sizes import read_image_sizes
 from camloc.data.loading.split import Split, SplitName, Track
@@ -21,6 +22,8 @@ NUM_SHOWN = 3
 IN_ONE_SPLIT = "a network must not be measured on what it was trained or tuned on; keep each in one split"
 FEW = 50_000
 """Number of images up to which copies are looked for by default: it takes seconds."""
+FEW_HEADERS = 10_000
+"""Number of images of a split up to which headers are read by default: it takes two seconds."""
 TOLERATED = 0.01
 """Share of a split up to which copies from another one are a warning and not an error: official data sets have some."""
 
@@ -117,6 +120,32 @@ def open_images(split: Split, name: SplitName, track: Track) -> Opened:
         looks = list(track(pool.map(look, range(len(split))), f"{name}: opening images", len(split)))
     unreadable = [(index, reason) for index, (reason, _) in enumerate(looks) if reason is not None]
     return Opened(unreadable, sum(num_beyond for _, num_beyond in looks))
+
+
+def unreadable_headers(split: Split, name: SplitName, track: Track) -> list[tuple[int, str]]:
+    """Find images that cannot be decoded by their headers alone: not there, of no known format, or too large.
+
+    Args:
+        split: The images; those that are not files are left out.
+        name: Of the split.
+        track: Shows progress.
+
+    Returns:
+        Index and reason of each.
+    """
+
+    def look(index: int) -> str | None:
+        file = split.file(index)
+        try:
+            if file is not None:
+                check_image(file)
+        except (OSError, ValueError) as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        reasons = track(pool.map(look, range(len(split))), f"{name}: headers of images", len(split))
+        return [(index, reason) for index, reason in enumerate(reasons) if reason is not None]
 
 
 def check_windows(split: Split, summary: SplitSummary, window: Callable[[tuple[int, int]], Window]) -> None:
