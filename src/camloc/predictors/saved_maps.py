@@ -5,10 +5,9 @@ over the split's N images in order: ``<split>/logits`` (N,C), ``cam`` (N,h,w) of
 (N,G) and ``ranked_cams`` (N,G,h,w) of the most likely classes, ``target``, ``image_ids``, ``image_sizes`` (N,2) height
 and width, ``windows`` (N,4), ``image_boxes`` (M,4) with ``box_ends`` (N,), and ``masks`` (N,2,...) packed bits where
 the split has any. ``config`` (the evaluation's, YAML), ``class_names``, ``devkit_ids`` and ``map_size`` belong to both.
+Such a file may come from anyone: :mod:`camloc.predictors.saved_arrays` checks it.
 """
 
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +21,7 @@ from torch.utils.data import Dataset
 from camloc.boxes import to_window
 from camloc.data.loading.sample import EvalSample, collate_truth
 from camloc.data.loading.split import SplitName
+from camloc.predictors.saved_arrays import SavedArrays
 from camloc.records import Prediction, Ranked, Truth
 
 PREDICTED = ("logits", "cam", "ranked_classes", "ranked_cams")
@@ -70,12 +70,14 @@ class SavedMaps:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is cut off or something else; the message names it.
+        ValueError: If it is cut off or something else, or its arrays contradict each other; the message names the file
+            and the array.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        general = self._read("class_names", "devkit_ids", "map_size", "config")
+        self._arrays = SavedArrays(path)
+        general = self._arrays.general
         self.class_names = tuple(general["class_names"].tolist())
         self.devkit_ids = tuple(general["devkit_ids"].tolist()) or None
         """Of each class, in ILSVRC's submission files; null for other data."""
@@ -87,29 +89,9 @@ class SavedMaps:
         """Read a split.
 
         Raises:
-            ValueError: If the file lacks it.
+            ValueError: If the file lacks it, or its arrays contradict each other.
         """
-        masks = (f"{name}/masks",) if f"{name}/masks" in self._names() else ()
-        keys = (*(f"{name}/{part}" for part in (*PER_IMAGE, "image_boxes")), *masks)
-        arrays = {key.partition("/")[2]: array for key, array in self._read(*keys).items()}
-        return SavedSplit(arrays, self.map_size)
-
-    def _names(self) -> list[str]:
-        with zipfile.ZipFile(self.path) as archive:
-            return [name.removesuffix(".npy") for name in archive.namelist()]
-
-    def _read(self, *keys: str) -> dict[str, NDArray[np.generic]]:
-        if not self.path.is_file():
-            raise FileNotFoundError(f"score_maps={self.path} is not there; save_score_maps=true writes such a file")
-        try:
-            with zipfile.ZipFile(self.path), np.load(self.path, allow_pickle=False) as arrays:
-                return {key: arrays[key] for key in keys}
-        # All that zipfile raises for a damaged archive, by the place of the damage.
-        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, OSError, RuntimeError) as error:
-            raise ValueError(
-                f"score_maps={self.path} holds no saved score maps: {error}; write it again with "
-                "evaluate.py checkpoint=RUN save_score_maps=true"
-            ) from error
+        return SavedSplit(self._arrays.split(name), self.map_size)
 
 
 class SavedSplit(Dataset[SavedSample]):
@@ -130,7 +112,7 @@ class SavedSplit(Dataset[SavedSample]):
 
     def image_id(self, index: int) -> str:
         """Return an image's name."""
-        return bytes(self.arrays["image_ids"][index]).decode()
+        return bytes(self.arrays["image_ids"][index]).decode(errors="surrogateescape")
 
     def collate(self, samples: Sequence[SavedSample]) -> SavedBatch:
         """Stack saved predictions."""
