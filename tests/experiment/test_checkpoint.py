@@ -1,6 +1,7 @@
 """Checkpoints: nothing in them is run, they know their run, and the previous one is never lost."""
 
 import os
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from runpy import run_path
@@ -24,6 +25,7 @@ from camloc.experiment.checkpoint import (
     refuse_trained_images,
     run_record,
     trained_so_far,
+    write_checkpoint,
 )
 from camloc.experiment.measuring.module import EvaluationModule
 from camloc.metrics.localization_error import LocalizationError
@@ -57,6 +59,42 @@ def test_a_checkpoint_that_is_cut_off_is_named(tmp_path: Path, kept: int) -> Non
         load_checkpoint(file)
 
 
+def test_every_flipped_byte_and_every_lost_end_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "best.ckpt"
+    write_checkpoint({"state_dict": {"w": torch.arange(4)}, "camloc_version": "0.2"}, file)
+    whole = file.read_bytes()
+    assert load_checkpoint(file)["state_dict"]["w"].tolist() == [0, 1, 2, 3]
+    assert torch.load(file, weights_only=True)["state_dict"]["w"].tolist() == [0, 1, 2, 3]
+    for place in range(len(whole)):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 0x20]) + whole[place + 1 :])
+        with pytest.raises(ValueError, match=r"^\S*best\.ckpt (is damaged|lacks the checksum|is cut off)[^\n]*$"):
+            load_checkpoint(file)
+    for length in range(len(whole) - 100, len(whole)):
+        file.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match=r"best\.ckpt (lacks the checksum|is cut off)"):
+            load_checkpoint(file)
+
+
+def test_a_training_resumes_from_no_damaged_checkpoint(tmp_path: Path) -> None:
+    file = tmp_path / "last.ckpt"
+    WholeCheckpoints().save_checkpoint({"state_dict": {"w": torch.zeros(1000)}}, file)
+    assert WholeCheckpoints().load_checkpoint(file, weights_only=False)["state_dict"]["w"].shape == (1000,)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"last\.ckpt is damaged: its content is not the one"):
+        WholeCheckpoints().load_checkpoint(file)
+
+
+def test_nothing_of_a_checkpoint_is_unpacked(tmp_path: Path) -> None:
+    torch.save({"state_dict": {"w": torch.zeros(100_000)}}, tmp_path / "plain.ckpt")
+    with zipfile.ZipFile(tmp_path / "plain.ckpt") as plain, zipfile.ZipFile(tmp_path / "bomb.ckpt", "w") as bomb:
+        for name in plain.namelist():
+            bomb.writestr(name, plain.read(name), zipfile.ZIP_DEFLATED)
+    with pytest.raises(ValueError, match=r"bomb\.ckpt is cut off, no checkpoint"):
+        load_checkpoint(tmp_path / "bomb.ckpt")
+
+
 def test_a_file_without_weights_is_refused(tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "list.ckpt")
     with pytest.raises(ValueError, match=r"list\.ckpt holds no state_dict"):
@@ -84,7 +122,7 @@ def saved(file: Path, evaluated: EvaluationModule, record: RunRecord = RECORD) -
     content: dict[str, Any] = {"state_dict": evaluated.state_dict()}
     config = {"backbone": {"_target_": "camloc.backbones.vgg.VggGap"}}
     RunInCheckpoint(config, record).on_save_checkpoint(SimpleNamespace(), evaluated, content)  # type: ignore[arg-type] # not looked at
-    torch.save(content, file)
+    write_checkpoint(content, file)
     return content
 
 

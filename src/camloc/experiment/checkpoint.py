@@ -1,8 +1,10 @@
 """Checkpoints: read without running code from them, written so that the previous one is never lost."""
 
+import hashlib
 import io
 import os
-import pickle
+import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -25,23 +27,88 @@ CONFIG_KEY = "camloc_config"
 RUN_KEY = "camloc_run"
 """Where a checkpoint keeps what else it knows of its run, see :class:`RunRecord`."""
 
+# A checkpoint is a zip archive, and this is the archive's comment: the last bytes of the file, over all that precede.
+_CHECKSUM = b"camloc sha256 %s"
+_CHECKSUM_FORM = re.compile(rb"camloc sha256 ([0-9a-f]{64})")
+_CHECKSUM_LENGTH = len(_CHECKSUM % (b"0" * 64))
+
 
 def load_checkpoint(file: Path) -> dict[str, Any]:
-    """Read a checkpoint with ``weights_only=True``.
+    """Read a checkpoint with ``weights_only=True``, once its checksum is found to be right.
 
     Raises:
-        ValueError: If it is cut off, no checkpoint, or holds code.
+        ValueError: If it is cut off, damaged, no checkpoint, or holds code.
     """
+    has_checksum = _verify(file)
     try:
+        with zipfile.ZipFile(file) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise ValueError("torch compresses nothing")  # noqa: TRY301 - as whatever else is wrong with it
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except Exception as error:  # on bytes that are not a checkpoint, the unpickler raises nearly anything
         # Not torch's own text, which advises to load it without that protection.
         raise ValueError(
             f"{file} is cut off, no checkpoint, or holds code, which is not run; give one that camloc train wrote"
         ) from error
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise ValueError(f"{file} holds no state_dict; give a checkpoint that camloc train wrote")
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
+        raise ValueError(f"{file} holds no state_dict; give a checkpoint that camloc train wrote")  # noqa: TRY004 - the file is wrong, no type is
+    if VERSION_KEY in checkpoint and not has_checksum:
+        raise ValueError(
+            f"{file} lacks the checksum at its end, so it was cut off or changed after camloc train had written it; "
+            "take the original, or write what you changed with camloc.experiment.checkpoint.write_checkpoint"
+        )
     return checkpoint
+
+
+def write_checkpoint(checkpoint: Mapping[str, Any], file: Path) -> None:
+    """Write a checkpoint with its checksum to a new file that replaces ``file``, and wait until it is on the disk.
+
+    Raises:
+        OSError: If there is no room; a previous file is intact.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_checkpoint({"state_dict": {}}, Path(folder) / "a.ckpt")
+        ...     load_checkpoint(Path(folder) / "a.ckpt")
+        {'state_dict': {}}
+    """
+    # Not directly to the file: torch's error would hide that the disk is full.
+    buffer = io.BytesIO()
+    torch.save(dict(checkpoint), buffer)
+    buffer.seek(-2, os.SEEK_END)
+    buffer.write(_CHECKSUM_LENGTH.to_bytes(2, "little"))  # of the comment, where the archive says it
+    comment = _CHECKSUM % hashlib.sha256(buffer.getbuffer()).hexdigest().encode()
+    with replaced(file) as partial, partial.open("wb") as stream:
+        stream.write(buffer.getbuffer())
+        stream.write(comment)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _verify(file: Path) -> bool:
+    """Return whether a file ends in a checksum.
+
+    Raises:
+        ValueError: If that is not the file's.
+    """
+    with file.open("rb") as stream:
+        length = max(stream.seek(0, os.SEEK_END) - _CHECKSUM_LENGTH, 0)
+        stream.seek(length)
+        said = _CHECKSUM_FORM.fullmatch(stream.read())
+        if said is None:
+            return False
+        stream.seek(0)
+        digest, left = hashlib.sha256(), length
+        while left:
+            chunk = stream.read(min(left, 1 << 20))
+            if not chunk:  # another process has cut it off
+                break
+            digest.update(chunk)
+            left -= len(chunk)
+    if digest.hexdigest().encode() != said[1]:
+        raise ValueError(f"{file} is damaged: its content is not the one that its checksum was made of; copy it again")
+    return True
 
 
 def trained_so_far(checkpoint: Mapping[str, Any]) -> tuple[int, int]:
@@ -162,7 +229,7 @@ class RunInCheckpoint(Callback):
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Write a checkpoint to a temporary file in the same directory and rename it.
+    """Write a checkpoint to a temporary file in the same directory and rename it; read only what is whole.
 
     Lightning writes to the system's temporary directory. If that is another file system, it then copies over the
     previous checkpoint: killed or out of space halfway, no checkpoint would be left.
@@ -175,17 +242,21 @@ class WholeCheckpoints(TorchCheckpointIO):
             OSError: If there is no room.
         """
         file = Path(path)
-        # Not directly to the file: torch's error would hide that the disk is full.
-        buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            with replaced(file) as partial, partial.open("wb") as stream:
-                stream.write(buffer.getbuffer())
-                stream.flush()
-                os.fsync(stream.fileno())
+            write_checkpoint(checkpoint, file)
         except OSError as error:
             raise OSError(
                 f"{file} could not be written: {error.strerror}; the previous checkpoint is intact, and resume=RUN "
                 "continues from it"
             ) from error
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: object = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read the file, always with ``weights_only=True`` and to the CPU, from where each state finds its device.
+
+        Raises:
+            ValueError: See :func:`load_checkpoint`.
+        """
+        return load_checkpoint(Path(path))
