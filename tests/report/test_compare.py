@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,13 @@ class TestMistakes:
             ("{", "config.yaml cannot be read"),
             ("", "must hold a mapping, got NoneType"),
             ("!!python/object/apply:os.getcwd []", "config.yaml cannot be read"),
+            ("a: " + "[" * 2000 + "]" * 2000, "config.yaml cannot be read"),
+            (
+                "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
+                + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]\n" for a, b in pairwise("abcdefgh"))
+                + "localization: {iou_threshold: *h}",
+                "has no fraction under localization.iou_threshold, got [[",
+            ),
         ],
     )
     def test_a_configuration_that_does_not_fit(

@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+import reprlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -241,7 +242,7 @@ def _read(path: Path) -> dict[str, object]:
     try:
         text = path.read_text(encoding="utf-8")
         content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise ValueError(f"{path} cannot be read: {error}; evaluate the run again") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold a mapping, got {type(content).__name__}; evaluate the run again")  # noqa: TRY004 - a file's content, not an argument
@@ -259,5 +260,6 @@ def _iou_threshold(path: Path) -> float:
     localization = _read(path).get("localization")
     value = localization.get("iou_threshold") if isinstance(localization, dict) else None
     if not isinstance(value, int | float):
-        raise ValueError(f"{path} has no fraction under localization.iou_threshold, got {value!r}")  # noqa: TRY004 - the same
+        found = reprlib.repr(value)  # aliases make a value that is short in YAML endless when it is written out
+        raise ValueError(f"{path} has no fraction under localization.iou_threshold, got {found}")  # noqa: TRY004 - the same
     return float(value)
