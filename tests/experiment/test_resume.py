@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from hydra.core.config_store import ConfigStore
 
 from camloc.experiment.resume import resume_arguments
 from camloc.experiment.run_directory import RunDirectory
@@ -23,12 +24,29 @@ def test_without_a_run_nothing_changes() -> None:
 
 def test_a_run_is_continued_with_its_configuration_in_its_directory(run: RunDirectory) -> None:
     expected = [
-        *("--config-dir", str(run.path), "--config-name", "config", "trainer.devices=2"),
+        *("--config-name", "resumed", "trainer.devices=2"),
         *(f"++resume='{run.path}'", f"hydra.run.dir='{run.path}'", "hydra.output_subdir=null"),
     ]
     assert resume_arguments([f"resume='{run.path}'", "trainer.devices=2"]) == expected
     assert resume_arguments(["resume=other", "trainer.devices=2", f"resume={run.path}"]) == expected
+    offered = ConfigStore.instance()
+    assert offered.load("resumed.yaml").node == {"backbone": {"_target_": "mine"}, "trust": False}
+    offered.store(name="resumed", node={})
     assert resume_arguments(expected) == expected  # what Lightning starts other processes with
+    assert "backbone" in offered.load("resumed.yaml").node
+
+
+def test_a_run_cannot_say_that_it_is_trusted(run: RunDirectory) -> None:
+    run.config.write_text("trust: true\n")
+    resume_arguments([f"resume={run.path}"])
+    assert ConfigStore.instance().load("resumed.yaml").node == {"trust": False}
+
+
+@pytest.mark.parametrize("node", ["hydra: {job: {env_set: {A: b}}}", "defaults: [{/hydra/launcher: other}]"])
+def test_no_node_of_hydra_is_taken_from_a_run(node: str, run: RunDirectory) -> None:
+    run.config.write_text(f"seed: 0\n{node}\n")
+    with pytest.raises(ValueError, match=rf"config\.yaml.*{node.partition(':')[0]}"):
+        resume_arguments([f"resume={run.path}"])
 
 
 def test_a_relative_directory_stays_the_same_for_other_processes(

@@ -37,8 +37,15 @@ def test_a_list_instead_of_a_configuration_is_refused(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "last.ckpt").touch()
     (tmp_path / "config.yaml").write_text("- backbone\n")
-    with pytest.raises(ValueError, match=r"last\.ckpt does not say which run it comes from"):
+    with pytest.raises(ValueError, match=r"config\.yaml holds no configuration: a mapping is needed, got list"):
         saved_config(tmp_path / "checkpoints" / "last.ckpt")
+
+
+def test_the_configuration_inside_a_checkpoint_is_data_too(tmp_path: Path) -> None:
+    file = tmp_path / "stranger.ckpt"
+    torch.save({"state_dict": {}, CONFIG_KEY: {"backbone": {"weights": "${oc.env:HOME}"}}}, file)
+    with pytest.raises(ValueError, match=r"stranger\.ckpt: camloc_config: backbone\.weights is \$\{oc\.env"):
+        saved_config(file)
 
 
 def test_checkpoints_and_runs_of_version_0_1_are_refused_in_one_line(tmp_path: Path) -> None:

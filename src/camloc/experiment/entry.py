@@ -146,8 +146,14 @@ def offer_run(arguments: Sequence[str]) -> list[str]:
     return list(arguments)
 
 
-def _offer(group: str, node: DictConfig) -> None:
-    """Offer a run's part, with its annotation reader as an option of its own that can be replaced alone."""
+def _offer(group: str, node: object) -> None:
+    """Offer a run's part, with its annotation reader as an option of its own that can be replaced alone.
+
+    Raises:
+        ValueError: If it is no mapping.
+    """
+    if not isinstance(node, DictConfig):
+        raise ValueError(f"the run's configuration has {group}={node}; a mapping is needed there")  # noqa: TRY004 - of a file
     reader = node.get(READERS) if READERS in node else ""
     if reader is None or isinstance(reader, DictConfig):
         chosen = "none" if reader is None else "of_run"

@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from hydra.core.config_store import ConfigStore
 
 from camloc.experiment.run_directory import RunDirectory
+from camloc.experiment.trusted import read_config_file
 from camloc.experiment.version_0_1 import refuse_config
+
+RESUMED = "resumed"
+"""Name under which Hydra finds the configuration of the run."""
 
 
 def resume_arguments(arguments: Sequence[str]) -> list[str]:
@@ -21,10 +25,13 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
 
     Raises:
         FileNotFoundError: If the directory has no configuration or no checkpoint.
-        ValueError: If the run has completed and no further epochs are asked for, or is of version 0.1.
+        ValueError: If the run has completed and no further epochs are asked for, is of version 0.1, or has a
+            configuration that no run saves.
     """
-    given = next((a.partition("=")[2].strip("'\"") for a in reversed(arguments) if a.startswith("resume=")), "null")
+    given = _given("resume=", arguments)
     if given == "null":
+        if (resumed := _given("++resume=", arguments)) != "null":  # in a process that a resumed run has started
+            _offer(RunDirectory(Path(resumed)), resumed)
         return list(arguments)
     run = RunDirectory(Path(given).absolute())
     others = [argument for argument in arguments if not argument.startswith("resume=")]
@@ -33,16 +40,26 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
             raise FileNotFoundError(
                 f"resume={given}: there is no {needed}; give the directory of a run that has trained an epoch"
             )
-    config = OmegaConf.load(run.config)
-    if isinstance(config, DictConfig):
-        refuse_config(config, f"resume={given}")
+    _offer(run, given)
     trains_on = any(argument.startswith("trainer.max_epochs=") for argument in others)
     if run.read_status().status == "completed" and not trains_on:
         raise ValueError(f"resume={given}: the run has completed; trainer.max_epochs=N trains on, up to N epochs")
     return [
-        *("--config-dir", str(run.path), "--config-name", "config"),
+        *("--config-name", RESUMED),
         *others,
         f"++resume='{run.path}'",
         f"hydra.run.dir='{run.path}'",
         "hydra.output_subdir=null",  # .hydra keeps what the run was first called with
     ]
+
+
+def _offer(run: RunDirectory, given: str) -> None:
+    """Let Hydra find the run's configuration, and nothing else that lies in its directory."""
+    config = read_config_file(run.config)
+    refuse_config(config, f"resume={given}")
+    config.trust = False  # is for the command line to say
+    ConfigStore.instance().store(name=RESUMED, node=config)
+
+
+def _given(option: str, arguments: Sequence[str]) -> str:
+    return next((a.partition("=")[2].strip("'\"") for a in reversed(arguments) if a.startswith(option)), "null")

@@ -127,8 +127,8 @@ class RunDirectory:
     def write_config(self, config: DictConfig) -> None:
         """Write ``config.yaml``, resolved: ``camloc train --config-dir RUN --config-name config`` runs it again."""
         resolved: Any = OmegaConf.to_container(config, resolve=True)
-        if "overwrite" in resolved:
-            resolved["overwrite"] = False  # what was allowed once is not allowed when this is run again
+        for allowance in {"overwrite", "trust"} & resolved.keys():
+            resolved[allowance] = False  # what was allowed once is not allowed when this is run again
         self._write(self.config, OmegaConf.to_yaml({**resolved, VERSION_KEY: camloc.__version__}))
 
     def write_status(self, status: Literal["running", "completed", "failed"], error: str | None = None) -> None:

@@ -14,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 
 from camloc.experiment.run_directory import RunDirectory
+from camloc.experiment.trusted import refuse_calls
 from camloc.experiment.version_0_1 import refuse_config
 
 
@@ -30,6 +31,7 @@ def run_job(job: str, config: DictConfig) -> None:
     resumes = OmegaConf.select(config, "resume") is not None
     try:  # what is refused here must not change the directory
         refuse_config(config, "the configuration")
+        refuse_calls(config)
         if resumes:
             run.refuse_running()
         else:

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from camloc.experiment.run_directory import RunDirectory
+from camloc.experiment.trusted import read_config, read_config_file
 from camloc.experiment.version_0_1 import refuse_config
 
 
@@ -30,21 +31,22 @@ def saved_config(checkpoint: Path) -> DictConfig:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is not a checkpoint of ours, or was written by version 0.1.
+        ValueError: If it is not a checkpoint of ours, was written by version 0.1, or has a configuration that no run
+            saves.
     """
     file = checkpoint_file(checkpoint)
     run = RunDirectory(file.parent.parent)
     if file.suffix == ".npz":
         from camloc.predictors.saved_maps import SavedMaps  # noqa: PLC0415 - imports torch
 
-        config = OmegaConf.create(SavedMaps(file).config_yaml)
+        config = read_config(SavedMaps(file).config_yaml, f"{file}: config")
     elif file.parent.name == run.checkpoints.name and run.config.is_file():
-        config = OmegaConf.load(run.config)
+        config = read_config_file(run.config)
     else:
         from camloc.experiment.checkpoint import CONFIG_KEY, load_checkpoint  # noqa: PLC0415 - imports torch
 
-        config = OmegaConf.create(load_checkpoint(file).get(CONFIG_KEY, {}))
-    if not isinstance(config, DictConfig) or "backbone" not in config:
+        config = read_config(load_checkpoint(file).get(CONFIG_KEY, {}), f"{file}: {CONFIG_KEY}")
+    if "backbone" not in config:
         raise ValueError(f"{file} does not say which run it comes from; give a checkpoint that camloc train wrote")
     refuse_config(config, str(checkpoint))
     return config
