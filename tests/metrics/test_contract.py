@@ -186,7 +186,10 @@ def test_metrics_of_different_arguments_never_share_counts(name: str) -> None:
 
 
 def test_metrics_of_equal_arguments_share_counts() -> None:
-    same: dict[str, Metric | MetricCollection] = {"a": LocalizationError(0.2), "b": LocalizationError(cam_threshold=0.2, iou_thresholds=[0.3, 0.5, 0.7])}
+    same: dict[str, Metric | MetricCollection] = {
+        "a": LocalizationError(0.2),
+        "b": LocalizationError(cam_threshold=0.2, iou_thresholds=[0.3, 0.5, 0.7]),
+    }
     together = MetricCollection(same, compute_groups=True)
     for _ in range(2):
         together.update(**GIVEN)

@@ -274,7 +274,7 @@ def test_several_protocols_have_their_own_thresholds_normalizations_and_keys() -
     assert found["localization/gt_known_error"].item() == 0
     assert split.shown == "val_threshold"
     assert split.fixed_threshold is None
-    assert split.chosen_threshold() == 0.5
+    assert split.chosen_threshold() == 0.7
 
 
 def test_the_first_of_several_has_the_plain_key() -> None:
