@@ -73,6 +73,7 @@ def test_rows_are_read_back(tmp_path: Path) -> None:
         "title": "loss",
         "direction": "min",
         "threshold_source": "",
+        "part": "",
     }
 
 
