@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PARALLEL := --numprocesses auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help install train lint test integration slow
+.PHONY: help install train lint test integration slow torture
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -37,3 +37,6 @@ integration: install  ## the tests that need many processes: sweeps, several dev
 
 slow: install  ## the tests that take over half a minute each
 	$(BIN)/python -m pytest -m slow
+
+torture: install  ## damaged files and options, each with a verdict; ends in one table (an hour)
+	$(BIN)/python -m tests.harness $(TORTURE)
