@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from runpy import run_path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from camloc.experiment.checkpoints import (
     MASKS,
     OF_BOXES,
     BestCheckpoint,
+    MovableCheckpoint,
     best_and_last_checkpoint,
     monitored_directions,
 )
@@ -171,3 +173,40 @@ def test_what_waits_for_a_threshold_is_not_offered() -> None:
 
 def test_all_needs_of_true_boxes_and_masks_are_known() -> None:
     assert {*OF_BOXES, *MASKS} <= NEEDS.keys()
+
+
+def written(file: Path, best: MovableCheckpoint, score: float | None) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    state = {best.state_key: {"best_model_score": None if score is None else torch.tensor(score)}}
+    torch.save({"state_dict": {}, "callbacks": state}, file)
+
+
+def test_a_run_that_was_moved_knows_its_best(tmp_path: Path) -> None:
+    def checkpoints(run: RunDirectory) -> tuple[MovableCheckpoint, MovableCheckpoint]:
+        return best_and_last_checkpoint("val/loss", protocols(), split(), run)
+
+    run = RunDirectory(tmp_path / "run")
+    best, _ = checkpoints(run)
+    best.best_model_score, best.best_model_path = torch.tensor(0.25), str(run.best_checkpoint)
+    assert str(tmp_path) not in str(best.state_dict())
+    written(run.best_checkpoint, best, 0.25)
+    run.path.rename(tmp_path / "moved")
+    moved = RunDirectory(tmp_path / "moved")
+    best, last = checkpoints(moved)
+    for checkpoint in (best, last):
+        checkpoint.load_state_dict({"best_model_score": torch.tensor(0.5)})  # copied before last.ckpt was written
+    assert (best.best_model_path, best.best_model_score) == (str(moved.best_checkpoint), torch.tensor(0.25))
+    assert last.best_model_path == ""
+    trainer = SimpleNamespace(strategy=SimpleNamespace(reduce_boolean_decision=bool))
+    assert best.check_monitor_top_k(trainer, torch.tensor(0.24))  # type: ignore[arg-type] # all that is looked at
+    assert not best.check_monitor_top_k(trainer, torch.tensor(0.26))  # type: ignore[arg-type] # the same
+
+
+def test_a_best_that_is_not_there_or_not_the_runs_is_none(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    best, last = best_and_last_checkpoint("val/loss", protocols(), split(), run)
+    best.load_state_dict({"best_model_score": torch.tensor(0.5)})
+    assert best.best_model_path == ""
+    written(run.best_checkpoint, last, None)
+    with pytest.raises(ValueError, match=r"best\.ckpt does not say its val/loss: it is no best checkpoint of this run"):
+        best.load_state_dict({"best_model_score": torch.tensor(0.5)})

@@ -243,13 +243,13 @@ class WholeCheckpoints(TorchCheckpointIO):
         """
         file = Path(path)
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
+            file.parent.mkdir(exist_ok=True)  # not its parents: a run that was moved away is not begun again
             write_checkpoint(checkpoint, file)
         except OSError as error:
-            raise OSError(
-                f"{file} could not be written: {error.strerror}; the previous checkpoint is intact, and resume=RUN "
-                "continues from it"
-            ) from error
+            kept = "the previous checkpoint is intact, and resume=RUN continues from it"
+            if not file.with_name("last.ckpt").is_file():
+                kept = "no checkpoint was written before"
+            raise OSError(f"{file} could not be written: {error.strerror}; {kept}") from error
 
     def load_checkpoint(
         self, path: str | Path, map_location: object = None, weights_only: bool | None = None

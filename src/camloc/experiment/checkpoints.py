@@ -1,5 +1,6 @@
 """Which checkpoints a training keeps: the best by a monitored number, and the last."""
 
+from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import LightningModule, Trainer
@@ -7,6 +8,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from camloc.data.loading.split import Split
+from camloc.experiment.checkpoint import load_checkpoint
 from camloc.experiment.measuring.split_protocols import SplitProtocols
 from camloc.experiment.run_directory import RunDirectory
 from camloc.metrics.contract import NEEDS
@@ -17,7 +19,36 @@ MASKS = ("masks", "ignore")
 LOSS = "val/loss"
 
 
-class BestCheckpoint(ModelCheckpoint):
+class MovableCheckpoint(ModelCheckpoint):
+    """Writes one file, and knows nothing of where a run's directory was when it was stopped.
+
+    Lightning restores absolute paths, and forgets the best score of a run that was moved. Here the file itself says how
+    good it is: also where the directory was copied between the writing of ``best.ckpt`` and that of ``last.ckpt``.
+    """
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the score of the file that is being written."""
+        return {"best_model_score": self.best_model_score}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:  # noqa: ARG002 - of last.ckpt, which may be older
+        """Take the file that is there for the best one; without it the next epoch is the best.
+
+        Raises:
+            ValueError: If the file is of another run.
+        """
+        file = Path(str(self.dirpath), f"{self.filename}{self.FILE_EXTENSION}")
+        if self.monitor is None or not file.is_file():
+            return
+        known = load_checkpoint(file).get("callbacks", {}).get(self.state_key)
+        if known is None:
+            raise ValueError(f"{file} does not say its {self.monitor}: it is no best checkpoint of this run")
+        score = known["best_model_score"]
+        self.best_model_path = self.kth_best_model_path = str(file)
+        self.best_model_score = self.current_score = self.kth_value = score
+        self.best_k_models = {str(file): score}
+
+
+class BestCheckpoint(MovableCheckpoint):
     """Keep the best epoch, of equally good ones the later.
 
     Errors of a small ``val`` take few values, so that ties are common; the later epoch has trained longer, at a lower
@@ -46,7 +77,7 @@ class BestCheckpoint(ModelCheckpoint):
 
 def best_and_last_checkpoint(
     monitor: str | None, protocols: SplitProtocols, val: Split, run: RunDirectory
-) -> tuple[BestCheckpoint, ModelCheckpoint]:
+) -> tuple[BestCheckpoint, MovableCheckpoint]:
     """Keep ``best.ckpt``, the least or greatest value of ``monitor``, and ``last.ckpt``.
 
     Each is replaced by a whole file. Of equally good epochs the later is the best.
@@ -71,7 +102,7 @@ def best_and_last_checkpoint(
         filename=run.best_checkpoint.stem, monitor=monitor, mode=directions[monitor], **_every_epoch(run)
     )
     # Not save_last=True, which writes last.ckpt only after epochs that were the best so far.
-    return best, ModelCheckpoint(filename=run.last_checkpoint.stem, **_every_epoch(run))
+    return best, MovableCheckpoint(filename=run.last_checkpoint.stem, **_every_epoch(run))
 
 
 def monitored_directions(protocols: SplitProtocols, val: Split) -> dict[str, str]:
