@@ -26,7 +26,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "metrics": (*LEAVES, "localization"),
     "data": LEAVES,
     "predictors": (*LEAVES, "backbones", "attribution", "localization", "data"),
-    "report": (*LEAVES, "metrics.functional"),
+    "report": (*LEAVES, "metrics.functional", "export.replaced"),
     "export": (*LEAVES, "metrics.functional"),
     "callbacks": (*LEAVES, "report", "export", "data.loading.sample"),
     "experiment": ("",),

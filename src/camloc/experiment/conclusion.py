@@ -21,6 +21,7 @@ from camloc.experiment.run_directory import ReportedRow, RunDirectory
 from camloc.export.csv_file import write_csv
 from camloc.export.outcomes import write_outcomes
 from camloc.export.predictions_csv import write_predictions
+from camloc.export.replaced import replaced
 from camloc.export.submission import write_submission
 from camloc.metrics.functional.devkit import devkit_pixels
 from camloc.metrics.functional.per_image import PerImage
@@ -126,7 +127,8 @@ def _write_records(
                 continue
             measured = split.protocols.protocols[protocol]
             if protocol == split.protocols.shown and isinstance(measured, LocalizationError):
-                PerImage.of(outcome, measured.cam_thresholds).save(run.per_image(name))
+                with replaced(run.per_image(name)) as partial:
+                    PerImage.of(outcome, measured.cam_thresholds).save(partial)
             else:
                 write_outcomes(run.per_image(name, protocol), outcome)
     write_predictions(run.predictions, test_pairs, data.class_names)

@@ -13,6 +13,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import WandbLogger
 
 from camloc.experiment.run_directory import RunDirectory, is_first_process
+from camloc.export.replaced import replaced
 
 OURS = ("id", "resume", "dir", "save_dir", "version", "offline", "experiment", "config", "kwargs", "self")
 """Arguments of ``WandbLogger`` and ``wandb.init`` that are not a user's to give."""
@@ -47,7 +48,8 @@ def wandb_logger(
     known_id = file.read_text(encoding="utf-8").strip() if file.is_file() else os.environ.get("WANDB_RUN_ID")
     run_id = known_id or secrets.token_hex(4)
     if is_first_process():
-        file.write_text(run_id + "\n", encoding="utf-8")
+        with replaced(file) as partial:
+            partial.write_text(run_id + "\n", encoding="utf-8")
     # Not WandbLogger(offline=True): it leaves WANDB_MODE in the environment, for every later run of the process.
     return WandbLogger(
         project=project, name=name, save_dir=save_dir, tags=list(tags), mode=mode, id=run_id, resume="allow", **options

@@ -23,6 +23,7 @@ from camloc.data.loading.preflight import (
 )
 from camloc.data.loading.split import Split, SplitName
 from camloc.experiment.run_directory import RunDirectory, is_first_process, is_started_by_first_process
+from camloc.export.replaced import replaced
 
 OnUnreadable = Literal["error", "skip"]
 Unreadable = Mapping[SplitName, Sequence[tuple[int, str]]]
@@ -91,7 +92,8 @@ def _open_all(splits: Mapping[SplitName, Split], found: Preflight, record: Path,
                 found.warnings.append(f"{problem}; left out")
             else:
                 found.errors.append(f"{problem}; {LEFT_OUT_BY}")
-    record.write_text(json.dumps(unreadable, indent=2), encoding="utf-8")
+    with replaced(record) as partial:
+        partial.write_text(json.dumps(unreadable, indent=2), encoding="utf-8")
     return unreadable
 
 

@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
+from camloc.export.replaced import replaced
+
 # Okabe and Ito's palette; line styles distinguish the curves in black-and-white print.
 CURVE_STYLES = (("#0072b2", "-"), ("#d55e00", "--"), ("#009e73", "-."), ("#cc79a7", ":"), ("#56b4e9", "-"))
 # The same palette, each colour with that of the text on it; neighbours differ in lightness.
@@ -168,4 +170,5 @@ def _save_plot(figure: Figure, axes: Axes, path: Path) -> None:
     ncols = 2 if max(map(len, names)) <= 30 else 1  # noqa: PLR2004 - letters that fit into half the width
     figure.legend(loc="outside lower center", ncols=ncols, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png")
+    with replaced(path) as partial:
+        figure.savefig(partial, format="png")

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from camloc.export.replaced import replaced
 from camloc.report.misses import MissRow
 from camloc.report.table import ReportedNumber, SplitSize, split_results
 
@@ -91,7 +92,8 @@ def write_page(
     )
     page = directory / "index.html"
     # File names may contain bytes that are not valid text; the report is written all the same.
-    page.write_text(html, encoding="utf-8", errors="backslashreplace")
+    with replaced(page) as partial:
+        partial.write_text(html, encoding="utf-8", errors="backslashreplace")
     return page
 
 

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from camloc.export.replaced import replaced
+
 RGB = NDArray[np.uint8]
 """(H,W,3) uint8."""
 
@@ -92,4 +94,5 @@ def save_png(path: Path, rgb: RGB) -> None:
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:  # noqa: PLR2004 - (H,W,3)
         raise ValueError(f"{path}: an image to save must be (H,W,3) uint8, got {rgb.shape} {rgb.dtype}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(rgb).save(path, format="PNG")
+    with replaced(path) as partial:
+        Image.fromarray(rgb).save(partial, format="PNG")
