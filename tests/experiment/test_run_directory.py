@@ -1,5 +1,9 @@
+import contextlib
+import errno
 import json
 import os
+import shutil
+import signal
 import socket
 from pathlib import Path
 
@@ -139,23 +143,61 @@ def test_a_run_that_was_killed_counts_as_interrupted(
     host: str | None, process: int | None, earlier: RunDirectory
 ) -> None:
     earlier.status.write_text(json.dumps({"status": "running", "host": host, "process": process}))
+    earlier.lock()
     earlier.start()
+    (earlier.path / ".lock").unlink()
     assert left(earlier) == set(FOREIGN)
 
 
-def test_a_run_that_is_still_written_is_never_replaced(earlier: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    running = {"status": "running", "host": socket.gethostname(), "process": os.getppid()}
-    earlier.status.write_text(json.dumps(running))
-    with pytest.raises(FileExistsError, match=f"process {os.getppid()} is still writing"):
-        earlier.start(overwrite=True)
+def test_a_directory_is_one_processs_until_it_ends(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    run.make()
+    ready, told = os.pipe()
+    if (holder := os.fork()) == 0:
+        run.lock()
+        if worker := os.fork():  # as a loader worker, which may outlive it
+            os.write(told, str(worker).encode())
+        signal.pause()
+    worker = int(os.read(ready, 16))
+    try:
+        for refuse in (run.lock, run.refuse_running):
+            with pytest.raises(FileExistsError, match=f"is in use by process {holder} of .*; wait for it to end, or"):
+                refuse()
+        RunDirectory(shutil.copytree(run.path, tmp_path / "copied")).lock()
+        moved = RunDirectory(run.path.rename(tmp_path / "moved"))
+        with pytest.raises(FileExistsError, match=f"moved is in use by process {holder}"):
+            moved.lock()
+        os.kill(holder, signal.SIGKILL)
+        os.waitpid(holder, 0)
+        moved.lock()
+    finally:
+        for process in (holder, worker):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
 
-    def anothers(*_: object) -> None:
-        raise PermissionError
 
-    monkeypatch.setattr(os, "kill", anothers)
-    with pytest.raises(FileExistsError, match="is still writing"):
-        earlier.start(overwrite=True)
-    assert left(earlier) == {*OWN, *FOREIGN, "status.json"}
+def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"hydra\.run\.dir=.*file/run cannot be made: Not a directory; choose another"):
+        RunDirectory(tmp_path / "file" / "run").make()
+    with pytest.raises(OSError, match=r"hydra\.run\.dir=.*file cannot be written to: Not a directory; choose another"):
+        RunDirectory(tmp_path / "file").lock()
+    RunDirectory(tmp_path / "not there").refuse_running()
+    assert not (tmp_path / "not there").exists()
+
+
+def test_a_full_disk_leaves_no_run_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunDirectory(tmp_path)
+    run.write_status("running")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    run.write_status("failed", "a reason that needs more room than there is")
+    assert run.read_status() == ("failed", None, None, None)
+    with pytest.raises(OSError, match="No space left"):
+        run.write_status("completed")
 
 
 def test_other_processes_of_a_run_remove_nothing(earlier: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,9 @@
 import errno
 import json
 import os
+import signal
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Protocol
@@ -33,6 +35,28 @@ def test_a_loader_workers_traceback_is_taken_off() -> None:
     )
     assert message(error) == "cannot read the image a.jpg: it is empty"
     assert message(ValueError("Caught it\nKeyboardInterrupt")) == "KeyboardInterrupt"
+
+
+@pytest.mark.parametrize(
+    ("text", "lack"),
+    [
+        (
+            "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that workers lack shared memory.",
+            "lack shared memory (/dev/shm)",
+        ),
+        (
+            "Caught RuntimeError\nunable to allocate shared memory(shm) for file </t>: No space left on device (28)",
+            "lack shared memory (/dev/shm)",
+        ),
+        (
+            "unable to open shared memory object </torch_1> in read-write mode: Too many open files (24)",
+            "may open too few files (ulimit -n)",
+        ),
+    ],
+)
+def test_what_loader_workers_lack_is_named(text: str, lack: str) -> None:
+    fix = "raise that limit, or give datamodule.num_workers=0"
+    assert message(RuntimeError(text)) == f"the loader workers {lack}; {fix}"
 
 
 def test_several_lines_become_one_and_none_becomes_the_type() -> None:
@@ -93,28 +117,68 @@ def test_a_failure_is_one_line_and_keeps_its_traceback(
 def test_a_full_disk_does_not_hide_what_went_wrong(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def nowhere(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def full(_: RunDirectory, file: Path, text: str) -> None:
+        if '"running"' not in text:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        file.write_text(text)
 
-    monkeypatch.setattr(RunDirectory, "write_status", lambda _, status, **__: nowhere() if status == "failed" else None)
+    monkeypatch.setattr(RunDirectory, "_write", full)
     with pytest.raises(SystemExit) as stopped:
         run_job("camloc.experiment.nothing:job", OmegaConf.create())
     assert stopped.value.code == 1
     assert capsys.readouterr().err.startswith("error: No module named 'camloc.experiment.nothing'")
+    assert status(run) == ("failed", None)  # not running, which another run would believe
     assert not (run / "traceback.txt").exists()
 
 
-def test_an_interrupted_job_has_failed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interrupted_job_has_failed(run: Path) -> None:
     job(run, "raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
         run_job("jobs:job", OmegaConf.create())
     assert status(run) == ("failed", "interrupted: KeyboardInterrupt")
-    job(run, "raise type('SIGTERMException', (SystemExit,), {})()")
-    for config, line in (({"resume": None}, f"error: interrupted; resume={run} continues"), ({}, "error: interrupted")):
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGUSR1", 143)])
+def test_a_signal_ends_a_job_with_one_line(
+    name: str, code: int, run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_DFL)  # a background job of a shell ignores SIGINT
+    raised = f"import signal; signal.raise_signal(signal.{name})"
+    last = RunDirectory(run).last_checkpoint
+    for config, before, kept in (
+        ({}, "", "nothing can be resumed; give the same command again"),
+        ({"resume": None}, "", "no checkpoint was written yet; give the same command again"),
+        (
+            {"resume": None},
+            "run.checkpoints.mkdir(); run.last_checkpoint.touch(); import os; os.utime(run.last_checkpoint, (0, 0)); ",
+            f"what was trained until {time.strftime('%H:%M:%S', time.localtime(0))} is kept; resume={run} continues",
+        ),
+    ):
+        job(run, before + raised)
         with pytest.raises(SystemExit) as stopped:
             run_job("jobs:job", OmegaConf.create(config))
-        assert stopped.value.code == 143  # not 0, which would look like success
-        assert capsys.readouterr().err.splitlines() == [line]
+        assert stopped.value.code == code  # not 0, which would look like success
+        assert capsys.readouterr().err.splitlines() == [f"error: interrupted by {name}; {kept}"]
+        assert status(run) == ("failed", f"interrupted by {name}")
+    assert last.exists()
+
+
+def test_what_goes_wrong_while_stopping_is_said_too(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    body = "import signal\n    from camloc.experiment.interruption import active\n    active().deferred = True\n    "
+    job(run, f"{body}signal.raise_signal(signal.SIGTERM)\n    raise OSError('last.ckpt could not be written')")
+    with pytest.raises(SystemExit):
+        run_job("jobs:job", OmegaConf.create({"resume": None}))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: interrupted by SIGTERM (last.ckpt could not be written); no checkpoint was written")
+
+
+def test_a_failed_training_says_that_it_can_be_resumed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    job(run, "run.checkpoints.mkdir(); run.last_checkpoint.touch(); raise OSError('no room')")
+    with pytest.raises(SystemExit):
+        run_job("jobs:job", OmegaConf.create({"resume": None}))
+    assert capsys.readouterr().err == (
+        f"error: no room (run directory: {run}; resume= with it goes on from its last checkpoint)\n"
+    )
 
 
 def test_loggers_are_finished_with_the_jobs_exit_code(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,19 +201,25 @@ def test_loggers_are_finished_with_the_jobs_exit_code(run: Path, monkeypatch: py
     assert codes == [0, 1, 1]
 
 
-def test_resuming_keeps_what_is_there(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def held(*_: object) -> None:
+    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+
+def test_resuming_keeps_what_is_there(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     job(run, "assert run.last_checkpoint.exists()")
     (run / "checkpoints").mkdir()
     (run / "checkpoints" / "last.ckpt").touch()
     RunDirectory(run).write_status("completed")
     run_job("jobs:job", OmegaConf.create({"resume": str(run)}))
     assert status(run)[0] == "completed"
-    (run / "status.json").write_text(
-        json.dumps({"status": "running", "error": None, "host": os.uname().nodename, "process": os.getppid()})
-    )
+    RunDirectory(run).write_status("failed")
+    monkeypatch.setattr("fcntl.lockf", held)
     with pytest.raises(SystemExit):
         run_job("jobs:job", OmegaConf.create({"resume": str(run)}))
-    assert f"process {os.getppid()} is still writing" in capsys.readouterr().err
+    assert "is in use by " in capsys.readouterr().err
+    assert status(run)[0] == "failed"  # it is the other one's
 
 
 def test_a_value_that_must_be_given_is_named_before_the_job_starts(

@@ -92,12 +92,13 @@ def test_what_a_failed_process_leaves_behind_is_ended(tmp_path: Path) -> None:
     pytest.fail("it is still there")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_an_interruption_reaches_the_processes_before_this_one_goes_on(number: signal.Signals, tmp_path: Path) -> None:
     ready, told = tmp_path / "ready", tmp_path / "told"
     wait = (
         "import pathlib, signal, sys, time\n"
-        f"signal.signal(signal.SIGINT, lambda *_: (pathlib.Path({str(told)!r}).touch(), sys.exit(3)))\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"  # as below a shell's background job
+        f"signal.signal(signal.SIGTERM, lambda *_: (pathlib.Path({str(told)!r}).touch(), sys.exit(3)))\n"
         f"pathlib.Path({str(ready)!r}).touch()\n"
         "time.sleep(600)"
     )

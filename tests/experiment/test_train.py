@@ -1,7 +1,6 @@
 """What a training hands to its parts; a stub stands in for the loop."""
 
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from runpy import run_path
 from typing import Any
@@ -10,12 +9,12 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback
-from pytorch_lightning.callbacks import ModelCheckpoint
 
 from camloc.callbacks.repeatable import Repeatable
 from camloc.experiment import train as training
-from camloc.experiment.checkpoint import RunInCheckpoint
-from camloc.experiment.checkpoints import BestCheckpoint
+from camloc.experiment.checkpoint import CONFIG_KEY, RunInCheckpoint
+from camloc.experiment.checkpoints import BestCheckpoint, MovableCheckpoint
+from camloc.experiment.resumed_values import ApplyChanged
 from camloc.experiment.run_directory import RunDirectory
 from camloc.experiment.train import train
 
@@ -52,7 +51,7 @@ class Loop:
 
 
 @pytest.fixture
-def loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loop]:
+def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
     stub = Loop()
 
     def build_trainer(_: DictConfig, __: RunDirectory, callbacks: list[Callback]) -> Loop:
@@ -73,16 +72,14 @@ def loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loop]:
     monkeypatch.setattr(training, "measure", measure)
     monkeypatch.setattr(training, "conclude", conclude)
     monkeypatch.setattr(training, "compile_backbone", lambda *given: stub.compiled.append(given[1]))
-    before = signal.getsignal(signal.SIGUSR1)
-    yield stub
-    signal.signal(signal.SIGUSR1, before)
+    return stub
 
 
 def test_the_loop_is_given_all_that_a_run_needs(loop: Loop, tmp_path: Path) -> None:
     train(config(), RunDirectory(tmp_path))
     (fitted,) = loop.fitted
     assert (fitted["ckpt_path"], fitted["weights_only"]) == (None, True)
-    (best,), (last,) = loop.of_kind(BestCheckpoint), loop.of_kind(ModelCheckpoint)
+    (best,), (last,) = loop.of_kind(BestCheckpoint), loop.of_kind(MovableCheckpoint)
     assert (best.monitor, best.mode, last.monitor) == ("val/localization/top1_error", "min", None)
     (record,) = loop.of_kind(RunInCheckpoint)
     assert record.record._asdict() == {
@@ -155,6 +152,30 @@ def test_a_resumed_training_goes_on_where_it_stood(loop: Loop, tmp_path: Path) -
     assert OmegaConf.load(tmp_path / "config.yaml").resume is None  # it can be run again
 
 
+def test_other_values_are_named_before_and_after(
+    loop: Loop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    resumable(tmp_path)
+    before = OmegaConf.to_container(config(), resolve=True)
+    file = tmp_path / "checkpoints" / "last.ckpt"
+    torch.save({**torch.load(file, weights_only=True), CONFIG_KEY: before}, file)
+    given = config(resume=str(tmp_path))
+    given.optimizer.lr = 5.0
+    train(given, RunDirectory(tmp_path))
+    note = "Resumed after 3 epochs with optimizer.lr=5.0 (was 0.1): not what one run gives."
+    assert note in loop.notes
+    assert note in capsys.readouterr().out.splitlines()
+    assert len(loop.of_kind(ApplyChanged)) == 1
+    given.localization.iou_threshold = 0.3
+    given.resume = str(tmp_path)
+    (tmp_path / "config.yaml").write_text("untouched")
+    with pytest.raises(
+        ValueError, match=r"resume= cannot apply localization\.iou_threshold=0\.3 \(was 0\.5\): the best"
+    ):
+        train(given, RunDirectory(tmp_path))
+    assert (tmp_path / "config.yaml").read_text() == "untouched"
+
+
 def test_a_training_of_other_classes_is_not_resumed(loop: Loop, tmp_path: Path) -> None:
     resumable(tmp_path, ("green", "red"))
     with pytest.raises(ValueError, match=r"last\.ckpt .* was trained as green and is red in the data"):
@@ -166,15 +187,3 @@ def test_an_unknown_monitor_is_refused_before_anything_is_trained(loop: Loop, tm
     with pytest.raises(ValueError, match=r"monitor=val/accuracy is no error, .*; choose from val/loss \(min\), "):
         train(config(monitor="val/accuracy"), RunDirectory(tmp_path))
     assert loop.fitted == []
-
-
-def test_the_signal_ahead_of_preemption_ends_a_training_as_sigterm_does(loop: Loop, tmp_path: Path) -> None:
-    caught: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _: caught.append(number))
-    try:
-        train(config(), RunDirectory(tmp_path))
-        signal.raise_signal(signal.SIGUSR1)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert len(loop.fitted) == 1
-    assert caught == [signal.SIGTERM]

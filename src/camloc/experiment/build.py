@@ -18,8 +18,10 @@ from camloc.data.loading.split import SplitName
 from camloc.experiment.batches import batch_limits, overfits
 from camloc.experiment.checkpoint import WholeCheckpoints
 from camloc.experiment.device import check_clipping, check_devices, check_precision
+from camloc.experiment.limits import refuse_few_descriptors
 from camloc.experiment.measuring.split_protocols import Measures
 from camloc.experiment.run_directory import RunDirectory
+from camloc.experiment.stop import StopTogether
 from camloc.experiment.training import TrainingModule
 from camloc.localization.threshold_sweep import largest_component_boxes
 from camloc.objectives.contract import Objective
@@ -30,6 +32,7 @@ from camloc.predictors.network import NetworkPredictor
 def build_datamodule(config: DictConfig, splits: tuple[SplitName, ...]) -> LocalizationDataModule:
     """Build the data module and load the splits, so that bad data is found before anything starts."""
     datamodule: LocalizationDataModule = instantiate(config.datamodule)
+    refuse_few_descriptors(datamodule.workers_per_loader())
     for name in splits:
         datamodule.split(name)
     if overfits(config):
@@ -103,7 +106,7 @@ def build_trainer(config: DictConfig, run: RunDirectory, callbacks: list[Callbac
     trainer: Trainer = instantiate(
         config.trainer,
         default_root_dir=str(run.path),
-        callbacks=callbacks,
+        callbacks=[*callbacks, StopTogether(run.last_checkpoint)],
         plugins=[
             WholeCheckpoints(),
             # SLURM's own requeueing would start another run directory; resume=RUN goes on in this one.

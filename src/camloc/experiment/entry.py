@@ -19,7 +19,6 @@ from omegaconf import DictConfig, OmegaConf
 from camloc.experiment.configuration import configuration_directory
 from camloc.experiment.help import help_text
 from camloc.experiment.resume import resume_arguments
-from camloc.experiment.run_directory import RunDirectory
 from camloc.experiment.run_job import fail, run_job
 from camloc.experiment.saved_config import saved_config
 from camloc.experiment.version_0_1 import refuse_options
@@ -83,7 +82,6 @@ class Entry:
         try:
             refuse_options(arguments)
             self.program, self.arguments = list(program), self.offer(arguments)
-            _refuse_completed_run(self.arguments)
         except (OSError, ValueError) as error:
             fail(error)
         _find_modules_of_the_working_directory()
@@ -184,20 +182,6 @@ def _values(key: str, arguments: Sequence[str]) -> list[str]:
         return []  # Hydra says what is wrong with it
     values = list(override.sweep_iterator()) if override.is_discrete_sweep() else [override.value()]
     return [value.text if isinstance(value, QuotedString) else str(value) for value in values if value is not None]
-
-
-def _refuse_completed_run(arguments: Sequence[str]) -> None:
-    """Refuse the directory of a completed run here already: Hydra writes to it before the job starts.
-
-    Raises:
-        FileExistsError: If ``hydra.run.dir=`` names one.
-    """
-    given, _ = get_args_parser().parse_known_args(list(arguments))
-    if given.multirun or given.cfg or given.info or given.help or given.hydra_help or given.shell_completion:
-        return
-    resumes = any(argument.startswith("++resume=") for argument in arguments)
-    for directory in _values("hydra.run.dir", arguments) if not resumes else []:
-        RunDirectory(Path(directory)).refuse_completed(overwrite=_values("overwrite", arguments) == ["True"])
 
 
 def _find_modules_of_the_working_directory() -> None:

@@ -1,5 +1,6 @@
 """The files of a run directory: their names and their life. Imports neither torch nor Lightning."""
 
+import contextlib
 import json
 import math
 import os
@@ -11,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 from omegaconf import DictConfig, OmegaConf
 
 import camloc
+from camloc.experiment.run_lock import RunLock
 from camloc.export.replaced import replaced
 
 VERSION_KEY = "camloc_version"
@@ -73,6 +75,7 @@ class RunDirectory:
         self.gallery = self.report / "gallery"
         self.wandb_run_id = path / "wandb_run_id.txt"
         self._writes = is_first_process()
+        self._lock: RunLock | None = None
 
     def per_image(self, split: str, protocol: str | None = None) -> Path:
         """Return the file of a split's outcomes per image, of one protocol where several have one."""
@@ -85,10 +88,9 @@ class RunDirectory:
             overwrite: Whether the files of a completed run may be removed too.
 
         Raises:
-            FileExistsError: If there is a completed run that may not be overwritten, or one that is still running.
+            FileExistsError: If there is a completed run that may not be overwritten.
         """
         self.refuse_completed(overwrite=overwrite)
-        self.refuse_running()
         if not self._writes:
             return
         for file in list(self.own_files()):
@@ -105,19 +107,52 @@ class RunDirectory:
                 f"{self.path} holds a completed run; choose another hydra.run.dir=, or overwrite=true to replace it"
             )
 
-    def refuse_running(self) -> None:
-        """Refuse a directory that a living process of this machine writes to.
+    def make(self) -> None:
+        """Make the directory where it is missing.
 
         Raises:
-            FileExistsError: If there is one; a run that was killed counts as interrupted.
+            OSError: If it cannot be made.
         """
-        found = self.read_status()
-        if not self._writes or found.status != "running":  # what another process of this very run writes is no conflict
-            return
-        if found.host == socket.gethostname() and _is_alive(found.process):
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unusable("made", error) from error
+
+    def lock(self) -> None:
+        """Let no other process work here until this one has ended; the other processes of this run do not lock.
+
+        Raises:
+            FileExistsError: If another one works here.
+            OSError: If the directory cannot be written to.
+        """
+        if self._writes:
+            self._lock = self._locked()
+
+    def refuse_running(self) -> None:
+        """Refuse a directory that another process works in; a run that was killed counts as interrupted.
+
+        Raises:
+            FileExistsError: If there is one.
+            OSError: If the directory cannot be written to.
+        """
+        if self._writes and self.path.exists():
+            self._locked().release()
+
+    def _locked(self) -> RunLock:
+        try:
+            return RunLock(self.path)
+        except BlockingIOError as error:
             raise FileExistsError(
-                f"{self.path} holds a run that process {found.process} is still writing; choose another hydra.run.dir="
-            )
+                f"{self.path} is in use by {error.filename or 'another process'}; wait for it to end, or choose "
+                "another hydra.run.dir="
+            ) from error
+        except OSError as error:
+            raise self._unusable("written to", error) from error
+
+    def _unusable(self, what: str, error: OSError) -> OSError:
+        return OSError(
+            f"hydra.run.dir={self.path} cannot be {what}: {error.strerror}; choose another with hydra.run.dir="
+        )
 
     def own_files(self) -> Iterator[Path]:
         """Yield the files of an earlier run, which starting a new one removes."""
@@ -136,7 +171,23 @@ class RunDirectory:
         content: dict[str, str | int | None] = {"status": status, "error": error}
         if status == "running":
             content |= {"host": socket.gethostname(), "process": os.getpid()}
-        self._write(self.status, json.dumps(content, indent=2))
+        try:
+            self._write(self.status, json.dumps(content, indent=2))
+        except OSError:
+            if status != "failed":
+                raise
+            self._overwrite_status()
+
+    def _overwrite_status(self) -> None:
+        """Say that the run has failed where there is no room for a new file: no run that has ended stays running."""
+        with contextlib.suppress(OSError), self.status.open("r+b") as file:
+            room = len(file.read())
+            file.seek(0)
+            file.write(b'{"status": "failed", "error": null}'.ljust(room))
+
+    def write_traceback(self, trace: str) -> None:
+        """Write ``traceback.txt``."""
+        self._write(self.traceback, trace)
 
     def read_status(self) -> "Status":
         """Read ``status.json``; nothing is known where it is missing or was cut off."""
@@ -160,7 +211,7 @@ class RunDirectory:
     def _write(self, file: Path, text: str) -> None:
         if self._writes:
             with replaced(file) as partial:
-                partial.write_text(text + "\n", encoding="utf-8")
+                partial.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 class Status(NamedTuple):
@@ -193,15 +244,3 @@ def is_first_process() -> bool:
 def is_started_by_first_process() -> bool:
     """Return whether the first process has started this one, after it had done all that comes before a device."""
     return "LOCAL_RANK" in os.environ and not {"RANK", "SLURM_PROCID"} & os.environ.keys()
-
-
-def _is_alive(process: int | None) -> bool:
-    if process is None or process == os.getpid():
-        return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        return True
-    return True

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from typing import Any, NoReturn
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 
+from camloc.experiment.interruption import Interruption
+from camloc.experiment.limits import raise_descriptor_limit
 from camloc.experiment.run_directory import RunDirectory
 from camloc.experiment.trusted import refuse_calls
 from camloc.experiment.version_0_1 import refuse_config
@@ -28,40 +29,47 @@ def run_job(job: str, config: DictConfig) -> None:
         config: As composed; ``resume`` and ``overwrite`` say what becomes of an earlier run in the same directory.
     """
     run = RunDirectory(Path(HydraConfig.get().runtime.output_dir))
-    resumes = OmegaConf.select(config, "resume") is not None
-    try:  # what is refused here must not change the directory
-        refuse_config(config, "the configuration")
-        refuse_calls(config)
-        if resumes:
-            run.refuse_running()
-        else:
-            _refuse_own_files_as_input(config, run)
-            run.start(overwrite=bool(OmegaConf.select(config, "overwrite")))
-    except (OSError, ValueError) as error:
-        fail(error)
-    module, _, function = job.partition(":")
-    run.write_status("running")
-    try:
-        _refuse_missing_values(config)
-        getattr(import_module(module), function)(config, run)
-    except Exception as error:
-        with contextlib.suppress(OSError):  # a full disk has no room for these either, and is the error to report
-            run.write_status("failed", error=message(error))
-            run.traceback.write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
-        _finish_loggers(exit_code=1)
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
-            raise
-        fail(error, f" (run directory: {run.path})")
-    except BaseException as interruption:
-        run.write_status("failed", error=f"interrupted: {type(interruption).__name__}")
-        _finish_loggers(exit_code=1)
-        if type(interruption).__name__ == "SIGTERMException":  # Lightning's; an exit code of 0 would look like success
-            way_on = f"; resume={run.path} continues" if "resume" in config else ""
-            sys.stderr.write(f"error: interrupted{way_on}\n")
-            sys.exit(128 + signal.SIGTERM)
-        raise
-    run.write_status("completed")
-    _finish_loggers(exit_code=0)
+    resumable = "resume" in config
+    with Interruption(run, resumable=resumable) as interruption:
+        try:  # what is refused here must not change the directory
+            refuse_config(config, "the configuration")
+            refuse_calls(config)
+            run.lock()
+            if OmegaConf.select(config, "resume") is None:
+                _refuse_own_files_as_input(config, run)
+                run.start(overwrite=bool(OmegaConf.select(config, "overwrite")))
+            run.write_status("running")
+        except (OSError, ValueError) as error:
+            fail(error)
+        try:
+            raise_descriptor_limit()
+            _refuse_missing_values(config)
+            module, _, function = job.partition(":")
+            getattr(import_module(module), function)(config, run)
+            run.write_status("completed")
+        except BaseException as error:
+            interruption.ending()
+            trace = traceback.format_exc()
+            stopped = interruption.number is not None
+            if isinstance(error, Exception) and not stopped:
+                _record_failure(run, error, trace)
+            elif not stopped:
+                run.write_status("failed", error=f"interrupted: {type(error).__name__}")
+            _finish_loggers(exit_code=1)
+            if stopped:
+                interruption.end(message(error) if isinstance(error, OSError) else "")
+            if not isinstance(error, Exception) or os.environ.get("HYDRA_FULL_ERROR") == "1":
+                raise
+            kept = resumable and run.last_checkpoint.is_file()
+            way_on = "; resume= with it goes on from its last checkpoint" if kept else ""
+            fail(error, f" (run directory: {run.path}{way_on})")
+        _finish_loggers(exit_code=0)
+
+
+def _record_failure(run: RunDirectory, error: Exception, trace: str) -> None:
+    run.write_status("failed", error=message(error))
+    with contextlib.suppress(OSError):  # a full disk has no room for it either, and is the error to report
+        run.write_traceback(trace)
 
 
 def _refuse_missing_values(config: DictConfig) -> None:
@@ -92,6 +100,13 @@ def message(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
+    if "shared memory" in str(error) and not isinstance(error, ValueError):  # torch's, of loader workers
+        what = (
+            "may open too few files (ulimit -n)"
+            if "Too many open files" in str(error)
+            else "lack shared memory (/dev/shm)"
+        )
+        return f"the loader workers {what}; raise that limit, or give datamodule.num_workers=0"
     if lines[0].startswith("Caught "):  # a loader worker's: its own traceback, then "Type: message"
         return lines[-1].partition(": ")[2] or lines[-1]
     return " ".join(lines)

@@ -1,6 +1,5 @@
 """Fit, test the best checkpoint, write the run directory."""
 
-import signal
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +20,7 @@ from camloc.experiment.build import (
     build_training,
 )
 from camloc.experiment.checkpoint import (
+    CONFIG_KEY,
     RunInCheckpoint,
     RunRecord,
     load_checkpoint,
@@ -34,7 +34,8 @@ from camloc.experiment.conclusion import conclude
 from camloc.experiment.device import compile_backbone
 from camloc.experiment.measuring.measure import measure
 from camloc.experiment.preflight import preflight
-from camloc.experiment.run_directory import RunDirectory
+from camloc.experiment.resumed_values import ApplyChanged, Changed, changed_values
+from camloc.experiment.run_directory import RunDirectory, is_first_process
 
 
 def train(config: DictConfig, run: RunDirectory) -> None:
@@ -44,6 +45,12 @@ def train(config: DictConfig, run: RunDirectory) -> None:
     """
     resumed = config.get("resume") is not None
     config.resume = None  # the configuration stays one that can be run again
+    plain_config: Any = OmegaConf.to_container(config, resolve=True)
+    checkpoint = load_checkpoint(run.last_checkpoint) if resumed else {}
+    changed: list[Changed] = []
+    if resumed:
+        epoch, batches = trained_so_far(checkpoint)
+        changed = changed_values(checkpoint.get(CONFIG_KEY, plain_config), plain_config, in_epoch=batches > 0)
     run.write_config(config)
     seed_everything(config.seed, workers=True, verbose=False)
     splits: tuple[SplitName, ...] = ("train", "val", "test")
@@ -63,15 +70,21 @@ def train(config: DictConfig, run: RunDirectory) -> None:
         threshold_source=None,
         fingerprint=fingerprint(datamodule.split("train")),
     )
-    plain_config: Any = OmegaConf.to_container(config, resolve=True)
-    own = [best, last, RunInCheckpoint(plain_config, record), Repeatable(config.seed, run.last_checkpoint)]
-    trainer = build_trainer(config, run, [StopWhenNotFinite(), *build_callbacks(config, run), *own])
+    own = [best, last, RunInCheckpoint(plain_config, record), Repeatable(config.seed)]
+    changes = [ApplyChanged(changed)] if changed else []
+    trainer = build_trainer(config, run, [StopWhenNotFinite(), *build_callbacks(config, run), *own, *changes])
     check_last_batch(predictor.backbone, datamodule, trainer)
     if resumed:
         refuse_other_classes(datamodule.class_names, run_record(run.last_checkpoint).class_names, run.last_checkpoint)
-        datamodule.resume(*trained_so_far(load_checkpoint(run.last_checkpoint)))
-    # As SIGTERM: what SLURM sends ahead of pre-emption with --signal=USR1.
-    signal.signal(signal.SIGUSR1, lambda *_: signal.raise_signal(signal.SIGTERM))
+        datamodule.resume(epoch, batches)
+    notes = (
+        [f"Resumed after {epoch} epochs with {', '.join(map(str, changed))}: not what one run gives."]
+        if changed
+        else []
+    )
+    for line in notes if is_first_process() else ():
+        print(line, flush=True)  # noqa: T201 - before hours of training, not only in the report
+    del checkpoint
     trainer.fit(module, datamodule, ckpt_path=str(run.last_checkpoint) if resumed else None, weights_only=True)
     note = f"The last epoch's weights ({trainer.current_epoch} epochs)."
     if best.best_model_path:
@@ -79,4 +92,4 @@ def train(config: DictConfig, run: RunDirectory) -> None:
         value = float(best.best_model_score) if best.best_model_score is not None else float("nan")
         note = f"Best checkpoint: {'least' if best.mode == 'min' else 'greatest'} {best.monitor} = {value:.4f}."
     results = measure(trainer, module, datamodule)
-    conclude(config, run, trainer, results, [note])
+    conclude(config, run, trainer, results, [note, *notes])

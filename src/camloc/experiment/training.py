@@ -70,11 +70,17 @@ class TrainingModule(EvaluationModule):
         self.log("train/classification/top1_error", wrong, **options)
         return loss
 
+    def new_optimizer(self) -> Optimizer:
+        """Build the optimizer as it is configured, at its highest learning rates."""
+        optimizer = self.optimizer(
+            parameter_groups(self, self.predictor.backbone.new_layers(), self.head_lr_multiplier)
+        )
+        scale_learning_rates(optimizer)
+        return optimizer
+
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig | Optimizer:
         """Build the optimizer over parameter groups, and its schedule over optimizer steps."""
-        groups = parameter_groups(self, self.predictor.backbone.new_layers(), self.head_lr_multiplier)
-        optimizer = self.optimizer(groups)
-        scale_learning_rates(optimizer)
+        optimizer = self.new_optimizer()
         if self.scheduler is None:
             return optimizer
         scheduler = self.scheduler(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))

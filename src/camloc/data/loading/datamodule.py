@@ -164,9 +164,7 @@ class LocalizationDataModule(LightningDataModule, ABC):
     def _loader(
         self, dataset: Dataset[Sample], sampler: Sampler[Any], collate: Callable[[list[Sample]], Any]
     ) -> DataLoader[Sample]:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        default_workers = min(MAX_DEFAULT_WORKERS, max(1, cores // self._processes()[0]))
-        workers = default_workers if self.num_workers is None else self.num_workers
+        workers = self.workers_per_loader()
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
@@ -176,6 +174,13 @@ class LocalizationDataModule(LightningDataModule, ABC):
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
         )
+
+    def workers_per_loader(self) -> int:
+        """Return the number of processes that each loader of this process starts."""
+        if self.num_workers is not None:
+            return self.num_workers
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return min(MAX_DEFAULT_WORKERS, max(1, cores // self._processes()[0]))
 
     def _refuse_unknown_size(self) -> None:
         if self.input_size is None:

@@ -12,6 +12,7 @@ from hydra.errors import CompactHydraException
 from camloc.experiment.run_directory import RunDirectory, read_json
 from camloc.experiment.sweep.process import exit_reason, job_command, run_process_tree
 from camloc.experiment.sweep.summary import JobResult, JobStatus
+from camloc.export.replaced import replaced
 
 _JOB_FILE = "job.json"
 _STDERR_LOG = "stderr.log"
@@ -70,6 +71,17 @@ class Job:
             )
         return self.run_directory.read_status().status == "completed"
 
+    def refuse_running(self) -> None:
+        """Refuse a directory that another process works in, before anything in it is changed.
+
+        Raises:
+            CompactHydraException: If there is one.
+        """
+        try:
+            self.run_directory.refuse_running()
+        except OSError as error:
+            raise CompactHydraException(f"error: {error}") from error
+
     def refuse_completed(self) -> None:
         """Refuse a directory that holds a completed job, this one or another.
 
@@ -116,7 +128,7 @@ class Job:
         if status.status == "completed":
             return self._result("completed", seconds)
         if exit_code is None:
-            run.write_status("failed", error="interrupted")
+            run.write_status("failed", error=status.error or "interrupted")
             return self._result("interrupted", seconds)
         error = status.error if status.status == "failed" else None
         if not error:
@@ -139,7 +151,8 @@ class Job:
 
     def _write_record(self, command: Sequence[str], seconds: float | None) -> None:
         record = {"overrides": list(self.overrides), "command": list(command), "seconds": seconds}
-        (self.directory / _JOB_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        with replaced(self.directory / _JOB_FILE) as partial:
+            partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def _listed(overrides: Iterable[str]) -> str:

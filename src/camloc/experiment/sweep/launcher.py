@@ -77,9 +77,10 @@ class ProcessLauncher(Launcher):
             )
         jobs = [self._job(initial_job_idx + i, overrides) for i, overrides in enumerate(job_overrides)]
         skipped = {job.number for job in jobs if self._option("skip_completed") and job.completed_before()}
-        if not OmegaConf.select(self._config, "overwrite"):
-            for job in jobs:
-                if job.number not in skipped:
+        for job in jobs:
+            if job.number not in skipped:
+                job.refuse_running()
+                if not OmegaConf.select(self._config, "overwrite"):
                     job.refuse_completed()
         self._share_evaluation([job for job in jobs if job.number not in skipped])
         returns = []

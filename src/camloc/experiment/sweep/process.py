@@ -13,6 +13,8 @@ from typing import IO
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
+from camloc.experiment.interruption import SECONDS_TO_STOP, SIGNALS
+
 _INHERITED = frozenset(
     (
         *("RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "NODE_RANK", "ROLE_NAME"),
@@ -27,7 +29,7 @@ _SWEEP_OPTIONS = (
     *("hydra/launcher", "hydra/sweeper", "hydra.launcher", "hydra.sweeper", "hydra.sweep."),
     *("hydra.mode", "hydra.run.dir", "hydra.job.num", "hydra.job.id"),
 )
-_SECONDS_TO_STOP = 15.0
+_SECONDS_TO_STOP = SECONDS_TO_STOP + 5
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -95,7 +97,7 @@ def run_process_tree(command: Sequence[str], cwd: Path, stderr_log: Path) -> int
         The exit code, negative the signal that killed the first process.
 
     Raises:
-        KeyboardInterrupt: On Ctrl-C, SIGTERM or SIGHUP, after the processes have ended.
+        KeyboardInterrupt: On Ctrl-C, SIGTERM, SIGUSR1 or SIGHUP, after the processes have ended.
     """
     with _SignalsInterrupt():
         process = subprocess.Popen(  # noqa: S603 - this interpreter and this script
@@ -113,7 +115,8 @@ def run_process_tree(command: Sequence[str], cwd: Path, stderr_log: Path) -> int
         try:
             return process.wait()
         except KeyboardInterrupt:
-            _signal(process, signal.SIGINT)
+            # Not SIGINT, which is ignored below a shell's background job.
+            _signal(process, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):  # a second Ctrl-C waits no longer
                 process.wait(_SECONDS_TO_STOP)
             raise
@@ -145,8 +148,8 @@ class _SignalsInterrupt:
     """While a job runs, what would end this process alone ends the job first."""
 
     def __enter__(self) -> None:
-        # A signal that is ignored, as SIGHUP below nohup, stays ignored.
-        wanted = [s for s in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) == signal.SIG_DFL]
+        # A signal that is ignored, as SIGHUP below nohup, stays ignored; SIGINT is Python's own.
+        wanted = [s for s in SIGNALS if signal.getsignal(s) == signal.SIG_DFL]
         self._before = {s: signal.signal(s, signal.default_int_handler) for s in wanted}
 
     def __exit__(
