@@ -94,7 +94,8 @@ def test_sigterm_saves_in_the_middle_of_an_epoch(
     workers = "datamodule.num_workers=2"
     died = entry(DIE, "term:5", *overrides(small), *logged, workers, f"hydra.run.dir={run}")
     assert died.returncode == 143, died.stderr
-    assert f"error: interrupted; resume={run} continues" in died.stderr
+    assert "error: interrupted by SIGTERM; what was trained until " in died.stderr
+    assert f" is kept; resume={run} continues" in died.stderr
     assert json.loads((run / "status.json").read_text())["status"] == "failed"
     saved = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     assert saved["global_step"] == 5
@@ -134,6 +135,22 @@ def test_two_processes_are_resumed_too(
     finished = entry("train.py", f"resume={run}")
     assert finished.returncode == 0, finished.stderr
     assert_same_end(run, uninterrupted_pair)
+
+
+# A signal to the second process, in a batch and as the last one of an epoch begins.
+@pytest.mark.parametrize("moment", ["other:3", "other:4"])
+def test_a_signal_to_another_process_stops_all_of_them(
+    moment: str, entry: Entry, small: tuple[str, ...], uninterrupted_pair: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    died = entry(DIE, moment, *overrides(small, processes=2), f"hydra.run.dir={run}")
+    assert died.returncode == 143, died.stderr
+    assert died.stderr.count("error: ") == 1  # the first process says it for all
+    assert json.loads((run / "status.json").read_text()) == {"status": "failed", "error": "interrupted by SIGTERM"}
+    moved = run.rename(tmp_path / "moved")
+    finished = entry("train.py", f"resume={moved}")
+    assert finished.returncode == 0, finished.stderr
+    assert_same_end(moved, uninterrupted_pair)
 
 
 def test_what_cannot_be_resumed_is_one_clear_error(entry: Entry, uninterrupted: Path, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 Moments: ``batch:N`` before the N-th training batch of this process, ``validation`` in the second epoch's validation,
 ``saving`` in the middle of writing the second epoch's checkpoint, ``full`` goes on there without room on the disk,
-``term:N`` and ``usr1:N`` get SIGTERM and SIGUSR1 in the N-th batch.
+``term:N`` and ``usr1:N`` get SIGTERM and SIGUSR1 in the N-th batch, ``other:N`` SIGTERM in the second process.
 """
 
 import os
@@ -22,12 +22,12 @@ ROOT = Path(__file__).parent.parent
 moment = number = ""
 batches = 0
 training_step, validation_step = TrainingModule.training_step, TrainingModule.validation_step
-SIGNALS = {"term": signal.SIGTERM, "usr1": signal.SIGUSR1}
+SIGNALS = {"term": signal.SIGTERM, "usr1": signal.SIGUSR1, "other": signal.SIGTERM}
 HALF_A_CHECKPOINT = 10_000_000
 
 
 def die() -> None:
-    if os.environ.get("LOCAL_RANK", "0") == "0":
+    if os.environ.get("LOCAL_RANK", "0") == ("1" if moment == "other" else "0"):
         os.kill(os.getpid(), SIGNALS.get(moment, signal.SIGKILL))
 
 
