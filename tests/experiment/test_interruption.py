@@ -82,6 +82,19 @@ def test_a_process_that_waits_for_another_one_is_ended(tmp_path: Path, monkeypat
     assert RunDirectory(tmp_path).read_status()[:2] == ("failed", "interrupted by SIGTERM")
 
 
+def test_one_of_several_processes_ends_without_another_collective(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+
+    def stop() -> None:
+        with Interruption(RunDirectory(tmp_path), resumable=True):
+            signal.raise_signal(signal.SIGINT)
+
+    assert in_a_process(stop) == 130
+    assert RunDirectory(tmp_path).read_status()[:2] == ("failed", "interrupted by SIGINT")
+
+
 def test_another_process_passes_the_signal_on_and_ends_with_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

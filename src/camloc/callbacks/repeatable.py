@@ -7,7 +7,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 
 class Repeatable(Callback):
-    """Seed each batch from the run's seed and the step alone: dropout has no state that a checkpoint would have to hold.
+    """Seed each batch from the run's seed and the step alone: dropout has no state that a checkpoint must hold.
 
     Args:
         seed: Of the run.

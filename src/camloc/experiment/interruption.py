@@ -19,6 +19,7 @@ SECONDS_TO_STOP = 20.0
 """From a signal to the end, whatever a process is waiting for; SLURM waits 30 s before it kills."""
 _SECONDS_OF_WORKERS = 5
 _AGAIN_AFTER = 0.5
+_SECONDS_TO_NOTICE = 2.0  # more than the thread takes to see that the first process has gone
 
 _active: "Interruption | None" = None
 
@@ -31,7 +32,7 @@ class Interruption:
     """While a job runs, a signal ends it within :data:`SECONDS_TO_STOP`; files are only ever replaced whole.
 
     Where ``deferred`` is set, as in a training, the signal is only noted, and whoever set it stops at the next point
-    that can be resumed. Elsewhere :class:`Interrupted` is raised at once. A process that waits for another one, and does
+    that can be resumed. Elsewhere :class:`Interrupted` is raised at once. A process that waits for another one and does
     neither, is ended by a thread. A second Ctrl-C is never deferred.
 
     Of several processes the first one decides and says so: another one passes the signal on, and ends with it.
@@ -87,11 +88,16 @@ class Interruption:
         """
         self.deferred = False
         if self.number is not None and self._is_first:
-            raise Interrupted(self._exit_code())
+            self._leave()
 
     def ending(self) -> None:
         """Let no signal disturb what is written at the end."""
         self._ending = True
+
+    def outlive_first(self) -> None:
+        """Let a process that failed because the first one has gone end without a word of its own."""
+        if self._parent is not None:
+            time.sleep(_SECONDS_TO_NOTICE)
 
     def end(self, problem: str = "") -> NoReturn:
         """Write the status, say what is kept and exit.
@@ -117,7 +123,19 @@ class Interruption:
         if not self._is_first and self._tell_first_process():
             return
         if not waits:
-            raise Interrupted(self._exit_code())
+            self._leave()
+
+    def _leave(self) -> NoReturn:
+        # Not up through Lightning where others wait in a collective: another one from here would meet theirs.
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            self._exit()
+        raise Interrupted(self._exit_code())
+
+    def _exit(self) -> NoReturn:
+        self._ending = True
+        self._say("")
+        sys.stdout.flush()
+        os._exit(self._exit_code())
 
     def _tell_first_process(self) -> bool:
         status = self.run.read_status()
@@ -146,9 +164,7 @@ class Interruption:
                 os._exit(1)  # it may wait for the first process in a collective, for ever
             if end is not None and time.monotonic() > end:
                 self.number = self.number or signal.SIGTERM
-                self._say("")
-                sys.stdout.flush()
-                os._exit(self._exit_code())
+                self._exit()
 
     def _say(self, problem: str) -> None:
         number = self.number or signal.SIGTERM

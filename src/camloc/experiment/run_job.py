@@ -52,6 +52,7 @@ def run_job(job: str, config: DictConfig) -> None:
             trace = traceback.format_exc()
             stopped = interruption.number is not None
             if isinstance(error, Exception) and not stopped:
+                interruption.outlive_first()
                 _record_failure(run, error, trace)
             elif not stopped:
                 run.write_status("failed", error=f"interrupted: {type(error).__name__}")
