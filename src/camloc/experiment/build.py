@@ -106,7 +106,8 @@ def build_trainer(config: DictConfig, run: RunDirectory, callbacks: list[Callbac
     trainer: Trainer = instantiate(
         config.trainer,
         default_root_dir=str(run.path),
-        callbacks=[*callbacks, StopTogether(run.last_checkpoint)],
+        # First: reading Lightning's metrics reduces them, which other callbacks do in the first process alone at first.
+        callbacks=[StopTogether(run.last_checkpoint), *callbacks],
         plugins=[
             WholeCheckpoints(),
             # SLURM's own requeueing would start another run directory; resume=RUN goes on in this one.
