@@ -10,7 +10,7 @@ from camloc.experiment.build import build_callbacks, build_measures, build_train
 from camloc.experiment.conclusion import conclude
 from camloc.experiment.measuring.measure import measure
 from camloc.experiment.measuring.module import EvaluationModule
-from camloc.experiment.run_directory import RunDirectory
+from camloc.experiment.run_directory import RunDirectory, saved_values
 from camloc.experiment.sources import build_source
 from camloc.export.score_map_files import ScoreMapFolder
 from camloc.records import NUM_PREDICTIONS
@@ -45,5 +45,5 @@ def _writers(config: DictConfig, run: RunDirectory) -> list[Callback]:
     if config.export_score_maps is not None:
         writers.append(ExportScoreMaps(ScoreMapFolder(config.export_score_maps)))
     if config.save_score_maps:
-        writers.append(SaveScoreMaps(run.score_maps, OmegaConf.to_yaml(config, resolve=True)))
+        writers.append(SaveScoreMaps(run.score_maps, OmegaConf.to_yaml(saved_values(config))))
     return writers

@@ -4,10 +4,11 @@ import contextlib
 import json
 import math
 import os
+import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -160,11 +161,11 @@ class RunDirectory:
             yield from self.path.glob(pattern)
 
     def write_config(self, config: DictConfig) -> None:
-        """Write ``config.yaml``, resolved: ``camloc train --config-dir RUN --config-name config`` runs it again."""
-        resolved: Any = OmegaConf.to_container(config, resolve=True)
-        for allowance in {"overwrite", "trust"} & resolved.keys():
-            resolved[allowance] = False  # what was allowed once is not allowed when this is run again
-        self._write(self.config, OmegaConf.to_yaml({**resolved, VERSION_KEY: camloc.__version__}))
+        """Write ``config.yaml``: ``camloc train --config-dir RUN --config-name config`` runs it again."""
+        saved = saved_values(config)
+        for allowance in {"overwrite", "trust"} & saved.keys():
+            saved[allowance] = False  # what was allowed once is not allowed when this is run again
+        self._write(self.config, OmegaConf.to_yaml({**saved, VERSION_KEY: camloc.__version__}))
 
     def write_status(self, status: Literal["running", "completed", "failed"], error: str | None = None) -> None:
         """Write ``status.json``; while running it names the process too."""
@@ -224,6 +225,30 @@ class Status(NamedTuple):
     """While running: the machine of the first process."""
     process: int | None
     """While running: the id of the first process."""
+
+
+def saved_values(config: DictConfig) -> dict[str, Any]:
+    """Return a configuration as it is saved: resolved, but for what refers to an option of ``localization``.
+
+    An evaluation that changes a threshold changes it so for every protocol that follows it.
+
+    Example:
+        >>> given = {"seed": 1, "localization": {"cut": 0.2, "a": "${localization.cut}", "b": "${seed}"}}
+        >>> saved_values(OmegaConf.create(given))["localization"]
+        {'cut': 0.2, 'a': '${localization.cut}', 'b': 1}
+    """
+    resolved: Any = OmegaConf.to_container(config, resolve=True)
+    if isinstance(config.get("localization"), DictConfig):
+        raw = OmegaConf.to_container(config.localization, resolve=False)
+        resolved["localization"] = _following(raw, resolved["localization"])
+    return cast(dict[str, Any], resolved)
+
+
+def _following(raw: Any, resolved: Any) -> Any:  # noqa: ANN401 - any part of a configuration
+    if isinstance(raw, dict):
+        return {name: _following(part, resolved[name]) for name, part in raw.items()}
+    refers = re.findall(r"\$\{([^${},]*)", raw) if isinstance(raw, str) else []
+    return raw if refers and all(one.startswith(("localization.", "either:")) for one in refers) else resolved
 
 
 def read_json(file: Path, kind: type[Any] = dict) -> Any:  # noqa: ANN401 - a JSON value

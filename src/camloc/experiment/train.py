@@ -1,9 +1,9 @@
 """Fit, test the best checkpoint, write the run directory."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pytorch_lightning import seed_everything
 from torch import nn
 
@@ -35,7 +35,7 @@ from camloc.experiment.device import compile_backbone
 from camloc.experiment.measuring.measure import measure
 from camloc.experiment.preflight import preflight
 from camloc.experiment.resumed_values import ApplyChanged, Changed, changed_values
-from camloc.experiment.run_directory import RunDirectory, is_first_process
+from camloc.experiment.run_directory import RunDirectory, is_first_process, saved_values
 
 
 def train(config: DictConfig, run: RunDirectory) -> None:
@@ -45,12 +45,12 @@ def train(config: DictConfig, run: RunDirectory) -> None:
     """
     resumed = config.get("resume") is not None
     config.resume = None  # the configuration stays one that can be run again
-    plain_config: Any = OmegaConf.to_container(config, resolve=True)
+    values = saved_values(config)
     checkpoint = load_checkpoint(run.last_checkpoint) if resumed else {}
     changed: list[Changed] = []
     if resumed:
         epoch, batches = trained_so_far(checkpoint)
-        changed = changed_values(checkpoint.get(CONFIG_KEY, plain_config), plain_config, in_epoch=batches > 0)
+        changed = changed_values(checkpoint.get(CONFIG_KEY, values), values, in_epoch=batches > 0)
     run.write_config(config)
     seed_everything(config.seed, workers=True, verbose=False)
     splits: tuple[SplitName, ...] = ("train", "val", "test")
@@ -70,7 +70,7 @@ def train(config: DictConfig, run: RunDirectory) -> None:
         threshold_source=None,
         fingerprint=fingerprint(datamodule.split("train")),
     )
-    own = [best, last, RunInCheckpoint(plain_config, record), Repeatable(config.seed)]
+    own = [best, last, RunInCheckpoint(values, record), Repeatable(config.seed)]
     changes = [ApplyChanged(changed)] if changed else []
     trainer = build_trainer(config, run, [StopWhenNotFinite(), *build_callbacks(config, run), *own, *changes])
     check_last_batch(predictor.backbone, datamodule, trainer)

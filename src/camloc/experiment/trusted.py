@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from re import findall
+from re import findall, fullmatch
 from typing import Any
 
 import yaml  # type: ignore[import-untyped] # no types published
@@ -33,6 +33,8 @@ _OPTIMIZATION = ("torch.optim", "torch.optim.lr_scheduler")
 # Not all of torchmetrics: what judges text, speech or drawn images loads a model from wherever its arguments say.
 _METRICS = ("torchmetrics.classification", "torchmetrics.regression", "torchmetrics.aggregation")
 _TARGET = r"""_target_["']?\s*[=:]\s*["']?([\w.]+)"""  # in an override, also in one that is a whole mapping
+# An option of localization that a protocol follows, which an evaluation may change for all of them.
+_OWN_REFERENCE = r"\$\{localization\.\w+\}|\$\{either:\$\{localization\.\w+\},[\d.]+\}"
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is not built everywhere
 
 
@@ -52,14 +54,14 @@ def read_config_file(file: Path) -> DictConfig:
 
 
 def read_config(content: object, source: str) -> DictConfig:
-    """Read a configuration that a run saved: resolved, so it has no interpolations, and without the ``hydra`` node.
+    """Read a configuration that a run saved: resolved but for references to ``localization``, without ``hydra``.
 
     Args:
         content: YAML, or the mapping itself.
         source: Where it was found, for messages.
 
     Raises:
-        ValueError: If it has what no run saves: interpolations, aliases, Hydra's own nodes, more than ``MAX_VALUES``
+        ValueError: If it has what no run saves: other interpolations, aliases, Hydra's own nodes, more than ``MAX_VALUES``
             values, or values nested more than ``MAX_DEPTH`` deep.
 
     Example:
@@ -153,7 +155,7 @@ def _values(value: object, key: str = "", depth: int = 0) -> Iterator[tuple[str,
 def _check_value(key: str, value: object, source: str) -> None:
     wrong = None
     if isinstance(value, str):
-        if "${" in value:
+        if "${" in value and not (key.startswith("localization.") and fullmatch(_OWN_REFERENCE, value)):
             wrong = f"{_shown(key)} is {_shown(value)}, and nothing is looked up for a saved configuration"
     elif isinstance(value, dict):
         if isinstance(value.get("defaults"), list):  # of Hydra: which other files to compose

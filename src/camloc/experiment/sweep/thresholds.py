@@ -56,8 +56,9 @@ def write_jobs(evaluation: Path, directories: Mapping[float, Path]) -> None:
         run = RunDirectory(directories[cam_threshold])
         run.start(overwrite=True)  # the launcher has refused completed jobs already
         for entry in (config.localization, *config.localization.protocols.values()):
-            if entry and "cam_threshold" in entry:  # the saved configuration is resolved: each has its own
-                entry.update(cam_threshold=cam_threshold, more_thresholds=[])
+            for name, value in (("cam_threshold", cam_threshold), ("more_thresholds", [])):
+                if entry and name in entry and not OmegaConf.is_interpolation(entry, name):  # which follows by itself
+                    entry[name] = value
         run.write_config(config)
         run.write_metrics(found)
         run.write_rows(fixed)
