@@ -106,13 +106,10 @@ def test_a_saved_configuration_runs_again_with_the_same_result(
         (["trainer.devices=8", "backbone=vgg_gap"], "asks for 8 GPUs"),
         (["datamodule=tiny_imagenet", "datamodule.root=/nowhere"], "datamodule.root=/nowhere has no wnids.txt"),
         (["backbone.weights=/nowhere.pth", "backbone.batch_norm=false"], "/nowhere.pth"),
-        (
-            ["monitor=val/top1"],
-            "monitor=val/top1 is no error, accuracy or loss measured on val",
-        ),
-        (["localization.cam_threshold=20"], "localization.cam_threshold is a fraction"),
+        (["monitor=val/top1"], "monitor=val/top1 is no error, accuracy or loss measured on val"),
+        (["localization.cam_threshold=20"], "localization.cam_threshold=20 must be a number of at least 0 and below 1"),
         (["optimizer.learning_rate=1"], "learning_rate"),
-        (["backbone=resnet"], "Could not find 'backbone/resnet'"),
+        (["backbone=resnet"], "backbone has no option resnet; it has alexnet_gap"),
         (["datamodule.batch_size=0"], "datamodule.batch_size must be at least 1"),
     ],
 )

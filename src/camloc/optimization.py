@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Ge, Gt, Lt
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -53,7 +54,7 @@ def scale_learning_rates(optimizer: Optimizer) -> None:
         group["lr"] *= group["lr_multiplier"]
 
 
-def warmup_cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.1) -> LambdaLR:
+def warmup_cosine(optimizer: Optimizer, total_steps: int, warmup: Annotated[float, Ge(0), Lt(1)] = 0.1) -> LambdaLR:
     """Rise linearly to the configured learning rate, then fall to zero along half a cosine.
 
     Args:
@@ -83,7 +84,9 @@ def warmup_cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.1) -
     return LambdaLR(optimizer, factor)
 
 
-def step_decay(optimizer: Optimizer, total_steps: int, drops: int = 3, gamma: float = 0.1) -> LambdaLR:
+def step_decay(
+    optimizer: Optimizer, total_steps: int, drops: Annotated[int, Ge(0)] = 3, gamma: Annotated[float, Gt(0)] = 0.1
+) -> LambdaLR:
     """Multiply the learning rate by ``gamma`` at ``drops`` evenly spaced steps.
 
     The solver of the paper's release divides it by ten every 40k of 160k iterations: three drops.

@@ -122,7 +122,9 @@ def test_completed_jobs_are_neither_replaced_nor_run_again_unasked(
     started = len(jobs.commands)
     assert sweep(toy, "do=a,raise") == 1
     refused = capsys.readouterr().err.splitlines()
-    assert refused[0].startswith(f"{toy.folder / 'sweep' / '0'} holds a completed job; choose another hydra.sweep.dir=")
+    assert refused[0].startswith(
+        f"error: {toy.folder / 'sweep' / '0'} holds a completed job; choose another hydra.sweep.dir="
+    )
     assert len(jobs.commands) == started
     assert sweep(toy, "do=a,raise", "sweep.skip_completed=true") == 1  # the failed one runs again
     assert [row["status"] for row in summary()] == ["skipped", "failed"]
@@ -332,8 +334,8 @@ def test_the_grid_composes_one_job_of_each_kind(toy: Toy, jobs: Jobs, capsys: py
     for name in ("one", "two"):
         (part / f"{name}.yaml").write_text(f"part: {name}\n")
     for given, message in (
-        (["+part=one,three", "error=0.1,0.2"], "Could not find 'part/three'"),
-        (["+part=one,two", "eror=0.1,0.2"], "Could not override 'eror'"),
+        (["+part=one,three", "error=0.1,0.2"], "part has no option three; it has one, two"),
+        (["+part=one,two", "eror=0.1,0.2"], "eror is not an option of this configuration; did you mean error?"),
     ):
         assert sweep(toy, *given) == 1
         assert message in capsys.readouterr().err

@@ -1,8 +1,9 @@
 """From raw class activation maps to score maps in [0, 1] at the image's size."""
 
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -17,7 +18,7 @@ def score_map(
     size: tuple[int, int],
     normalization: Normalization = "minmax",
     interpolation: Interpolation = "bilinear",
-    quantile: float | None = None,
+    quantile: Annotated[float, Ge(0), Le(1)] | None = None,
 ) -> Tensor:
     """Upsample class activation maps, then normalize each.
 

@@ -1,5 +1,8 @@
 """AlexNet*-GAP: AlexNet without its fully connected layers, two new convolutions, global average pooling."""
 
+from typing import Annotated
+
+from annotated_types import Ge, Le
 from torch import nn
 from torchvision.models import AlexNet_Weights
 
@@ -10,7 +13,10 @@ NUM_MAPS = 512
 
 
 def alexnet_gap(
-    num_classes: int, weights: str | None = None, batch_norm: bool = False, dropout: float = 0.5
+    num_classes: int,
+    weights: str | None = None,
+    batch_norm: bool = False,
+    dropout: Annotated[float, Ge(0), Le(1)] = 0.5,
 ) -> GapBackbone:
     """Build AlexNet*-GAP (Zhou et al., CVPR 2016, Sec. 3.1), 512 maps of 13 x 13 at 224 x 224.
 

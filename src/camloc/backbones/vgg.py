@@ -1,5 +1,8 @@
 """VGG-GAP: VGG16 through conv5_3, one new convolution, global average pooling."""
 
+from typing import Annotated
+
+from annotated_types import Ge, Le
 from torch import nn
 from torchvision.models import VGG16_BN_Weights, VGG16_Weights
 from torchvision.models.vgg import cfgs, make_layers
@@ -11,7 +14,10 @@ NUM_MAPS = 1024
 
 
 def vgg_gap(
-    num_classes: int, weights: str | None = None, batch_norm: bool = False, dropout: float = 0.5
+    num_classes: int,
+    weights: str | None = None,
+    batch_norm: bool = False,
+    dropout: Annotated[float, Ge(0), Le(1)] = 0.5,
 ) -> GapBackbone:
     """Build VGG-GAP (Zhou et al., CVPR 2016, Sec. 3.1), 1024 maps of 14 x 14 at 224 x 224.
 

@@ -1,8 +1,9 @@
 """A gallery of test images: heatmap, true boxes, predicted box, classes, IoU."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch.nn.functional import interpolate
 
@@ -29,7 +30,7 @@ class Gallery(Callback):
         ValueError: If ``count`` is below 1.
     """
 
-    def __init__(self, run: RunPaths, iou_threshold: float, count: int = 24) -> None:
+    def __init__(self, run: RunPaths, iou_threshold: float, count: Annotated[int, Ge(1)] = 24) -> None:
         if count < 1:
             raise ValueError(
                 f"callbacks.gallery.count must be at least 1, got {count}; callbacks.gallery=null leaves it out"

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import torch
+from annotated_types import Ge
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import WandbLogger
@@ -75,7 +76,7 @@ class WandbPanels(Callback):
         iou_threshold: From which IoU on a caption calls a box a hit, a fraction.
     """
 
-    def __init__(self, iou_threshold: float, count: int = 8) -> None:
+    def __init__(self, iou_threshold: float, count: Annotated[int, Ge(1)] = 8) -> None:
         if count < 1:
             raise ValueError(
                 f"callbacks.wandb_panels.count must be at least 1, got {count}; "

@@ -11,15 +11,18 @@ from pathlib import Path
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+from camloc.experiment.arguments import flags, hydra_arguments
+from camloc.experiment.composition import hydra_raises
 from camloc.experiment.configuration import configuration_directory
 from camloc.experiment.help import help_text
 from camloc.experiment.resume import resume_arguments
-from camloc.experiment.run_job import fail, run_job
+from camloc.experiment.run_job import fail, run_job, wants_traceback
 from camloc.experiment.saved_config import saved_config
 from camloc.experiment.version_0_1 import refuse_options
 
@@ -47,6 +50,7 @@ class Entry:
         job: ``module:function``, imported only when the configuration has been composed.
         offer: Turns the user's arguments into those that Hydra composes with.
         configuration: Directory of the configuration files; None is camloc's own.
+        check: See :func:`camloc.experiment.run_job.run_job`.
     """
 
     def __init__(
@@ -55,8 +59,9 @@ class Entry:
         job: str,
         offer: Callable[[Sequence[str]], list[str]] = list,
         configuration: Path | None = None,
+        check: str | None = None,
     ) -> None:
-        self.job, self.offer = job, offer
+        self.job, self.offer, self.check = job, offer, check
         self.configuration = configuration or configuration_directory()
         self.name = self.__module__ = name  # Hydra names the job after the module of what it calls
         self.program: list[str] = []
@@ -73,7 +78,10 @@ class Entry:
         Raises:
             SystemExit: With 1 and one line if the job cannot run.
         """
-        given, _ = get_args_parser().parse_known_args(list(arguments))
+        try:
+            given = flags(arguments)
+        except ValueError as error:
+            fail(error)
         own = [Path(given.config_dir).expanduser()] if given.config_dir else []
         if given.help:
             sys.stdout.write(help_text(self.name, [self.configuration, *own]))
@@ -81,7 +89,8 @@ class Entry:
         prepare()
         try:
             refuse_options(arguments)
-            self.program, self.arguments = list(program), self.offer(arguments)
+            read = hydra_arguments(arguments, [self.configuration, *own])
+            self.program, self.arguments = list(program), self.offer(read)
         except (OSError, ValueError) as error:
             fail(error)
         _find_modules_of_the_working_directory()
@@ -108,11 +117,18 @@ class Entry:
     def __call__(self, config: DictConfig) -> None:
         """Run the job; Hydra calls this once it has composed the configuration."""
         sys.argv = [*self.program, *self.arguments]  # by which Lightning starts the other processes of a run
-        run_job(self.job, config)
+        os.chdir(HydraConfig.get().runtime.cwd)  # which hydra.job.chdir=true has left: paths are meant from there
+        run_job(self.job, config, self.check)
 
     def _hydra(self, arguments: Sequence[str]) -> None:
         sys.argv = [self.name, *arguments]  # which is all that Hydra's parser understands
-        hydra.main(version_base="1.3", config_path=str(self.configuration), config_name=self.name)(self)()
+        try:
+            with hydra_raises():
+                hydra.main(version_base="1.3", config_path=str(self.configuration), config_name=self.name)(self)()
+        except Exception as error:
+            if wants_traceback():
+                raise
+            fail(error)
 
 
 def offer_run(arguments: Sequence[str]) -> list[str]:
@@ -165,8 +181,18 @@ def _offer(group: str, node: object) -> None:
 ENTRIES = {
     entry.name: entry
     for entry in (
-        Entry("train", "camloc.experiment.train:train", resume_arguments),
-        Entry("evaluate", "camloc.experiment.evaluate:evaluate", offer_run),
+        Entry(
+            "train",
+            "camloc.experiment.train:train",
+            resume_arguments,
+            check="camloc.experiment.check_options:check_training",
+        ),
+        Entry(
+            "evaluate",
+            "camloc.experiment.evaluate:evaluate",
+            offer_run,
+            check="camloc.experiment.check_options:check_evaluation",
+        ),
     )
 }
 

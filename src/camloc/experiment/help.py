@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _COLUMNS, _INDENT = 112, 19
-_NO_OPTIONS = ("base", "loader")  # files of a group that its options include
+NO_OPTIONS = ("base", "loader")
+"""Files of a group that its options include."""
 
 
 def help_text(command: str, configurations: Sequence[Path]) -> str:
@@ -27,10 +28,21 @@ def help_text(command: str, configurations: Sequence[Path]) -> str:
     return re.sub(r"\{([\w/]+): (.*)\}", lambda found: _group(found[1], found[2], configurations), text)
 
 
+def options(group: str, configurations: Sequence[Path]) -> list[str]:
+    """Return the names that a config group offers, sorted.
+
+    Args:
+        group: Its folder, such as ``datamodule/annotations``.
+        configurations: Directories of configuration files.
+    """
+    found = {path.stem for directory in configurations for path in (directory / group).glob("*.yaml")}
+    return sorted(found.difference(NO_OPTIONS))
+
+
 def _group(name: str, meaning: str, configurations: Sequence[Path]) -> str:
-    found = {path.stem for directory in configurations for path in (directory / name).glob("*.yaml")}
-    options = ", ".join(sorted(found.difference(_NO_OPTIONS)))
-    lines = textwrap.wrap(f"{meaning}: {options}", _COLUMNS - _INDENT, break_on_hyphens=False)
+    lines = textwrap.wrap(
+        f"{meaning}: {', '.join(options(name, configurations))}", _COLUMNS - _INDENT, break_on_hyphens=False
+    )
     head, margin = f"{name}=", _INDENT - len("  ")
     lines = [head.ljust(margin) + lines[0], *lines[1:]] if len(head) < margin else [head, *lines]
     return ("\n" + " " * _INDENT).join(lines)

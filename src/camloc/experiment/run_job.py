@@ -2,9 +2,10 @@
 
 import contextlib
 import os
+import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,6 +13,7 @@ from typing import Any, NoReturn
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 
+from camloc.experiment.composition import explained
 from camloc.experiment.interruption import Interruption
 from camloc.experiment.limits import raise_descriptor_limit
 from camloc.experiment.run_directory import RunDirectory
@@ -19,7 +21,7 @@ from camloc.experiment.trusted import refuse_calls
 from camloc.experiment.version_0_1 import refuse_config
 
 
-def run_job(job: str, config: DictConfig) -> None:
+def run_job(job: str, config: DictConfig, check: str | None = None) -> None:
     """Run a job in its run directory; on failure say why in one line and exit with 1.
 
     The full traceback goes to ``traceback.txt`` in the run directory, and is raised with ``HYDRA_FULL_ERROR=1``.
@@ -27,25 +29,21 @@ def run_job(job: str, config: DictConfig) -> None:
     Args:
         job: ``module:function``, called with the configuration and the run directory.
         config: As composed; ``resume`` and ``overwrite`` say what becomes of an earlier run in the same directory.
+        check: ``module:function``, called with the configuration and the keys that the command line sets, before the
+            directory is changed; raises ValueError for what the job cannot run with.
     """
     run = RunDirectory(Path(HydraConfig.get().runtime.output_dir))
     resumable = "resume" in config
     with Interruption(run, resumable=resumable) as interruption:
-        try:  # what is refused here must not change the directory
-            refuse_config(config, "the configuration")
-            refuse_calls(config)
-            run.lock()
-            if OmegaConf.select(config, "resume") is None:
-                _refuse_own_files_as_input(config, run)
-                run.start(overwrite=bool(OmegaConf.select(config, "overwrite")))
-            run.write_status("running")
-        except (OSError, ValueError) as error:
+        try:
+            _begin(config, run, check)
+        except Exception as error:
+            if wants_traceback():
+                raise
             fail(error)
         try:
             raise_descriptor_limit()
-            _refuse_missing_values(config)
-            module, _, function = job.partition(":")
-            getattr(import_module(module), function)(config, run)
+            _function(job)(config, run)
             run.write_status("completed")
         except BaseException as error:
             interruption.ending()
@@ -59,7 +57,7 @@ def run_job(job: str, config: DictConfig) -> None:
             _finish_loggers(exit_code=1)
             if stopped:
                 interruption.end(message(error) if isinstance(error, OSError) else "")
-            if not isinstance(error, Exception) or os.environ.get("HYDRA_FULL_ERROR") == "1":
+            if not isinstance(error, Exception) or wants_traceback():
                 raise
             kept = resumable and run.last_checkpoint.is_file()
             way_on = "; resume= with it goes on from its last checkpoint" if kept else ""
@@ -67,10 +65,40 @@ def run_job(job: str, config: DictConfig) -> None:
         _finish_loggers(exit_code=0)
 
 
+def _begin(config: DictConfig, run: RunDirectory, check: str | None) -> None:
+    """Refuse what cannot run, which must not change the directory, and start the run."""
+    resumes = OmegaConf.select(config, "resume") is not None
+    overwrite = OmegaConf.select(config, "overwrite") is True
+    refuse_config(config, "the configuration")
+    refuse_calls(config)  # before anything that the configuration names is imported
+    _refuse_missing_values(config)
+    run.lock()
+    if not resumes:
+        _refuse_own_files_as_input(config, run)
+        run.refuse_completed(overwrite=overwrite)
+    if check is not None:
+        _function(check)(config, _given_keys())
+    if not resumes:
+        run.start(overwrite=overwrite)
+    run.write_status("running")
+
+
 def _record_failure(run: RunDirectory, error: Exception, trace: str) -> None:
     run.write_status("failed", error=message(error))
     with contextlib.suppress(OSError):  # a full disk has no room for it either, and is the error to report
         run.write_traceback(trace)
+
+
+def _function(name: str) -> Callable[..., None]:
+    module, _, function = name.partition(":")
+    found: Callable[..., None] = getattr(import_module(module), function)
+    return found
+
+
+def _given_keys() -> list[str]:
+    """Return the keys that the command line sets, a config group's with dots too."""
+    given = (re.match(r"[+~]*([^=@]*)", override) for override in HydraConfig.get().overrides.task)
+    return [found[1].replace("/", ".") for found in given if found]
 
 
 def _refuse_missing_values(config: DictConfig) -> None:
@@ -110,7 +138,12 @@ def message(error: BaseException) -> str:
         return f"the loader workers {what}; raise that limit, or give datamodule.num_workers=0"
     if lines[0].startswith("Caught "):  # a loader worker's: its own traceback, then "Type: message"
         return lines[-1].partition(": ")[2] or lines[-1]
-    return " ".join(lines)
+    return explained(error)
+
+
+def wants_traceback() -> bool:
+    """Return whether errors are to be raised instead of said in one line."""
+    return os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 def fail(error: BaseException, where: str = "") -> NoReturn:

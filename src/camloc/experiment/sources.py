@@ -199,6 +199,8 @@ def _unseen_test_split(
     config: DictConfig, map_size: tuple[int, int]
 ) -> tuple[SplitTruth, Sequence[str], Sequence[int] | None]:
     """Return the test split without its images, its classes' names and their labels in the devkit."""
+    if not config.datamodule:
+        raise ValueError("name the data set that the predictions are measured against: datamodule=NAME")
     built: LocalizationDataModule | WsolMetadata = instantiate(config.datamodule)
     if isinstance(built, WsolMetadata):
         return MetadataSplit(built, map_size), [str(label) for label in range(built.num_classes)], None

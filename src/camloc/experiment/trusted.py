@@ -61,8 +61,8 @@ def read_config(content: object, source: str) -> DictConfig:
         source: Where it was found, for messages.
 
     Raises:
-        ValueError: If it has what no run saves: other interpolations, aliases, Hydra's own nodes, more than ``MAX_VALUES``
-            values, or values nested more than ``MAX_DEPTH`` deep.
+        ValueError: If it has what no run saves: other interpolations, aliases, Hydra's own nodes, more than
+            ``MAX_VALUES`` values, or values nested more than ``MAX_DEPTH`` deep.
 
     Example:
         >>> read_config("optimizer: {lr: 0.1}", "config.yaml")

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge, Gt, Lt, MinLen
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -43,8 +44,8 @@ class CrossEntropy(nn.Module):
     def __init__(
         self,
         class_counts: Sequence[int],
-        label_smoothing: float = 0.0,
-        class_weights: Literal["balanced"] | Sequence[float] | None = None,
+        label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0,
+        class_weights: Literal["balanced"] | Annotated[Sequence[Annotated[float, Gt(0)]], MinLen(1)] | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= label_smoothing < 1:

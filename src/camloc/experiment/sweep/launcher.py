@@ -250,7 +250,7 @@ class ProcessLauncher(Launcher):
             return
         better = "least" if row.direction == "min" else "greatest"
         raise CompactHydraException(
-            f"error: the {better} {metric} is the best, and the sweeper is set to {given} it: give "
+            f"the {better} {metric} is the best, and the sweeper is set to {given} it: give "
             f"hydra.sweeper.direction={OPTIMIZES[row.direction]}"
         )
 

@@ -1,0 +1,89 @@
+"""Options that would change nothing in a call, which are refused. Imports neither torch nor Lightning."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+Source = Literal["checkpoint", "saved maps", "map folder", "submission"]
+
+_AS_GIVEN: Mapping[Source, str] = {
+    "checkpoint": "checkpoint=",
+    "saved maps": "score_maps=FILE",
+    "map folder": "score_maps=FOLDER",
+    "submission": "submission=",
+}
+_NETWORK: tuple[Source, ...] = ("checkpoint",)
+_MAPS: tuple[Source, ...] = ("checkpoint", "saved maps", "map folder")
+_READ_BY: Mapping[str, tuple[Source, ...]] = {
+    **dict.fromkeys(("backbone", "attribution", "views", "classifier", "callbacks.gallery"), _NETWORK),
+    **dict.fromkeys(("save_score_maps", "threshold_from", "on_unreadable"), _NETWORK),
+    "datamodule": ("checkpoint", "map folder", "submission"),
+    **{f"datamodule.{name}": _NETWORK for name in ("input_size", "batch_size", "num_workers", "eval_transform")},
+    **dict.fromkeys(("score_map", "box_rule", "export_score_maps"), _MAPS),
+    "localization.submission": ("checkpoint", "saved maps"),
+    "map_loader": ("saved maps", "map folder", "submission"),
+    **dict.fromkeys(("on_missing", "map_loader.num_workers"), ("map folder",)),
+}
+"""Which sources of predictions read an option of an evaluation; all read what is not listed."""
+
+_OF_TRAINING = (
+    *("backbone.weights", "classifier.head_lr_multiplier", "datamodule.crop_area", "datamodule.train_transform"),
+    *("trainer.max_epochs", "trainer.gradient_clip_val"),
+)
+_OF_PROTOCOLS = ("cam_threshold", "num_thresholds", "more_thresholds", "iou_thresholds", "threshold_interval")
+"""Options of ``localization`` that are read where a protocol refers to them, and nowhere else."""
+
+
+def unused_in_training(config: DictConfig, given: Sequence[str]) -> Iterator[str]:
+    """Yield what has no effect on a training.
+
+    Args:
+        config: Checked by name and type.
+        given: The keys that the command line sets.
+    """
+    yield from _in_any_call(config, given)
+    if "localization.submission" in given and config.localization.submission:
+        yield "localization.submission=true has no effect on a training; evaluate its checkpoint with it"
+    if "datamodule.crop_area" in given and config.datamodule.get("train_transform") == "resize_crop":
+        yield "datamodule.crop_area has no effect with datamodule.train_transform=resize_crop"
+
+
+def unused_in_evaluation(config: DictConfig, given: Sequence[str]) -> Iterator[str]:
+    """Yield what has no effect on an evaluation; the same arguments as :func:`unused_in_training`."""
+    yield from _in_any_call(config, given)
+    yield from (f"{key} has no effect on an evaluation: nothing is trained" for key in _OF_TRAINING if key in given)
+    source = _source(config)
+    if source is None:
+        return  # none or several are named, which is an error of its own
+    for key in given:
+        wider = [known for known in _READ_BY if key == known or key.startswith(f"{known}.")]
+        if wider and key not in _OF_TRAINING and source not in _READ_BY[max(wider, key=len)]:
+            value = OmegaConf.select(config, key)
+            if not (value is None or value is False or value in ("error", "val")):  # which ask for nothing
+                yield f"{key} has no effect with {_AS_GIVEN[source]}"
+
+
+def _in_any_call(config: DictConfig, given: Sequence[str]) -> Iterator[str]:
+    if HydraConfig.get().mode != RunMode.MULTIRUN:  # the launcher takes them off its jobs
+        yield from (f"{key} has no effect without -m" for key in given if key.startswith("sweep."))
+    references = re.findall(r"\$\{[^}]*", OmegaConf.to_yaml(config.localization, resolve=False))
+    for name in _OF_PROTOCOLS:
+        key = f"localization.{name}"
+        is_read = any(re.search(rf"\b{re.escape(key)}\b", one) for one in references)
+        if key in given and config.localization[name] is not None and not is_read:
+            protocols = ", ".join(map(str, config.localization.protocols))
+            yield f"{key} has no effect: none of the protocols {protocols} reads it; localization=NAME chooses others"
+
+
+def _source(config: DictConfig) -> Source | None:
+    named = [name for name in ("checkpoint", "score_maps", "submission") if config[name] is not None]
+    if len(named) != 1:
+        return None
+    if named == ["score_maps"]:
+        return "saved maps" if Path(config.score_maps).is_file() else "map folder"
+    return "submission" if named == ["submission"] else "checkpoint"
