@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -151,7 +151,9 @@ def _make_data(good: Path) -> None:
     pixels = np.random.default_rng(0)
     annotations = good / "data" / "annotations"
     for split, number in (("train", 4), ("val", 2), ("test", 2)):
-        rows, images, boxes = ["file,x0,y0,x1,y1,class"], [], []
+        rows = ["file,x0,y0,x1,y1,class"]
+        images: list[dict[str, Any]] = []
+        boxes: list[dict[str, Any]] = []
         for target, name in enumerate(("cat", "dog")):
             for index in range(number):
                 image_id = f"{name}/{index}.{'jpg' if index else 'png'}"

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests.entry_server import IMPORTED, become
 
@@ -49,7 +49,7 @@ class Running:
             if max_file is not None:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (max_file, resource.RLIM_INFINITY))
             own = {"OMP_NUM_THREADS": "1", "COLUMNS": "120", "XDG_CACHE_HOME": str(folder / "cache")}
-            request = {"script": str(ROOT / script), "arguments": arguments, "cwd": str(folder)}
+            request: dict[str, Any] = {"script": str(ROOT / script), "arguments": arguments, "cwd": str(folder)}
             request |= {"environment": {**os.environ, **own, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}}
             request |= {name: str(file) for name, file in self._printed.items()}
             become(request)
