@@ -2,13 +2,14 @@
 
 Moments: ``batch:N`` before the N-th training batch of this process, ``validation`` in the second epoch's validation,
 ``saving`` in the middle of writing the second epoch's checkpoint, ``full`` goes on there without room on the disk,
-``term:N`` and ``usr1:N`` get SIGTERM and SIGUSR1 in the N-th batch, ``other:N`` SIGTERM in the second process.
+``term:N`` and ``usr1:N`` get SIGTERM and SIGUSR1 in the N-th batch, ``other:N`` gives it to the second process.
 """
 
 import os
 import resource
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from runpy import run_path
 
@@ -26,9 +27,17 @@ SIGNALS = {"term": signal.SIGTERM, "usr1": signal.SIGUSR1, "other": signal.SIGTE
 HALF_A_CHECKPOINT = 10_000_000
 
 
+def parents() -> Iterator[tuple[int, int]]:
+    """Yield every process with its parent."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        yield int(path.parent.name), int(path.read_text().rpartition(")")[2].split()[1])
+
+
 def die() -> None:
-    if os.environ.get("LOCAL_RANK", "0") == ("1" if moment == "other" else "0"):
-        os.kill(os.getpid(), SIGNALS.get(moment, signal.SIGKILL))
+    process = os.getpid()
+    if moment == "other":  # which runs train.py itself
+        (process,) = (child for child, parent in parents() if parent == process)
+    os.kill(process, SIGNALS.get(moment, signal.SIGKILL))
 
 
 def let_no_file_grow() -> None:

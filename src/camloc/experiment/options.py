@@ -110,6 +110,7 @@ class CommonOptions(TypedDict):
     sweep: SweepOptions
     seed: Annotated[int, Ge(0), Lt(2**32)]
     overwrite: bool
+    trust: bool
     on_unreadable: OnProblem
     camloc_version: NotRequired[str]
 

@@ -23,6 +23,7 @@ _ELSEWHERE = (
         "hydra",
         "resume",
         "overwrite",
+        "trust",
         "check_only",
         "on_unreadable",
     ),
