@@ -86,7 +86,7 @@ def test_numbers_records_curves_and_report_are_written(tmp_path: Path, capsys: p
         "GT-known, IoU 0.7",
         "top-1 localization, IoU 0.5",
     ]
-    assert [row[2] for row in curve] == ["1.0"] * 7 + ["0.0"] * 3
+    assert [row[2] for row in curve] == ["1.0"] * 8 + ["0.0"] * 2
     assert {path.name for path in run.report.iterdir()} == {
         "index.html",
         "threshold_curve.png",

@@ -37,7 +37,8 @@ def test_options_behind_kwargs_are_those_of_the_bases() -> None:
     found = signature_of(Closed)
     assert list(found.parameters) == ["count", "names", "size"]
     assert not found.is_open
-    assert [name for name, known in found.parameters.items() if known.required] == ["names"]
+    assert not any(known.required for known in found.parameters.values())  # the class may give them itself
+    assert signature_of(Base).parameters["names"].required
     assert signature_of(Open).is_open
 
 

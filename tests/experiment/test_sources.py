@@ -5,6 +5,7 @@ from pathlib import Path
 from runpy import run_path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -86,7 +87,7 @@ def test_images_that_were_trained_on_are_refused(tmp_path: Path) -> None:
     images = tmp_path / "images"
     images.mkdir()
     for index in range(3):
-        (images / f"test{index}.png").write_bytes(b"." * (10 + index))
+        cv2.imwrite(str(images / f"test{index}.png"), np.full((8, 8 + 8 * index, 3), index, np.uint8))
     trained = fingerprint(SQUARES["Squares"]("test", [0, 1], 0.0, images))
     file = write_checkpoint(tmp_path / "best.ckpt", fingerprint=trained)
     with pytest.raises(ValueError, match=r"2 of the 3 images of test were trained on by .*best\.ckpt"):

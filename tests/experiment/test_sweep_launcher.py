@@ -341,6 +341,6 @@ def test_the_grid_composes_one_job_of_each_kind(toy: Toy, jobs: Jobs, capsys: py
         assert message in capsys.readouterr().err
         assert jobs.commands == []
     assert sweep(toy, "+part=one,two", "error=0.1,0.2") == 0
-    assert [(row["+part"], row["error"]) for row in summary()] == [
+    assert [(row["'+part"], row["error"]) for row in summary()] == [
         *(("one", "0.1"), ("one", "0.2"), ("two", "0.1"), ("two", "0.2")),
     ]

@@ -66,7 +66,7 @@ def signature_of(target: Callable[..., Any]) -> Signature:
     """
     parameters: dict[str, Parameter] = {}
     is_open = True
-    for function in _functions(target):
+    for depth, function in enumerate(_functions(target)):
         try:
             found = list(inspect.signature(function).parameters.values())
         except (TypeError, ValueError):  # written in C
@@ -81,7 +81,8 @@ def signature_of(target: Callable[..., Any]) -> Signature:
                     parameters.setdefault(name, Parameter(annotation))
                 is_open = options is None
             elif parameter.kind is not parameter.VAR_POSITIONAL:
-                required = parameter.default is parameter.empty
+                # What a base requires may be given by the class itself.
+                required = depth == 0 and parameter.default is parameter.empty
                 parameters.setdefault(parameter.name, Parameter(hint, parameter.default, required))
         if not is_open:
             break
