@@ -78,11 +78,12 @@ def test_a_moved_checkpoint_and_its_maps_are_measured_alike_by_any_number_of_pro
 ) -> None:
     file = shutil.copy(trained[0] / "checkpoints" / "best.ckpt", tmp_path / "moved.ckpt")
     three, two = tmp_path / "three", tmp_path / "two"
-    common = (PROTOCOLS, "trainer.accelerator=cpu", "callbacks.gallery.count=3")
+    common = (PROTOCOLS, "trainer.accelerator=cpu")
     written = entry(
         "evaluate.py",
         f"checkpoint={file}",
         "save_score_maps=true",
+        "callbacks.gallery.count=3",
         *common,
         "trainer.devices=3",
         f"hydra.run.dir={three}",
@@ -173,7 +174,7 @@ def test_a_sweep_over_thresholds_evaluates_once_and_gives_each_job_its_own_numbe
         "-m",
         source,
         "localization=wsolevaluation",
-        "localization.cam_threshold=0.15,0.333,0.5",
+        "localization.cam_threshold=0.15,0.333,0.8",
         "trainer.accelerator=cpu",
         f"hydra.sweep.dir={tmp_path / 'sweep'}",
     )
