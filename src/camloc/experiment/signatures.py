@@ -25,6 +25,8 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
+from camloc.export.csv_file import is_number
+
 _STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
 _WORDS: Mapping[Any, str] = {
     None: "null",
@@ -156,7 +158,7 @@ def shown(value: Any) -> str:  # noqa: ANN401 - any configured value
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{name}: {shown(part)}' for name, part in value.items())}}}"
     if isinstance(value, str):
-        return f"'{value}'" if value.lower() in ("", "true", "false", "null") or _is_number(value) else value
+        return f"'{value}'" if value.lower() in ("", "true", "false", "null") or is_number(value) else value
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -190,11 +192,3 @@ def _bounds(limit: Any) -> Iterator[str]:  # noqa: ANN401 - any annotation
             yield f"below {bound}"
         case MinLen(min_length=bound):
             yield f"with at least {bound} entry"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -63,7 +63,7 @@ def quoted(text: str) -> str:
         >>> quoted("=HYPERLINK(A1)"), quoted("-0.5"), quoted("a=b"), quoted("'=")
         ("'=HYPERLINK(A1)", '-0.5', 'a=b', "''=")
     """
-    return f"'{text}" if _FORMULA.match(text) and not _is_number(text) else text
+    return f"'{text}" if _FORMULA.match(text) and not is_number(text) else text
 
 
 def unquoted(text: str) -> str:
@@ -76,7 +76,8 @@ def unquoted(text: str) -> str:
     return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Return whether text reads as a number, as ``-0.5``, ``1e-3`` and ``nan`` do."""
     try:
         float(text)
     except ValueError:

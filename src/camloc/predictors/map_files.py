@@ -1,20 +1,11 @@
 """Ready-made score maps of any method, one file per image: the layout of wsolevaluation, and images of maps."""
 
-import io
-import math
 import os
-import struct
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from tokenize import TokenError
-from typing import IO, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-import cv2
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
@@ -22,9 +13,8 @@ from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
 from camloc.data.datasets.wsol_metadata import leaves_folder
-from camloc.data.images.headers import MAX_BYTES, check_header, check_pixels
-from camloc.data.images.regular import open_regular, read_regular
 from camloc.data.loading.sample import EvalSample, collate_truth
+from camloc.predictors.map_reading import check_npy, read_map
 from camloc.predictors.truth import SplitTruth
 from camloc.records import Prediction, Truth
 
@@ -35,13 +25,6 @@ NUM_SHOWN = 3
 SHOW_PROGRESS_FROM = 20_000
 """Maps from which a look at all headers takes longer than two seconds."""
 OnMissing = Literal["error", "skip"]
-_WIDEST = np.dtype(np.float64).itemsize
-_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_DAMAGE = (
-    *(ValueError, TypeError, TokenError, MemoryError, EOFError, RuntimeError, OSError),
-    *(zipfile.BadZipFile, zlib.error, struct.error),
-)
-"""All that a damaged header or archive raises, by the place of the damage."""
 
 
 class MapFolder:
@@ -57,6 +40,7 @@ class MapFolder:
 
     Example:
         >>> import tempfile
+        >>> import numpy as np
         >>> with tempfile.TemporaryDirectory() as directory:
         ...     np.save(Path(directory, "1.jpg.npy"), np.array([[0.0, 0.5, 1.0]]))
         ...     MapFolder(directory).load("1.jpg")
@@ -152,25 +136,6 @@ class MapFolder:
         return read_map(path)
 
 
-def read_map(path: Path) -> Tensor:
-    """Read a file of one map, see :meth:`MapFolder.load`.
-
-    Raises:
-        ValueError: If it is no regular file, does not hold one map of numbers, is cut off, or its header states more
-            than :data:`~camloc.data.images.headers.MAX_PIXELS`, before they are read; the message names it.
-    """
-    try:
-        array = {".npy": _read_npy, ".npz": _read_npz, ".png": _read_png}[path.suffix](path)
-    except _OtherArrayError as error:
-        raise ValueError(f"{path} {error}") from None
-    except _DAMAGE as error:
-        raise ValueError(f"{path} cannot be read as a map, or is cut off: {error}") from None
-    plane = array.reshape(_plane(array.shape))
-    if plane.dtype == np.uint8:
-        return torch.from_numpy(plane.astype(np.float32) / 255)
-    return torch.from_numpy(np.ascontiguousarray(plane, dtype=np.result_type(plane.dtype, np.float32)))
-
-
 class MapSample(NamedTuple):
     """An image's ready-made map with what it is measured against."""
 
@@ -248,73 +213,6 @@ class MapDataset(Dataset[MapSample]):
         return MapBatch(torch.stack([one.to(widest) for one in maps]), collate_truth(truth, MAP_SIZE))
 
 
-class _OtherArrayError(ValueError):
-    """A whole array that is no map; the file is not named."""
-
-
-def _read_npy(path: Path) -> NDArray[np.generic]:
-    with open_regular(path, MAX_BYTES) as file:
-        return _read_array(file)
-
-
-def _read_npz(path: Path) -> NDArray[np.generic]:
-    with open_regular(path) as file, zipfile.ZipFile(file) as archive:
-        members = archive.infolist()
-        if len(members) != 1:
-            raise ValueError(f"it holds {len(members)} arrays instead of one map")
-        if members[0].compress_type not in _COMPRESSIONS:
-            raise ValueError("it is compressed as NumPy does not compress")
-        if members[0].file_size > MAX_BYTES:
-            raise ValueError(f"it unpacks to {members[0].file_size:,} bytes, and {MAX_BYTES:,} are the most")
-        with archive.open(members[0]) as member:
-            array = _read_array(member)
-            if member.read(1):  # at its end, the checksum is compared
-                raise ValueError("it holds more than an array")
-            return array
-
-
-def _read_array(file: IO[bytes]) -> NDArray[np.generic]:
-    """Return what follows a header that is one of a map; unlike np.load never an archive or a pickle."""
-    start = file.tell()
-    _check_kind(*_read_header(file))
-    file.seek(start)
-    array: NDArray[np.generic] = np.lib.format.read_array(file, allow_pickle=False)
-    return array
-
-
-def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
-    version = np.lib.format.read_magic(file)
-    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = header(file)
-    return shape, dtype
-
-
-def _read_png(path: Path) -> NDArray[np.generic]:
-    encoded = read_regular(path, MAX_BYTES)
-    check_header(io.BytesIO(encoded))
-    levels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
-    if levels is None:
-        raise ValueError("it is no PNG")
-    _check_kind(levels.shape, levels.dtype)
-    return np.asarray(levels)
-
-
-def _plane(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Drop a channel of one, first or last."""
-    if len(shape) == len("HWC") and 1 in (shape[0], shape[-1]):
-        return shape[1:] if shape[0] == 1 else shape[:-1]
-    return shape
-
-
-def _check_kind(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> None:
-    plane = _plane(shape)
-    if len(plane) != len("HW") or min(plane) < 1:
-        raise _OtherArrayError(f"has shape {shape}; a score map is (height, width), at least (1, 1)")
-    check_pixels(plane[1], plane[0])
-    if dtype != np.uint8 and (dtype.kind != "f" or dtype.itemsize > _WIDEST):
-        raise _OtherArrayError(f"holds {dtype}; save float16, float32, float64 or uint8")
-
-
 def _broken(files: Sequence[Path], directory: Path) -> dict[Path, str]:
     """Return the files that hold no map, each with the reason; a ``.npy`` is judged by its header and length."""
     broken = {}
@@ -322,24 +220,10 @@ def _broken(files: Sequence[Path], directory: Path) -> dict[Path, str]:
     console = Console(stderr=True)
     for path in track(files, "looking at maps", console=console, transient=True, disable=quick):
         try:
-            _check_npy(path) if path.suffix == ".npy" else read_map(path)
+            check_npy(path) if path.suffix == ".npy" else read_map(path)
         except ValueError as error:
             broken[path] = str(error).replace(f"{directory}{os.sep}", "")
     return broken
-
-
-def _check_npy(path: Path) -> None:
-    try:
-        with open_regular(path) as file:
-            shape, dtype = _read_header(file)
-            missing = math.prod(shape) * dtype.itemsize - (path.stat().st_size - file.tell())
-        _check_kind(shape, dtype)
-    except _OtherArrayError as error:
-        raise ValueError(f"{path} {error}") from None
-    except _DAMAGE as error:
-        raise ValueError(f"{path} cannot be read as a map: {error}") from None
-    if missing > 0:
-        raise ValueError(f"{path} is cut off: {missing} bytes are missing")
 
 
 def _shown(names: Sequence[str]) -> str:
