@@ -92,6 +92,8 @@ def test_a_shell_must_be_known(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert run(monkeypatch, "completion", "tcsh") == 1
     assert run(monkeypatch, "completion") == 1
     assert capsys.readouterr().err.splitlines() == ["error: name the shell: camloc completion bash|zsh|fish"] * 2
+    assert run(monkeypatch, "completion", "--help") == 0
+    assert capsys.readouterr().out == cli.HELP
     for shell in SHELLS:
         assert run(monkeypatch, "completion", shell) == 0
         assert capsys.readouterr().out == script(shell)

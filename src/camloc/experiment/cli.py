@@ -67,9 +67,11 @@ def _run(command: str, program: list[str], arguments: list[str]) -> None:
 
 
 def _completion(arguments: list[str]) -> None:
-    if len(arguments) != 1 or arguments[0] not in (*SHELLS, "query"):
+    if arguments in (["--help"], ["-h"]):
+        sys.stdout.write(HELP)
+    elif len(arguments) != 1 or arguments[0] not in (*SHELLS, "query"):
         _fail(f"name the shell: camloc completion {'|'.join(SHELLS)}")
-    if arguments[0] == "query":
+    elif arguments[0] == "query":
         _complete(os.environ["COMP_LINE"])
     else:
         sys.stdout.write(script(arguments[0]))
