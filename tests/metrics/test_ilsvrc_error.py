@@ -69,7 +69,7 @@ def test_the_true_classs_box_and_rank_give_the_error_of_five_predictions(tmp_pat
     assert 0 < expected["ilsvrc_top1_hits"] < expected["ilsvrc_top5_hits"] < count
 
 
-@pytest.mark.parametrize("line", ["0", "-3", "seven", "2.5"])
+@pytest.mark.parametrize("line", ["0", "-3", "seven", "2.5", "7" * 5000])
 def test_a_blacklist_that_is_none_is_named_with_its_line(line: str, tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
     path.write_text(f"5\n{line}\n")

@@ -1,5 +1,6 @@
 """The error of the ILSVRC devkit."""
 
+import re
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -57,8 +58,8 @@ def read_blacklist(path: str | PathLike[str] | None) -> frozenset[int]:
     numbers = []
     for line, text in enumerate(Path(path).read_text(encoding="utf-8", errors="replace").split("\n"), start=1):
         if text.strip():
-            if not text.strip().isdecimal() or int(text) < 1:
-                raise ValueError(f"{path}, line {line}: expected the number of an image, from 1 on, found {text!r}")
+            if not re.fullmatch("0*[1-9][0-9]{0,8}", text.strip()):
+                raise ValueError(f"{path}, line {line}: expected the number of an image, from 1 on, found {text!r:.40}")
             numbers.append(int(text) - 1)
     return frozenset(numbers)
 
