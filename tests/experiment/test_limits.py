@@ -19,7 +19,8 @@ def test_workers_that_would_wait_for_ever_are_refused(
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
     if fits:
-        refuse_few_descriptors(workers)
+        refuse_few_descriptors(workers, "map_loader.num_workers")
         return
-    with pytest.raises(ValueError, match=r"may open 64 files \(ulimit -n\), and 4 loader workers need 192; raise the"):
-        refuse_few_descriptors(workers)
+    message = r"may open 64 files \(ulimit -n\), and 4 loader workers need 192; raise the limit, or give map_loader"
+    with pytest.raises(ValueError, match=message):
+        refuse_few_descriptors(workers, "map_loader.num_workers")

@@ -32,7 +32,7 @@ from camloc.predictors.network import NetworkPredictor
 def build_datamodule(config: DictConfig, splits: tuple[SplitName, ...]) -> LocalizationDataModule:
     """Build the data module and load the splits, so that bad data is found before anything starts."""
     datamodule: LocalizationDataModule = instantiate(config.datamodule)
-    refuse_few_descriptors(datamodule.workers_per_loader())
+    refuse_few_descriptors(datamodule.workers_per_loader(), "datamodule.num_workers")
     for name in splits:
         datamodule.split(name)
     if overfits(config):

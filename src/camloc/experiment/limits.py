@@ -15,11 +15,12 @@ def raise_descriptor_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def refuse_few_descriptors(num_workers: int) -> None:
+def refuse_few_descriptors(num_workers: int, option: str) -> None:
     """Refuse loader workers that could not pass their batches on: they would wait for ever.
 
     Args:
         num_workers: Of a loader.
+        option: Where that number is configured, such as ``datamodule.num_workers``.
 
     Raises:
         ValueError: If this process may not open enough files.
@@ -29,5 +30,5 @@ def refuse_few_descriptors(num_workers: int) -> None:
     if num_workers and limit != resource.RLIM_INFINITY and limit < needed:
         raise ValueError(
             f"this process may open {limit} files (ulimit -n), and {num_workers} loader workers need {needed}; raise "
-            "the limit, or give datamodule.num_workers=0"
+            f"the limit, or give {option}=0"
         )

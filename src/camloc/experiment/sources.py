@@ -22,6 +22,7 @@ from camloc.experiment.checkpoint import (
     refuse_trained_images,
     run_record,
 )
+from camloc.experiment.limits import refuse_few_descriptors
 from camloc.experiment.measuring.results import Threshold
 from camloc.experiment.preflight import preflight
 from camloc.experiment.run_directory import RunDirectory
@@ -167,6 +168,7 @@ def _saved_maps(config: DictConfig) -> Source:
 
 
 def _map_folder(config: DictConfig) -> Source:
+    refuse_few_descriptors(config.map_loader.num_workers, "map_loader.num_workers")
     folder = MapFolder(config.score_maps)
     truth, class_names, devkit_ids = _unseen_test_split(config, MAP_SIZE)
     image_ids = [truth.image_id(index) for index in range(len(truth))]
