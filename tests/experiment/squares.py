@@ -8,7 +8,7 @@ two feature maps are the red and the green channel in [0, 1]; class 0 is red and
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -274,7 +274,7 @@ def config(**changed: Any) -> DictConfig:  # noqa: ANN401 - values of a configur
 
 def write_checkpoint(
     file: Path,
-    threshold: tuple[float, str] | None = (0.8, "val"),
+    threshold: tuple[float, Literal["val", "fixed"]] | None = (0.8, "val"),
     class_names: Sequence[str] = CLASS_NAMES,
     fingerprint: Tensor | None = None,
     **more: Any,  # noqa: ANN401 - of a checkpoint

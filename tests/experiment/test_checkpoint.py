@@ -139,7 +139,7 @@ def validated(**protocols: LocalizationError) -> EvaluationModule:
 def test_a_checkpoint_knows_its_run_and_needs_no_code_to_be_read(tmp_path: Path) -> None:
     file = tmp_path / "best.ckpt"
     evaluated = validated(val_threshold=LocalizationError(num_thresholds=10))
-    saved(file, evaluated, RECORD._replace(fingerprint=torch.tensor([1, 5])))
+    saved(file, evaluated, RECORD._replace(fingerprint=torch.tensor([[1, 5]])))
     content = torch.load(file, weights_only=True)
     assert content["camloc_version"] == camloc.__version__
     assert content["camloc_config"] == {"backbone": {"_target_": "camloc.backbones.vgg.VggGap"}}
@@ -147,7 +147,7 @@ def test_a_checkpoint_knows_its_run_and_needs_no_code_to_be_read(tmp_path: Path)
     assert (record.class_names, record.input_size) == (["red", "green"], 8)
     assert (record.cam_threshold, record.threshold_source) == (0.7, "val")
     assert record.fingerprint is not None
-    assert record.fingerprint.tolist() == [1, 5]
+    assert record.fingerprint.tolist() == [[1, 5]]
     load_weights(module(), file)
     load_weights(SQUARES["network"](), file, prefix="predictor.")
 
@@ -191,6 +191,31 @@ def test_an_old_checkpoint_is_refused_in_one_line(known: dict[str, Any], tmp_pat
     ) as found:
         run_record(file)
     assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("class_names", "red", "class_names is 'red'"),
+        ("class_names", ["red", 2], r"class_names is \['red', 2\]"),
+        ("input_size", True, "input_size is True"),
+        ("input_size", 0, "input_size is 0"),
+        ("cam_threshold", "0.2", "cam_threshold is '0.2'"),
+        ("cam_threshold", float("nan"), "cam_threshold is nan"),
+        ("cam_threshold", 1.5, "cam_threshold is 1.5"),
+        ("threshold_source", "word", "threshold_source is 'word'"),
+        ("fingerprint", [1], r"fingerprint is \[1\]"),
+        ("fingerprint", torch.zeros(3, 1, dtype=torch.int64), r"fingerprint of shape \(3, 1\)"),
+        ("fingerprint", torch.zeros(3, 2), r"torch\.float32, where \(N,2\) int64 is due"),
+    ],
+)
+def test_what_a_run_cannot_be_is_refused(field: str, value: object, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "crafted.ckpt"
+    write_checkpoint({"state_dict": {}, "camloc_run": RECORD._replace(cam_threshold=0.2)._asdict()}, file)
+    assert run_record(file).cam_threshold == 0.2
+    write_checkpoint({"state_dict": {}, "camloc_run": {**RECORD._asdict(), field: value}}, file)
+    with pytest.raises(ValueError, match=rf"crafted\.ckpt .*{message}"):
+        run_record(file)
 
 
 @pytest.mark.parametrize(

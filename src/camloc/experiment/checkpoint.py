@@ -8,10 +8,12 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
+from annotated_types import Ge, Gt, Le
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pytorch_lightning import Callback, Trainer
 from torch import Tensor, nn
 
@@ -149,23 +151,26 @@ def load_weights(module: nn.Module, file: Path, prefix: str = "") -> None:
 class RunRecord(NamedTuple):
     """What a checkpoint knows of the run that wrote it, so that the file alone predicts and evaluates."""
 
-    class_names: Sequence[str]
+    class_names: list[str]
     """(C,) in the order of ``target``."""
-    input_size: int
+    input_size: Annotated[int, Gt(0)]
     """Side of the square network input, pixels."""
-    cam_threshold: float | None
+    cam_threshold: Annotated[float, Ge(0), Le(1)] | None
     """Chosen on ``val`` in the epoch of the checkpoint, or fixed; None where ``val`` has no boxes to choose on."""
-    threshold_source: str | None
+    threshold_source: Literal["val", "fixed"] | None
     """``val`` or ``fixed``."""
     fingerprint: Tensor | None
     """Of the images it was trained on, see :mod:`camloc.data.loading.fingerprint`; None for images made in memory."""
+
+
+_RECORD = TypeAdapter(RunRecord, config=ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=False))
 
 
 def run_record(file: Path) -> RunRecord:
     """Read what a checkpoint knows of its run.
 
     Raises:
-        ValueError: If it knows nothing.
+        ValueError: If it knows nothing, or something that cannot be.
     """
     found = load_checkpoint(file).get(RUN_KEY)
     if not isinstance(found, dict) or not set(RunRecord._fields) <= found.keys():
@@ -173,7 +178,20 @@ def run_record(file: Path) -> RunRecord:
             f"{file} does not say which run it comes from; camloc 0.1 reads checkpoints of camloc 0.1, and this is "
             f"camloc {camloc.__version__}"
         )
-    return RunRecord(**{name: found[name] for name in RunRecord._fields})
+    try:
+        record = _RECORD.validate_python([found[name] for name in RunRecord._fields])
+    except ValidationError as error:
+        wrong = RunRecord._fields[int(error.errors()[0]["loc"][0])]
+        raise ValueError(
+            f"{file} says of its run that {wrong} is {found[wrong]!r:.80}, which cannot be; take the original"
+        ) from error
+    trained = record.fingerprint
+    if trained is not None and (trained.dtype != torch.int64 or trained.shape[1:] != (2,)):
+        shape, dtype = tuple(trained.shape), trained.dtype
+        raise ValueError(
+            f"{file} has a fingerprint of shape {shape} and {dtype}, where (N,2) int64 is due; take the original"
+        )
+    return record
 
 
 def refuse_other_classes(class_names: Sequence[str], trained: Sequence[str], file: Path) -> None:
@@ -221,7 +239,7 @@ class RunInCheckpoint(Callback):
         """Add the record."""
         fixed = pl_module.test_protocols.fixed_threshold
         chosen = pl_module.results["val"].chosen if "val" in pl_module.results else None
-        source = "fixed" if fixed is not None else None if chosen is None else "val"
+        source: Literal["val", "fixed"] | None = "fixed" if fixed is not None else None if chosen is None else "val"
         known = self.record._replace(cam_threshold=chosen if fixed is None else fixed, threshold_source=source)
         checkpoint[CONFIG_KEY] = self.config
         checkpoint[RUN_KEY] = known._asdict()
