@@ -55,7 +55,7 @@ def test_a_loader_workers_traceback_is_taken_off() -> None:
     ],
 )
 def test_what_loader_workers_lack_is_named(text: str, lack: str) -> None:
-    fix = "raise that limit, or give datamodule.num_workers=0"
+    fix = "raise that limit, or give num_workers=0 in datamodule or map_loader"
     assert message(RuntimeError(text)) == f"the loader workers {lack}; {fix}"
 
 
@@ -117,18 +117,51 @@ def test_a_failure_is_one_line_and_keeps_its_traceback(
 def test_a_full_disk_does_not_hide_what_went_wrong(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full(_: RunDirectory, file: Path, text: str) -> None:
+    def full(file: Path, text: str) -> None:
         if '"running"' not in text:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         file.write_text(text)
 
-    monkeypatch.setattr(RunDirectory, "_write", full)
+    monkeypatch.setattr("camloc.experiment.run_directory._replace", full)
     with pytest.raises(SystemExit) as stopped:
         run_job("camloc.experiment.nothing:job", OmegaConf.create())
     assert stopped.value.code == 1
     assert capsys.readouterr().err.startswith("error: No module named 'camloc.experiment.nothing'")
     assert status(run) == ("failed", None)  # not running, which another run would believe
     assert not (run / "traceback.txt").exists()
+
+
+def test_the_first_process_to_fail_says_why(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("camloc.experiment.interruption._SECONDS_TO_NOTICE", 0)
+    RunDirectory(run).write_status("running")
+    with monkeypatch.context() as other:
+        other.setenv("LOCAL_RANK", "1")
+        job(run, "raise MemoryError('of the second')")
+        with pytest.raises(SystemExit):
+            run_job("jobs:job", OmegaConf.create())
+    assert status(run) == ("failed", "of the second")  # by the process that failed; the first one may be killed now
+    assert "MemoryError" in (run / "traceback.txt").read_text()
+    reason = "run.write_status('failed', 'of the second'); "
+    for consequence in ("raise OSError('connection closed')", "import signal; signal.raise_signal(signal.SIGTERM)"):
+        job(run, reason + consequence)
+        with pytest.raises(SystemExit):
+            run_job("jobs:job", OmegaConf.create())
+        assert status(run) == ("failed", "of the second")
+    assert "connection closed" in capsys.readouterr().err
+
+
+def test_what_goes_wrong_in_another_process_after_the_end_changes_nothing(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("camloc.experiment.interruption._SECONDS_TO_NOTICE", 0)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    completed = '{"status": "completed", "error": null}'
+    job(run, f"run.status.write_text({completed!r}); raise OSError('connection closed')")
+    with pytest.raises(SystemExit):
+        run_job("jobs:job", OmegaConf.create())
+    assert status(run) == ("completed", None)
 
 
 def test_an_interrupted_job_has_failed(run: Path) -> None:

@@ -168,7 +168,8 @@ class Interruption:
 
     def _say(self, problem: str) -> None:
         number = self.number or signal.SIGTERM
-        self.run.write_status("failed", error=f"interrupted by {number.name}")
+        if self.run.read_status().status != "failed":  # else another process has, and this one is stopped for it
+            self.run.write_status("failed", error=f"interrupted by {number.name}")
         if self._is_first:
             sys.stderr.write(f"error: interrupted by {number.name}{problem and f' ({problem})'}; {self._kept()}\n")
             sys.stderr.flush()

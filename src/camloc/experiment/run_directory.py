@@ -169,11 +169,26 @@ class RunDirectory:
 
     def write_status(self, status: Literal["running", "completed", "failed"], error: str | None = None) -> None:
         """Write ``status.json``; while running it names the process too."""
+        if self._writes:
+            self._write_status(status, error)
+
+    def write_failure(self, error: str, trace: str) -> None:
+        """Write that this process has failed, in ``status.json``, and where, in ``traceback.txt``.
+
+        Of several processes the first one to fail writes, whichever it is: the others may be killed for it at once.
+        """
+        if self.read_status().status != "running":
+            return
+        self._write_status("failed", error)
+        with contextlib.suppress(OSError):  # a full disk has no room for it either, and is the error to report
+            _replace(self.traceback, trace)
+
+    def _write_status(self, status: str, error: str | None) -> None:
         content: dict[str, str | int | None] = {"status": status, "error": error}
         if status == "running":
             content |= {"host": socket.gethostname(), "process": os.getpid()}
         try:
-            self._write(self.status, json.dumps(content, indent=2))
+            _replace(self.status, json.dumps(content, indent=2))
         except OSError:
             if status != "failed":
                 raise
@@ -185,10 +200,6 @@ class RunDirectory:
             room = len(file.read())
             file.seek(0)
             file.write(b'{"status": "failed", "error": null}'.ljust(room))
-
-    def write_traceback(self, trace: str) -> None:
-        """Write ``traceback.txt``."""
-        self._write(self.traceback, trace)
 
     def read_status(self) -> "Status":
         """Read ``status.json``; nothing is known where it is missing or was cut off."""
@@ -211,8 +222,12 @@ class RunDirectory:
 
     def _write(self, file: Path, text: str) -> None:
         if self._writes:
-            with replaced(file) as partial:
-                partial.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+            _replace(file, text)
+
+
+def _replace(file: Path, text: str) -> None:
+    with replaced(file) as partial:
+        partial.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 class Status(NamedTuple):

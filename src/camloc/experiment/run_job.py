@@ -1,6 +1,5 @@
 """A job in its run directory: its status, and one clear line on failure. Imports neither torch nor Lightning."""
 
-import contextlib
 import os
 import re
 import sys
@@ -51,7 +50,7 @@ def run_job(job: str, config: DictConfig, check: str | None = None) -> None:
             stopped = interruption.number is not None
             if isinstance(error, Exception) and not stopped:
                 interruption.outlive_first()
-                _record_failure(run, error, trace)
+                run.write_failure(message(error), trace)
             elif not stopped:
                 run.write_status("failed", error=f"interrupted: {type(error).__name__}")
             _finish_loggers(exit_code=1)
@@ -81,12 +80,6 @@ def _begin(config: DictConfig, run: RunDirectory, check: str | None) -> None:
     if not resumes:
         run.start(overwrite=overwrite)
     run.write_status("running")
-
-
-def _record_failure(run: RunDirectory, error: Exception, trace: str) -> None:
-    run.write_status("failed", error=message(error))
-    with contextlib.suppress(OSError):  # a full disk has no room for it either, and is the error to report
-        run.write_traceback(trace)
 
 
 def _function(name: str) -> Callable[..., None]:
@@ -135,7 +128,7 @@ def message(error: BaseException) -> str:
             if "Too many open files" in str(error)
             else "lack shared memory (/dev/shm)"
         )
-        return f"the loader workers {what}; raise that limit, or give datamodule.num_workers=0"
+        return f"the loader workers {what}; raise that limit, or give num_workers=0 in datamodule or map_loader"
     if lines[0].startswith("Caught "):  # a loader worker's: its own traceback, then "Type: message"
         return lines[-1].partition(": ")[2] or lines[-1]
     return explained(error)
