@@ -40,6 +40,17 @@ def test_an_unknown_command_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys:
     ]
 
 
+def test_ctrl_c_outside_of_a_job_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(entry.Entry, "run", interrupt)
+    assert run(monkeypatch, "train") == 130
+    assert capsys.readouterr().err == "error: interrupted by SIGINT\n"
+
+
 def test_a_command_runs_its_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[tuple[str, list[str], list[str]]] = []
 

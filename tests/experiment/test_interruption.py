@@ -73,6 +73,7 @@ def test_a_process_that_waits_for_another_one_is_ended(tmp_path: Path, monkeypat
     monkeypatch.setattr(interruption, "SECONDS_TO_STOP", 0.0)
 
     def wait() -> None:
+        RunDirectory(tmp_path).write_status("running")
         with Interruption(RunDirectory(tmp_path), resumable=True) as job:
             job.deferred = True
             signal.raise_signal(signal.SIGTERM)
@@ -88,6 +89,7 @@ def test_one_of_several_processes_ends_without_another_collective(
     monkeypatch.setenv("WORLD_SIZE", "2")
 
     def stop() -> None:
+        RunDirectory(tmp_path).write_status("running")
         with Interruption(RunDirectory(tmp_path), resumable=True):
             signal.raise_signal(signal.SIGINT)
 
@@ -115,6 +117,29 @@ def test_another_process_passes_the_signal_on_and_ends_with_the_first(
 def wait_as_an_orphan(path: Path) -> None:
     with Interruption(RunDirectory(path), resumable=True):
         threading.Event().wait()
+
+
+@pytest.mark.parametrize("number", interruption.SIGNALS)
+def test_another_process_passes_a_signal_on_before_its_job(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = os.getpid()
+    read, write = os.pipe()
+    monkeypatch.setattr(os, "kill", lambda *given: os.write(write, b"%d %d" % given))
+    monkeypatch.setenv("LOCAL_RANK", "1")
+
+    def start() -> None:
+        interruption.pass_on_signals()
+        signal.raise_signal(number)
+
+    assert in_a_process(start) == 0
+    assert os.read(read, 99) == b"%d %d" % (first, signal.SIGTERM)
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        assert in_a_process(start) == -number
+    finally:
+        signal.signal(number, before)
 
 
 def test_a_forked_worker_leaves_signals_to_its_parent(tmp_path: Path) -> None:

@@ -196,6 +196,25 @@ def test_a_signal_ends_a_job_with_one_line(
     assert last.exists()
 
 
+@pytest.mark.parametrize("before", [None, '{"status": "completed", "error": null}'])
+def test_a_signal_before_the_run_has_begun_changes_nothing(
+    before: str | None, run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job(run, "raise ValueError")
+    monkeypatch.setattr("camloc.experiment.run_job.refuse_calls", lambda _: signal.raise_signal(signal.SIGTERM))
+    RunDirectory(run).last_checkpoint.parent.mkdir()
+    RunDirectory(run).last_checkpoint.touch()
+    if before is not None:
+        RunDirectory(run).status.write_text(before)
+    with pytest.raises(SystemExit) as stopped:
+        run_job("jobs:job", OmegaConf.create({"resume": None, "overwrite": True}))
+    assert stopped.value.code == 143
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: interrupted by SIGTERM; what was trained until ")
+    assert RunDirectory(run).last_checkpoint.exists()
+    assert (RunDirectory(run).status.read_text() if RunDirectory(run).status.exists() else None) == before
+
+
 def test_what_goes_wrong_while_stopping_is_said_too(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     body = "import signal\n    from camloc.experiment.interruption import active\n    active().deferred = True\n    "
     job(run, f"{body}signal.raise_signal(signal.SIGTERM)\n    raise OSError('last.ckpt could not be written')")

@@ -1,7 +1,10 @@
 """The command line: ``camloc COMMAND ...``; ``train.py`` and ``evaluate.py`` of a checkout are the same commands."""
 
 import os
+import signal
 import sys
+from collections.abc import Callable
+from functools import wraps
 
 from camloc.experiment.completion import SHELLS, script
 
@@ -26,6 +29,21 @@ camloc COMMAND --help says what a command's options are.
 COMMANDS = ("train", "evaluate", "compare", "completion")
 
 
+def _interruptible(command: Callable[[], None]) -> Callable[[], None]:
+    """End with one line on Ctrl-C before a job has begun, or between the jobs of a sweep."""
+
+    @wraps(command)
+    def run() -> None:
+        try:
+            command()
+        except KeyboardInterrupt:
+            sys.stderr.write("error: interrupted by SIGINT\n")
+            sys.exit(128 + signal.SIGINT)
+
+    return run
+
+
+@_interruptible
 def main() -> None:
     """Run the command that the command line names.
 
@@ -50,18 +68,23 @@ def main() -> None:
         _fail(f"camloc has no command {command!r}{f'; did you mean {near[0]}?' if near else '.'} See camloc --help")
 
 
+@_interruptible
 def train() -> None:
     """Run ``train.py`` of a checkout."""
     _run("train", sys.argv[:1], sys.argv[1:])
 
 
+@_interruptible
 def evaluate() -> None:
     """Run ``evaluate.py`` of a checkout."""
     _run("evaluate", sys.argv[:1], sys.argv[1:])
 
 
 def _run(command: str, program: list[str], arguments: list[str]) -> None:
-    from camloc.experiment.entry import ENTRIES  # noqa: PLC0415 - imports Hydra, which `camloc --help` does not need
+    from camloc.experiment.interruption import pass_on_signals  # noqa: PLC0415 - `camloc --help` needs none of both
+
+    pass_on_signals()
+    from camloc.experiment.entry import ENTRIES  # noqa: PLC0415 - imports Hydra
 
     ENTRIES[command].run(program, arguments)
 

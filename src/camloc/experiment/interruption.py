@@ -1,5 +1,6 @@
 """Ends a job on a signal: at a point where its state is kept, or at once. Imports neither torch nor Lightning."""
 
+import contextlib
 import os
 import select
 import shlex
@@ -168,7 +169,9 @@ class Interruption:
 
     def _say(self, problem: str) -> None:
         number = self.number or signal.SIGTERM
-        if self.run.read_status().status != "failed":  # else another process has, and this one is stopped for it
+        status = self.run.read_status()
+        # Not before this run has begun, and not when another process has failed, for which this one is stopped.
+        if status.status == "running" and status.process == os.getpid():
             self.run.write_status("failed", error=f"interrupted by {number.name}")
         if self._is_first:
             sys.stderr.write(f"error: interrupted by {number.name}{problem and f' ({problem})'}; {self._kept()}\n")
@@ -190,6 +193,23 @@ class Interruption:
             return 0
         number = signal.SIGTERM if self.number in (None, signal.SIGUSR1) else self.number
         return 128 + number
+
+
+def pass_on_signals() -> None:
+    """Before the job of a process that the first one has started, let a signal to it be one to the first process.
+
+    Killed by it, this process would have the first one killed too, which then could not say what is kept.
+    """
+    if is_started_by_first_process() and not is_first_process():
+        for number in SIGNALS:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, _pass_on)
+
+
+def _pass_on(_: int, __: FrameType | None) -> NoReturn:
+    with contextlib.suppress(OSError):
+        os.kill(os.getppid(), signal.SIGTERM)
+    os._exit(0)
 
 
 def active() -> Interruption | None:

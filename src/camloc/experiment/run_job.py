@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 
 from camloc.experiment.composition import explained
-from camloc.experiment.interruption import Interruption
+from camloc.experiment.interruption import Interrupted, Interruption
 from camloc.experiment.limits import raise_descriptor_limit
 from camloc.experiment.run_directory import RunDirectory
 from camloc.experiment.trusted import refuse_calls
@@ -36,6 +36,8 @@ def run_job(job: str, config: DictConfig, check: str | None = None) -> None:
     with Interruption(run, resumable=resumable) as interruption:
         try:
             _begin(config, run, check)
+        except Interrupted:
+            interruption.end()
         except Exception as error:
             if wants_traceback():
                 raise
