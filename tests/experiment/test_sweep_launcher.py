@@ -96,6 +96,13 @@ def test_every_job_is_started_by_the_command_of_the_sweep(toy: Toy, jobs: Jobs) 
     ]
 
 
+@pytest.mark.usefixtures("jobs")
+def test_an_option_that_is_added_has_its_name_in_the_summary(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sweep(toy, "++do=a,b") == 0
+    assert [row["do"] for row in summary()] == ["a", "b"]
+    assert "Best: job 1 (do=a)" in capsys.readouterr().out
+
+
 def test_the_best_job_is_the_one_in_the_reported_direction(
     toy: Toy, jobs: Jobs, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -341,6 +348,6 @@ def test_the_grid_composes_one_job_of_each_kind(toy: Toy, jobs: Jobs, capsys: py
         assert message in capsys.readouterr().err
         assert jobs.commands == []
     assert sweep(toy, "+part=one,two", "error=0.1,0.2") == 0
-    assert [(row["'+part"], row["error"]) for row in summary()] == [
+    assert [(row["part"], row["error"]) for row in summary()] == [
         *(("one", "0.1"), ("one", "0.2"), ("two", "0.1"), ("two", "0.2")),
     ]

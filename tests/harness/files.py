@@ -56,9 +56,9 @@ def kinds(canary: str) -> dict[str, Kind]:
         "submission": ("submission.txt", "submission=submission.txt", TEXT),
     }
     for name, (file, source, mutations) in measured.items():
-        protocols = ("localization=ilsvrc",) if name == "submission" else ()
+        own = ("localization=ilsvrc",) if name == "submission" else ("map_loader.num_workers=0",)
         boxes = ("datamodule=folder", "datamodule.root=data", BOXES)
-        arguments = (source, *boxes, *protocols, *EVALUATED, "map_loader.num_workers=0", "hydra.run.dir=out")
+        arguments = (source, *boxes, *own, *EVALUATED, "hydra.run.dir=out")
         found[name] = Kind(file, "evaluate.py", arguments, mutations)
     checked = {
         "mask": ("data/annotations/test/cat/0.png", "masks", ANY),

@@ -164,7 +164,8 @@ class ProcessLauncher(Launcher):
         # How the sweep itself is run is no part of a job, whose configuration must not change with it.
         own = [override for override in overrides if not override.lstrip("+~").startswith(("sweep.", "overwrite="))]
         fixed = self._fixed_keys()
-        swept = {key: value for key, _, value in (override.partition("=") for override in own) if key not in fixed}
+        given = (override.partition("=") for override in own)
+        swept = {key.lstrip("+"): value for key, _, value in given if key not in fixed}
         job = Job(number, own, swept, self._directory, name)
         twin = next((other for other in self._jobs if other.directory == job.directory), None)
         if twin is not None:
