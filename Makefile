@@ -38,5 +38,5 @@ integration: install  ## the tests that need many processes: sweeps, several dev
 slow: install  ## the tests that take over half a minute each
 	$(BIN)/python -m pytest -m slow
 
-torture: install  ## damaged files and options, each with a verdict; ends in one table (an hour)
+torture: install  ## damaged files and options, signals, full disks, each with a verdict; ends in one table (hours)
 	$(BIN)/python -m tests.harness $(TORTURE)

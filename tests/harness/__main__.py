@@ -1,4 +1,4 @@
-"""Damaged files and damaged options, each with a verdict: ``python -m tests.harness --help``."""
+"""Damaged files and options, signals and full disks, each with a verdict: ``python -m tests.harness --help``."""
 
 import argparse
 import shutil
@@ -10,15 +10,19 @@ from tempfile import mkdtemp
 from rich.console import Console
 from rich.table import Table
 
+from tests.harness.disk import become_private, disk_part
 from tests.harness.files import files_part
 from tests.harness.forks import ForkedError, become_the_command, import_once
 from tests.harness.overrides import overrides_part
+from tests.harness.signals import signals_part
 from tests.harness.verdicts import GOOD, Tally
 
 Part = Callable[[int, int, Path, Callable[[str], None]], list[Tally]]
 PARTS: dict[str, tuple[Part, int]] = {
     "files": (files_part, 520),
     "overrides": (overrides_part, 400),
+    "signals": (signals_part, 100),
+    "disk": (disk_part, 40),
 }
 """Each part with the number of its cases."""
 
@@ -30,9 +34,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, help="of cases of each part")
     given = parser.parse_args()
+    parts = given.part or list(PARTS)
+    if "disk" in parts:
+        become_private(sys.argv[1:])
     import_once()
     tallies: list[Tally] = []
-    for name in given.part or PARTS:
+    for name in parts:
         part, count = PARTS[name]
         tallies += _run(name, part, given.seed, count if given.count is None else given.count)
     _show(tallies)

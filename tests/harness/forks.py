@@ -2,13 +2,14 @@
 
 import contextlib
 import os
-import resource
 import runpy
 import signal
 import sys
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import torch
 
 from tests.entry_server import IMPORTED, become
 
@@ -35,10 +36,9 @@ class Running:
         script: Below the repository, such as ``train.py``.
         arguments: Of the command line.
         folder: For what it prints; it is the working directory, too.
-        max_file: The most bytes that a file of it can have; null for any number.
     """
 
-    def __init__(self, script: str, arguments: list[str], folder: Path, max_file: int | None = None) -> None:
+    def __init__(self, script: str, arguments: list[str], folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._printed = {name: folder / name for name in ("stdout", "stderr")}
         for file in self._printed.values():
@@ -46,8 +46,7 @@ class Running:
         sys.stdout.flush()
         if (process := os.fork()) == 0:
             os.setpgid(0, 0)
-            if max_file is not None:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (max_file, resource.RLIM_INFINITY))
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background job of a shell ignores
             own = {"OMP_NUM_THREADS": "1", "COLUMNS": "120", "XDG_CACHE_HOME": str(folder / "cache")}
             request: dict[str, Any] = {"script": str(ROOT / script), "arguments": arguments, "cwd": str(folder)}
             request |= {"environment": {**os.environ, **own, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}}
@@ -55,6 +54,9 @@ class Running:
             become(request)
             raise ForkedError(request["script"])
         self.process = process
+        self.ended = 0.0
+        """When its first process was found to have ended, of the clock ``time.monotonic``."""
+        self._status = 0
 
     def members(self) -> list[int]:
         """Return its processes, the first first."""
@@ -66,19 +68,24 @@ class Running:
                     found.append(int(entry.name))
         return sorted(found)
 
+    def has_ended(self) -> bool:
+        """Return whether its first process has ended."""
+        if not self.ended:
+            found, self._status = os.waitpid(self.process, os.WNOHANG)
+            self.ended = time.monotonic() if found else 0.0
+        return self.ended > 0
+
     def wait(self, seconds: float = HANGS_AFTER) -> Ended:
         """Wait until all its processes have ended, and kill them when the time is over."""
-        end, status, hung = time.monotonic() + seconds, None, False
-        while status is None or self.members():
-            if status is None and (found := os.waitpid(self.process, os.WNOHANG))[0]:
-                status = found[1]
+        end, hung = time.monotonic() + seconds, False
+        while not self.has_ended() or self.members():
             if time.monotonic() > end:
                 hung = True
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(self.process, signal.SIGKILL)
             time.sleep(0.02)
         printed = {name: file.read_text(errors="replace") for name, file in self._printed.items()}
-        return Ended(os.waitstatus_to_exitcode(status), printed["stdout"], printed["stderr"], hung)
+        return Ended(os.waitstatus_to_exitcode(self._status), printed["stdout"], printed["stderr"], hung)
 
 
 class ForkedError(BaseException):
@@ -99,3 +106,4 @@ def import_once() -> None:
     """Import what commands need, before they are forked."""
     for name in IMPORTED:
         __import__(name)
+    torch.set_num_threads(1)  # more would wait for each other, and cannot be forked once they have begun

@@ -6,8 +6,13 @@ from dataclasses import dataclass, field
 
 from tests.harness.forks import Ended
 
-GOOD = frozenset({"same", "refused", "other", "resumed", "ended"})
-"""Verdicts that are right; ``other`` is a different result of a file without checksum, which is another valid file."""
+GOOD = frozenset({"same", "refused", "other", "resumed", "begun again", "skipped"})
+"""Verdicts that are right.
+
+``other`` is a different result of a file without checksum, which is another valid file. ``resumed`` went on from what
+was kept, ``begun again`` from nothing, as was said: both with the result of a run that was not disturbed.
+"""
+TRACEBACK = "Traceback (most recent call last)"
 _ERROR = re.compile(r"^(?:error|Error)\b", re.MULTILINE)
 
 
@@ -33,7 +38,7 @@ def refusal(ended: Ended) -> str:
     """Judge a command that must not go on: ``refused`` for one clear line, else what is wrong."""
     if ended.hung:
         return "hang"
-    if "Traceback (most recent call last)" in ended.stderr + ended.stdout:
+    if TRACEBACK in ended.stderr + ended.stdout:
         return "traceback"
     if ended.code < 0:
         return f"signal {-ended.code}"
