@@ -1,6 +1,5 @@
 """A training that was killed and resumed ends like one that was not, to the last bit."""
 
-import csv
 import json
 import os
 import pickle
@@ -37,8 +36,7 @@ def assert_same_end(run: Path, other: Path) -> None:
     for name, value in expected.items():
         assert torch.equal(found[name], value), name
     assert (run / "metrics.json").read_text() == (other / "metrics.json").read_text()
-    with (run / "metrics.csv").open(newline="") as file:
-        assert [row["epoch"] for row in csv.DictReader(file)] == [str(epoch) for epoch in range(EPOCHS)]
+    assert (run / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
 
 
 @pytest.fixture(scope="session")

@@ -139,5 +139,6 @@ def _silence_what_does_not_apply() -> None:
         ".*number of training batches.*smaller than the logging interval",  # logging is per epoch
         ".*tensorboardX.* has been removed",  # loggers are given explicitly
         ".*Checkpoint directory .* exists and is not empty",  # hydra.run.dir=DIR names it on purpose
+        ".*your dataloader is not resumable",  # the data module deals the rest of the epoch
     ):
         warnings.filterwarnings("ignore", message)

@@ -32,6 +32,7 @@ from camloc.experiment.checkpoint import (
 from camloc.experiment.checkpoints import best_and_last_checkpoint
 from camloc.experiment.conclusion import conclude
 from camloc.experiment.device import compile_backbone
+from camloc.experiment.epoch_means import EpochMeans
 from camloc.experiment.measuring.measure import measure
 from camloc.experiment.preflight import preflight
 from camloc.experiment.resumed_values import ApplyChanged, Changed, changed_values
@@ -70,7 +71,7 @@ def train(config: DictConfig, run: RunDirectory) -> None:
         threshold_source=None,
         fingerprint=fingerprint(datamodule.split("train")),
     )
-    own = [best, last, RunInCheckpoint(values, record), Repeatable(config.seed)]
+    own = [best, last, RunInCheckpoint(values, record), Repeatable(config.seed), EpochMeans()]
     changes = [ApplyChanged(changed)] if changed else []
     trainer = build_trainer(config, run, [StopWhenNotFinite(), *build_callbacks(config, run), *own, *changes])
     check_last_batch(predictor.backbone, datamodule, trainer)
