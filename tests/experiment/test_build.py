@@ -1,5 +1,6 @@
 """Configuration to objects."""
 
+import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from hydra.errors import InstantiationException
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback
+from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from torch import Tensor
 
 from camloc.attribution.views import Flip
@@ -29,6 +31,7 @@ from camloc.experiment.build import (
     instantiate_all,
 )
 from camloc.experiment.checkpoint import WholeCheckpoints
+from camloc.experiment.interruption import SIGNALS
 from camloc.experiment.run_directory import RunDirectory
 from camloc.localization.threshold_sweep import largest_component_boxes
 from camloc.objectives.classification import CrossEntropy
@@ -149,13 +152,28 @@ def test_the_trainer_and_its_loggers_write_below_the_run_directory(tmp_path: Pat
     assert isinstance(trainer.strategy.checkpoint_io, WholeCheckpoints)
 
 
+def test_other_processes_start_with_signals_held_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[set[int]] = []
+
+    def start(_: _SubprocessScriptLauncher) -> None:
+        held.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(SIGNALS))
+
+    monkeypatch.setattr(_SubprocessScriptLauncher, "_call_children_scripts", start)
+    given = config()
+    given.trainer.devices = 2
+    launcher: Any = build_trainer(given, RunDirectory(tmp_path), []).strategy.launcher
+    launcher._call_children_scripts()
+    assert held == [set(SIGNALS)]
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(SIGNALS)
+
+
 def test_slurm_does_not_requeue_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SLURMEnvironment, "detect", staticmethod(lambda: True))
     plugins: list[Any] = []
 
     def trainer(**given: Any) -> Any:  # noqa: ANN401 - of Lightning
         plugins.extend(given["plugins"])
-        return SimpleNamespace(loggers=[])
+        return SimpleNamespace(loggers=[], strategy=SimpleNamespace(launcher=None))
 
     monkeypatch.setattr(pytorch_lightning, "Trainer", trainer)
     build_trainer(config(), RunDirectory(tmp_path), [])

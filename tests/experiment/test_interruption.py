@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from camloc.experiment import interruption
-from camloc.experiment.interruption import Interrupted, Interruption, active
+from camloc.experiment.interruption import Interrupted, Interruption, active, held_back
 from camloc.experiment.run_directory import RunDirectory
 
 
@@ -119,29 +119,6 @@ def wait_as_an_orphan(path: Path) -> None:
         threading.Event().wait()
 
 
-@pytest.mark.parametrize("number", interruption.SIGNALS)
-def test_another_process_passes_a_signal_on_before_its_job(
-    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = os.getpid()
-    read, write = os.pipe()
-    monkeypatch.setattr(os, "kill", lambda *given: os.write(write, b"%d %d" % given))
-    monkeypatch.setenv("LOCAL_RANK", "1")
-
-    def start() -> None:
-        interruption.pass_on_signals()
-        signal.raise_signal(number)
-
-    assert in_a_process(start) == 0
-    assert os.read(read, 99) == b"%d %d" % (first, signal.SIGTERM)
-    monkeypatch.setenv("LOCAL_RANK", "0")
-    before = signal.signal(number, signal.SIG_DFL)
-    try:
-        assert in_a_process(start) == -number
-    finally:
-        signal.signal(number, before)
-
-
 def test_a_forked_worker_leaves_signals_to_its_parent(tmp_path: Path) -> None:
     def in_worker() -> None:
         number = signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -151,3 +128,32 @@ def test_a_forked_worker_leaves_signals_to_its_parent(tmp_path: Path) -> None:
     with Interruption(RunDirectory(tmp_path), resumable=True) as job:
         assert in_a_process(in_worker) == 7
         assert job.number is None
+
+
+def test_a_signal_that_comes_before_the_job_is_heeded_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    sent: list[tuple[int, int]] = []
+    process = os.getpid()
+    with held_back():
+        os.kill(process, signal.SIGTERM)  # by default it would end this process
+        monkeypatch.setattr(os, "kill", lambda *given: sent.append(given))
+        with Interruption(RunDirectory(tmp_path), resumable=True) as job:
+            assert job.number == signal.SIGTERM
+    assert sent == [(os.getppid(), signal.SIGTERM)]
+
+
+def test_a_process_whose_first_one_has_gone_before_it_began_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Interruption(RunDirectory(tmp_path), resumable=True):
+        first = os.environ["CAMLOC_FIRST_PROCESS"]
+        assert first == str(os.getpid())
+    assert "CAMLOC_FIRST_PROCESS" not in os.environ
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("CAMLOC_FIRST_PROCESS", str(os.getppid()))  # the forked process has another parent
+
+    def wait() -> None:
+        signal.alarm(20)
+        wait_as_an_orphan(tmp_path)
+
+    assert in_a_process(wait) == 1

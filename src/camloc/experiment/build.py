@@ -10,6 +10,7 @@ from hydra.utils import instantiate
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from camloc.attribution.contract import Attribution
 from camloc.backbones.contract import Backbone
@@ -18,6 +19,7 @@ from camloc.data.loading.split import SplitName
 from camloc.experiment.batches import batch_limits, overfits
 from camloc.experiment.checkpoint import WholeCheckpoints
 from camloc.experiment.device import check_clipping, check_devices, check_precision
+from camloc.experiment.interruption import held_back
 from camloc.experiment.limits import refuse_few_descriptors
 from camloc.experiment.measuring.split_protocols import Measures
 from camloc.experiment.run_directory import RunDirectory
@@ -118,6 +120,9 @@ def build_trainer(config: DictConfig, run: RunDirectory, callbacks: list[Callbac
         use_distributed_sampler=False,
         **batch_limits(config),
     )
+    if isinstance(launcher := trainer.strategy.launcher, _SubprocessScriptLauncher):
+        start = held_back()(launcher._call_children_scripts)  # noqa: SLF001 - there is no public way
+        launcher._call_children_scripts = start  # type: ignore[method-assign] # noqa: SLF001 - the same
     for logger in trainer.loggers:
         logger.log_hyperparams(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type] # a dict
     return trainer

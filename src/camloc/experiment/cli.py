@@ -81,10 +81,7 @@ def evaluate() -> None:
 
 
 def _run(command: str, program: list[str], arguments: list[str]) -> None:
-    from camloc.experiment.interruption import pass_on_signals  # noqa: PLC0415 - `camloc --help` needs none of both
-
-    pass_on_signals()
-    from camloc.experiment.entry import ENTRIES  # noqa: PLC0415 - imports Hydra
+    from camloc.experiment.entry import ENTRIES  # noqa: PLC0415 - imports Hydra, which `camloc --help` does not need
 
     ENTRIES[command].run(program, arguments)
 

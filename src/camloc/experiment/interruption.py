@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self
 
@@ -21,6 +22,7 @@ SECONDS_TO_STOP = 20.0
 _SECONDS_OF_WORKERS = 5
 _AGAIN_AFTER = 0.5
 _SECONDS_TO_NOTICE = 2.0  # more than the thread takes to see that the first process has gone
+_FIRST_PROCESS = "CAMLOC_FIRST_PROCESS"  # for those that it starts: it may have gone before they look for it
 
 _active: "Interruption | None" = None
 
@@ -51,7 +53,8 @@ class Interruption:
         self._ending = False
         self._since = 0.0
         self._is_first = is_first_process()
-        self._parent = os.getppid() if is_started_by_first_process() and not self._is_first else None
+        started = is_started_by_first_process() and not self._is_first
+        self._parent = int(os.environ.get(_FIRST_PROCESS, os.getppid())) if started else None
 
     def __enter__(self) -> Self:
         global _active  # noqa: PLW0603 - signals are of the whole process
@@ -67,6 +70,10 @@ class Interruption:
         self._thread = threading.Thread(target=self._watch, name="interruption", daemon=True)
         self._thread.start()
         _active = self
+        if self._is_first:
+            os.environ[_FIRST_PROCESS] = str(os.getpid())
+        if self._parent is not None:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # which were held back until here
         return self
 
     def __exit__(
@@ -74,6 +81,8 @@ class Interruption:
     ) -> None:
         global _active  # noqa: PLW0603 - see above
         _active = None
+        if self._is_first:
+            os.environ.pop(_FIRST_PROCESS, None)
         for number in self._heeded:
             signal.signal(number, self._before[number])
         signal.set_wakeup_fd(self._wakeup)
@@ -195,21 +204,17 @@ class Interruption:
         return 128 + number
 
 
-def pass_on_signals() -> None:
-    """Before the job of a process that the first one has started, let a signal to it be one to the first process.
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """Start processes of the same run here: a signal that comes to one early waits until its own job can heed it.
 
-    Killed by it, this process would have the first one killed too, which then could not say what is kept.
+    By default it would kill that process, and Lightning would then kill the first one without a word.
     """
-    if is_started_by_first_process() and not is_first_process():
-        for number in SIGNALS:
-            if signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, _pass_on)
-
-
-def _pass_on(_: int, __: FrameType | None) -> NoReturn:
-    with contextlib.suppress(OSError):
-        os.kill(os.getppid(), signal.SIGTERM)
-    os._exit(0)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def active() -> Interruption | None:
