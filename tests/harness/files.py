@@ -57,9 +57,9 @@ def kinds(canary: str) -> dict[str, Kind]:
     }
     for name, (file, source, mutations) in measured.items():
         own = ("localization=ilsvrc",) if name == "submission" else ("map_loader.num_workers=0",)
-        boxes = ("datamodule=folder", "datamodule.root=data", BOXES)
-        arguments = (source, *boxes, *own, *EVALUATED, "hydra.run.dir=out")
-        found[name] = Kind(file, "evaluate.py", arguments, mutations)
+        data = ("datamodule=folder", "datamodule.root=data", BOXES)
+        options = (source, *data, *own, *EVALUATED, "hydra.run.dir=out")
+        found[name] = Kind(file, "evaluate.py", options, mutations)
     checked = {
         "mask": ("data/annotations/test/cat/0.png", "masks", ANY),
         "VOC XML": ("data/annotations/test/cat/0.xml", "voc", TEXT),

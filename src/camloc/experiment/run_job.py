@@ -37,6 +37,7 @@ def run_job(job: str, config: DictConfig, check: str | None = None) -> None:
         try:
             _begin(config, run, check)
         except Interrupted:
+            interruption.ending()
             interruption.end()
         except Exception as error:
             if wants_traceback():
