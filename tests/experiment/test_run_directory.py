@@ -186,6 +186,22 @@ def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "not there").exists()
 
 
+def test_a_lock_that_leads_elsewhere_is_not_written(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("precious")
+    run = RunDirectory(tmp_path / "run")
+    run.make()
+    lock = run.path / ".lock"
+    lock.symlink_to(elsewhere)
+    with pytest.raises(OSError, match="cannot be written to"):
+        run.lock()
+    assert elsewhere.read_text() == "precious"
+    lock.unlink()
+    os.mkfifo(lock)
+    with pytest.raises(OSError, match="lock is no regular file"):
+        run.lock()
+
+
 def test_a_full_disk_leaves_no_run_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = RunDirectory(tmp_path)
     run.write_status("running")

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import stat
 from pathlib import Path
 from typing import IO
 
@@ -20,7 +21,7 @@ class RunLock:
 
     Raises:
         BlockingIOError: If another process holds the lock; its ``filename`` says which, as far as that is known.
-        OSError: If the file cannot be written.
+        OSError: If the file cannot be written, or is a link, a FIFO or a device.
 
     Example:
         >>> import tempfile
@@ -31,7 +32,7 @@ class RunLock:
     """
 
     def __init__(self, directory: Path) -> None:
-        self._file: IO[str] = (directory / ".lock").open("a+", encoding="utf-8")
+        self._file: IO[str] = open(directory / ".lock", "a+", encoding="utf-8", opener=_opened)  # noqa: PTH123 - Path's has no opener
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -50,3 +51,12 @@ class RunLock:
     def release(self) -> None:
         """Let other processes work in the directory."""
         self._file.close()
+
+
+def _opened(path: str, flags: int) -> int:
+    # Its content is replaced: not that of a file elsewhere, to which a link leads that came with a stranger's run.
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, ".lock is no regular file", path)
