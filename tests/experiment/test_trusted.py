@@ -222,6 +222,31 @@ def test_trust_opens_the_rest_and_says_so(refuse: Refuse, capsys: pytest.Capture
         refuse(part, trust="no")
 
 
+def test_settings_of_wandb_are_not_taken_from_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = {
+        "_target_": "camloc.experiment.loggers.wandb_logger",
+        "_partial_": True,
+        "settings": {"base_url": "http://stranger"},
+    }
+    config = OmegaConf.create({"resume": "RUN", "logger": {"wandb": wandb}})
+
+    def check(*overrides: str) -> None:
+        hydra = {"runtime": {"config_sources": []}, "overrides": {"task": list(overrides)}}
+        monkeypatch.setattr(HydraConfig.instance(), "cfg", OmegaConf.create({"hydra": hydra}))
+        refuse_calls(config)
+
+    with pytest.raises(ValueError, match=r"resume=RUN: logger\.wandb\.settings is not taken from a run: .*your key"):
+        check()
+    with pytest.raises(ValueError, match=r"logger\.wandb\.settings is not taken"):
+        check("++logger.wandb.settings.mode=offline")  # beside which the run's address would stay
+    check("++logger.wandb.settings.base_url=http://mine")
+    config.trust = True
+    check()
+    config.trust = False
+    del config.logger.wandb.settings
+    check()
+
+
 def test_a_configuration_of_the_users_own_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
     refuse_calls(OmegaConf.create({"checkpoint": None, "part": {"_target_": "my_net.build"}}))

@@ -32,7 +32,7 @@ class RunLock:
     """
 
     def __init__(self, directory: Path) -> None:
-        self._file: IO[str] = open(directory / ".lock", "a+", encoding="utf-8", opener=_opened)  # noqa: PTH123 - Path's has no opener
+        self._file: IO[str] = open(directory / ".lock", "a+", encoding="utf-8", opener=_opened)  # noqa: SIM115 - held until the process ends
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

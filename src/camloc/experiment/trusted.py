@@ -28,6 +28,7 @@ MAX_DEPTH = 32
 TOO_MUCH = f"more than {MAX_BYTES} bytes, {MAX_VALUES} values or {MAX_DEPTH} levels, so no run saved it"
 MAX_SHOWN = 100  # characters
 
+_WANDB = "camloc.experiment.loggers.wandb_logger"
 _UNNAMED_PARTS = frozenset({"camloc.metrics.stock.StockMetric"})  # of camloc, though no file of conf/ has it
 _OPTIMIZATION = ("torch.optim", "torch.optim.lr_scheduler")
 # Not all of torchmetrics: what judges text, speech or drawn images loads a model from wherever its arguments say.
@@ -100,6 +101,7 @@ def refuse_calls(config: DictConfig) -> None:
     Raises:
         ValueError: Naming the first of them.
     """
+    _refuse_settings(config)
     source = next((f"{name}={config[name]}" for name in FROM_FILES if OmegaConf.select(config, name) is not None), None)
     plain: Any = OmegaConf.to_container(config, resolve=False)
     calls = list(_calls(plain))
@@ -123,6 +125,23 @@ def refuse_calls(config: DictConfig) -> None:
     if is_first_process():
         names = ", ".join(sorted({_shown(target) for target in foreign.values()}))
         sys.stderr.write(f"warning: trust=true: the configuration of {source} calls {names}\n")
+
+
+def _refuse_settings(config: DictConfig) -> None:
+    """Refuse settings of wandb that come with a run: one of them is the address that gets ``WANDB_API_KEY``."""
+    run = OmegaConf.select(config, "resume")
+    if run is None or OmegaConf.select(config, "trust") is True:
+        return
+    given = {override.lstrip("+").partition("=")[0] for override in HydraConfig.get().overrides.task}
+    for key, _, value in _values(OmegaConf.to_container(config, resolve=False)):
+        if not isinstance(value, dict) or value.get("_target_") != _WANDB or not value.get("settings"):
+            continue
+        settings = value["settings"]
+        if not isinstance(settings, dict) or any(f"{key}.settings.{name}" not in given for name in settings):
+            raise ValueError(
+                f"resume={run}: {_shown(key)}.settings is not taken from a run: wandb's settings can name a server, "
+                f"which would get your key; give ~{_shown(key)}.settings, or trust=true if you trust who made the file"
+            )
 
 
 def _parsed(text: str, source: str) -> object:
