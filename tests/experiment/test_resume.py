@@ -1,8 +1,11 @@
+import os
 from pathlib import Path
 
 import pytest
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from camloc.experiment.arguments import hydra_arguments
 from camloc.experiment.resume import resume_arguments
 from camloc.experiment.run_directory import RunDirectory
 
@@ -54,6 +57,29 @@ def test_a_relative_directory_stays_the_same_for_other_processes(
 ) -> None:
     monkeypatch.chdir(run.path.parent)
     assert f"hydra.run.dir='{run.path}'" in resume_arguments(["resume=a run"])
+
+
+@pytest.mark.parametrize("name", ["it's", "a\\b", "a,b", "[x] (1)", "café", "1e3", "a'"])
+def test_a_directory_may_have_any_name(name: str, run: RunDirectory) -> None:
+    path = run.path.rename(run.path.parent / name)
+    arguments = resume_arguments(hydra_arguments([f"resume={path}"]))
+    values = [OverridesParser.create().parse_override(argument).value() for argument in arguments[-3:-1]]
+    assert values == [str(path), str(path)]
+    assert resume_arguments(arguments) == arguments
+
+
+def test_what_leads_out_of_the_run_is_refused(run: RunDirectory, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (run.path / "report").symlink_to(tmp_path / "disk")
+    resume_arguments([f"resume={run.path}"])
+    log = run.path / "train.log"
+    log.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=r"train\.log is a link or no regular file"):
+        resume_arguments([f"resume={run.path}"])
+    log.unlink()
+    os.mkfifo(log)
+    with pytest.raises(ValueError, match=r"train\.log is a link or no regular file"):
+        resume_arguments([f"resume={run.path}"])
 
 
 def test_a_completed_run_trains_on_only_when_epochs_are_given(run: RunDirectory) -> None:

@@ -186,6 +186,11 @@ def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "not there").exists()
 
 
+def test_nothing_is_waited_for_where_a_file_is_due(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "status.json")
+    assert RunDirectory(tmp_path).read_status().status is None
+
+
 def test_a_lock_that_leads_elsewhere_is_not_written(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_text("precious")

@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 
+from camloc.experiment.arguments import quoted
 from camloc.experiment.run_directory import RunDirectory
 from camloc.experiment.trusted import read_config_file
 from camloc.experiment.version_0_1 import refuse_config
@@ -25,8 +28,8 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
 
     Raises:
         FileNotFoundError: If the directory has no configuration or no checkpoint.
-        ValueError: If the run has completed and no further epochs are asked for, is of version 0.1, or has a
-            configuration that no run saves.
+        ValueError: If the run has completed and no further epochs are asked for, is of version 0.1, has a
+            configuration that no run saves, or holds a link to a file, a FIFO or a device.
     """
     given = _given("resume=", arguments)
     if given == "null":
@@ -40,6 +43,7 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
             raise FileNotFoundError(
                 f"resume={given}: there is no {needed}; give the directory of a run that has trained an epoch"
             )
+    _refuse_irregular(run)
     _offer(run, given)
     trains_on = any(argument.startswith("trainer.max_epochs=") for argument in others)
     if run.read_status().status == "completed" and not trains_on:
@@ -47,10 +51,20 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
     return [
         *("--config-name", RESUMED),
         *others,
-        f"++resume='{run.path}'",
-        f"hydra.run.dir='{run.path}'",
+        f"++resume={quoted(str(run.path))}",
+        f"hydra.run.dir={quoted(str(run.path))}",
         "hydra.output_subdir=null",  # .hydra keeps what the run was first called with
     ]
+
+
+def _refuse_irregular(run: RunDirectory) -> None:
+    """Refuse what a run never holds: Hydra and we would write through a link, and wait for a FIFO for ever.
+
+    A link to a folder stays one: checkpoints may lie on another disk.
+    """
+    for entry in run.path.iterdir():
+        if not entry.is_dir() and (entry.is_symlink() or not entry.is_file()):
+            raise ValueError(f"{entry} is a link or no regular file, which no run writes; replace it by the file")
 
 
 def _offer(run: RunDirectory, given: str) -> None:
@@ -62,4 +76,12 @@ def _offer(run: RunDirectory, given: str) -> None:
 
 
 def _given(option: str, arguments: Sequence[str]) -> str:
-    return next((a.partition("=")[2].strip("'\"") for a in reversed(arguments) if a.startswith(option)), "null")
+    given = next((argument for argument in reversed(arguments) if argument.startswith(option)), None)
+    if given is None:
+        return "null"
+    text = given.partition("=")[2]
+    try:
+        value = OverridesParser.create().parse_override(given).value()
+    except HydraException:
+        return text
+    return "null" if value is None else value if isinstance(value, str) else text

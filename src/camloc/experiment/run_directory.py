@@ -268,6 +268,8 @@ def _following(raw: Any, resolved: Any) -> Any:  # noqa: ANN401 - any part of a 
 
 def read_json(file: Path, kind: type[Any] = dict) -> Any:  # noqa: ANN401 - a JSON value
     """Return a file's content; an empty one where it is missing, was cut off or is of another kind."""
+    if not file.is_file():  # nobody may ever write to a FIFO
+        return kind()
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
