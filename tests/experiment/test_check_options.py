@@ -139,6 +139,7 @@ def test_ranges_that_only_a_constructor_knows_are_said_by_it(refused: Refused) -
         (["~check_only"], "check_only is missing and must be given"),
         (["sweep.fail_fast=true"], "sweep.fail_fast has no effect without -m"),
         (["localization.submission=true"], "localization.submission=true has no effect on a training"),
+        (["resume=RUN", "check_only=true"], "check_only=true trains nothing, so there is nothing to resume"),
         (
             ["datamodule.train_transform=resize_crop", "datamodule.crop_area=[0.5,1]"],
             "datamodule.crop_area has no effect ",

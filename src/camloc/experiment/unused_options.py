@@ -47,6 +47,8 @@ def unused_in_training(config: DictConfig, given: Sequence[str]) -> Iterator[str
         given: The keys that the command line sets.
     """
     yield from _in_any_call(config, given)
+    if "check_only" in given and config.check_only and config.resume is not None:
+        yield "check_only=true trains nothing, so there is nothing to resume; leave out one of both"
     if "localization.submission" in given and config.localization.submission:
         yield "localization.submission=true has no effect on a training; evaluate its checkpoint with it"
     if "datamodule.crop_area" in given and config.datamodule.get("train_transform") == "resize_crop":
