@@ -88,6 +88,7 @@ def test_every_array_that_is_shorter_longer_or_missing_is_named(key: str, tmp_pa
         ("test/ranked_classes", np.array([[0, 1], [3, 2], [2, 2]]), "test/ranked_classes at 2 are not the 2 highest"),
         ("test/ranked_classes", np.array([[0, 2], [3, 2], [2, 1]]), "test/ranked_classes at 0 are not the 2 highest"),
         ("test/box_ends", np.array([2, 1, 3]), "test/box_ends at 1 go back"),
+        ("test/box_ends", np.array([2**63 - 1, -2, 3]), "test/box_ends at 1 go back"),  # their difference overflows
         ("test/box_ends", np.array([1, 2, 2]), "test/box_ends ends at 2, and image_boxes has 3 boxes"),
         ("test/image_boxes", np.full((3, 4), np.nan, np.float32), "test/image_boxes at 0 are no box"),
         ("test/image_boxes", np.array([[5, 0, 1, 9]] * 3, np.float32), "test/image_boxes at 0 are no box"),

@@ -166,7 +166,8 @@ def _check_split(arrays: Arrays, prefix: str, num_pixels: int) -> None:
     left_out = (logits > of_ranked[:, -1:]).sum(axis=1) >= num_ranked
     unranked = ascending | repeated | left_out
     _refuse(unranked, f"{prefix}ranked_classes", f"are not the {num_ranked} highest logits in order")
-    _refuse(np.diff(ends, prepend=0) < 0, f"{prefix}box_ends", "go back")
+    # Compared and not subtracted, which could overflow.
+    _refuse(ends < np.append(0, ends[:-1]), f"{prefix}box_ends", "go back")
     if ends[-1] != len(boxes):
         raise ValueError(f"{prefix}box_ends ends at {ends[-1]}, and image_boxes has {len(boxes)} boxes")
     flat = (boxes[:, 2:] < boxes[:, :2]).any(axis=1)
