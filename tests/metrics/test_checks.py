@@ -160,6 +160,15 @@ def test_targets_of_any_integer_type_are_classes(dtype: torch.dtype) -> None:
     assert class_rank(CLASSES["logits"], CLASSES["target"].to(dtype)).tolist() == [0, 0, 0, 5]
 
 
+@pytest.mark.parametrize("dtype", [torch.uint16, torch.uint64, torch.float8_e4m3fn])
+def test_types_that_torch_cannot_compare_are_refused(dtype: torch.dtype) -> None:
+    for kind in ("integers", "real numbers"):
+        with pytest.raises(ValueError, match=f"logits is {dtype} of shape"):
+            check_tensor("logits", torch.zeros(1, 3, dtype=dtype), kind, "P", "C")  # type: ignore[arg-type] # of two kinds
+    with pytest.raises(ValueError, match=r"logits is torch\.sparse_coo; give a dense tensor"):
+        check_tensor("logits", torch.zeros(1, 3).to_sparse(), "real numbers", "P", "C")
+
+
 def test_places_in_a_tensor_would_not_be_found_in_a_blacklist() -> None:
     given = around(IlsvrcError, "positions")
     with pytest.raises(ValueError, match=r"positions is a Tensor of shape \(4,\); give a list"):
@@ -173,19 +182,19 @@ FRACTION = [-0.1, 50, float("nan"), "0.5", True, None]
     ("kind", "name", "values"),
     [
         (LocalizationError, "cam_threshold", [-0.1, 1, 20, float("nan"), "0.2", True]),
-        (LocalizationError, "num_thresholds", [0, -1, 10.0, "10", True, None]),
+        (LocalizationError, "num_thresholds", [0, -1, 10.0, "10", True, None, 10**9]),
         (LocalizationError, "iou_thresholds", [0.5, "0.5", [50], ["0.5"], [True], None]),
         (LocalizationError, "iou_threshold", [*FRACTION, 0.6]),
         (LocalizationError, "more_thresholds", [0.1, [1.0], [-0.1], ["0.1"], None]),
         (IlsvrcError, "blacklist", [5, True, ["list.txt"]]),
         (IlsvrcError, "iou_threshold", [0, *FRACTION]),
         (IlsvrcError, "cam_threshold", [1, -0.1, "0.2", True]),
-        (CentredBoxError, "num_scales", [0, 2.5, "3", True, None]),
+        (CentredBoxError, "num_scales", [0, 2.5, "3", True, None, 10**9]),
         (CentredBoxError, "iou_threshold", [0, *FRACTION]),
-        (MaxBoxAcc, "cam_curve_interval", [0, 1.5, -1, float("nan"), "0.1", True, None]),
+        (MaxBoxAcc, "cam_curve_interval", [0, 1.5, -1, float("nan"), "0.1", True, None, 1e-9]),
         (MaxBoxAcc, "v1", ["no", 1, None]),
         (MaxBoxAcc, "v2", ["no", 0, None]),
-        (PxAP, "cam_curve_interval", [0, 1.5, float("nan"), "0.1", True, None]),
+        (PxAP, "cam_curve_interval", [0, 1.5, float("nan"), "0.1", True, None, 1e-9]),
     ],
 )
 def test_a_wrong_option_is_named(kind: type[Protocol], name: str, values: list[Any]) -> None:

@@ -7,7 +7,15 @@ import torch
 from torch import Tensor
 
 from camloc.boxes import centred
-from camloc.metrics.checks import check_count, check_iou_threshold, check_list, check_size, checked_keep, kept_of
+from camloc.metrics.checks import (
+    MAX_THRESHOLDS,
+    check_count,
+    check_iou_threshold,
+    check_list,
+    check_size,
+    checked_keep,
+    kept_of,
+)
 from camloc.metrics.contract import Protocol
 from camloc.metrics.functional.localization import IOU_THRESHOLD, best_iou
 from camloc.records import Outcome, Row
@@ -40,7 +48,7 @@ class CentredBoxError(Protocol):
 
     def __init__(self, num_scales: int = 100, iou_threshold: float = IOU_THRESHOLD, **kwargs: Any) -> None:  # noqa: ANN401 - torchmetrics' own
         super().__init__(**kwargs)
-        check_count("localization.protocols.centred_box.num_scales", num_scales)
+        check_count("localization.protocols.centred_box.num_scales", num_scales, at_most=MAX_THRESHOLDS)
         check_iou_threshold("localization.iou_threshold", iou_threshold)
         self.scales = torch.arange(1, num_scales + 1) / num_scales
         self.iou_threshold = iou_threshold

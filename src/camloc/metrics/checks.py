@@ -8,6 +8,11 @@ import torch
 from torch import Tensor
 
 Kind = Literal["bool", "integers", "real numbers", "bool or real numbers"]
+MAX_THRESHOLDS = 100_000
+"""On a grid of CAM thresholds; a hundred times as many as the field uses."""
+_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+_REAL_NUMBERS = (*_INTEGERS, torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""Torch has types beside these, but cannot compare their values."""
 
 
 def check_tensor(name: str, given: object, kind: Kind, *sides: int | str) -> None:
@@ -35,6 +40,8 @@ def check_tensor(name: str, given: object, kind: Kind, *sides: int | str) -> Non
     )
     if not fits or not _holds(given.dtype, kind):
         raise ValueError(f"{name} is {given.dtype} of shape {tuple(given.shape)}; give {kind} of shape {_text(sides)}")
+    if given.layout != torch.strided:
+        raise ValueError(f"{name} is {given.layout}; give a dense tensor, as its to_dense() returns")
 
 
 def checked_keep(is_padding: object, count: int) -> Tensor | None:
@@ -152,11 +159,11 @@ def check_places(name: str, given: Sequence[int], count: int) -> None:
         check_count(f"each of {name}", place, at_least=0)
 
 
-def check_count(name: str, given: object, *, at_least: int = 1) -> None:
+def check_count(name: str, given: object, *, at_least: int = 1, at_most: int | None = None) -> None:
     """Refuse anything but a whole number.
 
     Raises:
-        ValueError: If it is none, or below ``at_least``.
+        ValueError: If it is none, below ``at_least`` or above ``at_most``.
 
     Example:
         >>> check_count("num_scales", 100)
@@ -165,6 +172,8 @@ def check_count(name: str, given: object, *, at_least: int = 1) -> None:
         raise ValueError(f"{name} must be a whole number, got {given!r}")  # noqa: TRY004 - every wrong argument is a ValueError
     if given < at_least:
         raise ValueError(f"{name} must be at least {at_least}, got {given}")
+    if at_most is not None and given > at_most:
+        raise ValueError(f"{name} must be at most {at_most}, got {given}")
 
 
 def check_size(name: str, given: object) -> None:
@@ -234,7 +243,7 @@ def is_number(given: object) -> bool:
 def _holds(dtype: torch.dtype, kind: Kind) -> bool:
     if dtype == torch.bool or kind == "bool":
         return dtype == torch.bool and kind.startswith("bool")
-    return not dtype.is_complex and not (kind == "integers" and dtype.is_floating_point)
+    return dtype in (_INTEGERS if kind == "integers" else _REAL_NUMBERS)
 
 
 def _text(sides: Sequence[int | str]) -> str:

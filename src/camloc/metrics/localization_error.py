@@ -8,6 +8,7 @@ from torch import Tensor
 
 from camloc.localization.threshold_sweep import largest_component_boxes
 from camloc.metrics.checks import (
+    MAX_THRESHOLDS,
     check_cam_threshold,
     check_count,
     check_iou_threshold,
@@ -79,7 +80,7 @@ class LocalizationError(Protocol):
         **kwargs: Any,  # noqa: ANN401 - torchmetrics' own
     ) -> None:
         super().__init__(**kwargs)
-        check_count("localization.num_thresholds", num_thresholds)
+        check_count("localization.num_thresholds", num_thresholds, at_most=MAX_THRESHOLDS)
         check_list("localization.iou_thresholds", iou_thresholds)
         check_list("localization.more_thresholds", more_thresholds)
         fixed = () if cam_threshold is None else (cam_threshold,)

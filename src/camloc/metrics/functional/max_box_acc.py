@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from camloc.localization.contour_boxes import best_iou_per_threshold
-from camloc.metrics.checks import check_size, check_tensor, is_number
+from camloc.metrics.checks import MAX_THRESHOLDS, check_size, check_tensor, is_number
 
 IOU_THRESHOLDS = (0.3, 0.5, 0.7)
 VERSIONS = ("max_box_acc", "max_box_acc_v2")
@@ -24,7 +24,7 @@ def wsolevaluation_thresholds(interval: float) -> Tensor:
         (T,) float64.
 
     Raises:
-        ValueError: If ``interval`` is no number in (0, 1].
+        ValueError: If ``interval`` is no number in (0, 1], or so small that there are more than ``MAX_THRESHOLDS``.
 
     Example:
         >>> wsolevaluation_thresholds(0.25)
@@ -32,6 +32,10 @@ def wsolevaluation_thresholds(interval: float) -> Tensor:
     """
     if not is_number(interval) or not 0 < interval <= 1:
         raise ValueError(f"cam_curve_interval is the step between thresholds, in (0, 1], got {interval}")
+    if interval < 1 / MAX_THRESHOLDS:
+        raise ValueError(
+            f"cam_curve_interval={interval} gives more than {MAX_THRESHOLDS} thresholds; widen it"
+        )
     return torch.from_numpy(np.arange(0, 1, interval))
 
 
