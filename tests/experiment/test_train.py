@@ -178,9 +178,12 @@ def test_other_values_are_named_before_and_after(
 
 def test_a_training_of_other_classes_is_not_resumed(loop: Loop, tmp_path: Path) -> None:
     resumable(tmp_path, ("green", "red"))
+    (tmp_path / "config.yaml").write_text("untouched")
     with pytest.raises(ValueError, match=r"last\.ckpt .* was trained as green and is red in the data"):
         train(config(resume=str(tmp_path)), RunDirectory(tmp_path))
     assert loop.fitted == []
+    # Else the next `resume=` would fail for the same reason, whatever it is given.
+    assert (tmp_path / "config.yaml").read_text() == "untouched"
 
 
 def test_an_unknown_monitor_is_refused_before_anything_is_trained(loop: Loop, tmp_path: Path) -> None:

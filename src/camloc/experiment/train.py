@@ -52,7 +52,8 @@ def train(config: DictConfig, run: RunDirectory) -> None:
     if resumed:
         epoch, batches = trained_so_far(checkpoint)
         changed = changed_values(checkpoint.get(CONFIG_KEY, values), values, in_epoch=batches > 0)
-    run.write_config(config)
+    if not resumed:
+        run.write_config(config)
     seed_everything(config.seed, workers=True, verbose=False)
     splits: tuple[SplitName, ...] = ("train", "val", "test")
     datamodule = build_datamodule(config, splits)
@@ -86,6 +87,8 @@ def train(config: DictConfig, run: RunDirectory) -> None:
     for line in notes if is_first_process() else ():
         print(line, flush=True)  # noqa: T201 - before hours of training, not only in the report
     del checkpoint
+    if resumed:  # not before: what was refused by now is no value of the run
+        run.write_config(config)
     trainer.fit(module, datamodule, ckpt_path=str(run.last_checkpoint) if resumed else None, weights_only=True)
     note = f"The last epoch's weights ({trainer.current_epoch} epochs)."
     if best.best_model_path:
