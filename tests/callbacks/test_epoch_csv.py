@@ -18,7 +18,9 @@ def end_epoch(
         global_step=10 * (epoch + 1),
         callback_metrics={name.replace("__", "/"): torch.tensor(value) for name, value in metrics.items()},
     )
-    callback = callback or EpochCsv(paths(folder))
+    if callback is None:
+        callback = EpochCsv(paths(folder))
+        callback.on_fit_start(trainer, SimpleNamespace())  # type: ignore[arg-type] # not looked at
     callback.on_train_epoch_end(trainer, SimpleNamespace())  # type: ignore[arg-type] # not looked at
 
 
@@ -85,3 +87,19 @@ def test_a_torn_last_line_is_dropped_when_resumed(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-3])
     end_epoch(tmp_path, 2, loss=0.5)
     assert [row["epoch"] for row in rows(tmp_path)] == ["0", "2"]
+
+
+@pytest.mark.parametrize("text", ["epoch;step\n0;10\n", "epoch,step\n0.0,10\n", "a\nb\n"])
+def test_a_file_that_was_changed_is_refused_before_an_epoch_is_trained(text: str, tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text(text)
+    trainer: Any = SimpleNamespace(is_global_zero=True)
+    with pytest.raises(ValueError, match=r"metrics\.csv is not as it was written: an epoch is no whole number"):
+        EpochCsv(paths(tmp_path)).on_fit_start(trainer, SimpleNamespace())  # type: ignore[arg-type] # not looked at
+    assert (tmp_path / "metrics.csv").read_text() == text
+
+
+def test_the_epochs_before_are_there_where_no_further_one_is_trained(tmp_path: Path) -> None:
+    end_epoch(tmp_path, 0, loss=1.0)
+    callback, trainer = EpochCsv(paths(tmp_path)), SimpleNamespace(is_global_zero=True)
+    callback.on_fit_start(trainer, SimpleNamespace())  # type: ignore[arg-type] # not looked at
+    assert [row["loss"] for row in callback.rows] == ["1"]

@@ -23,6 +23,20 @@ class EpochCsv(Callback):
         """The run's epochs so far."""
         self._is_validated = False
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Read the epochs of an earlier part of the run, before one is trained that could not be added to them.
+
+        Raises:
+            ValueError: If the file is no longer one of epochs.
+        """
+        if not trainer.is_global_zero or self.rows or not self.path.exists():
+            return
+        self.rows = read_csv(self.path)
+        if not all(row.get("epoch", "").isdecimal() for row in self.rows):
+            raise ValueError(
+                f"{self.path} is not as it was written: an epoch is no whole number; restore it, or remove it"
+            )
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remember that the epoch has numbers of ``val``."""
         self._is_validated = not trainer.sanity_checking
@@ -32,8 +46,6 @@ class EpochCsv(Callback):
         is_validated, self._is_validated = self._is_validated, False
         if not trainer.is_global_zero:
             return
-        if not self.rows and self.path.exists():  # resumed
-            self.rows = read_csv(self.path)
         row = {"epoch": str(trainer.current_epoch), "step": str(trainer.global_step)}
         row |= {
             name: f"{value.item():.7g}"
