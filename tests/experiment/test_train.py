@@ -152,6 +152,18 @@ def test_a_resumed_training_goes_on_where_it_stood(loop: Loop, tmp_path: Path) -
     assert OmegaConf.load(tmp_path / "config.yaml").resume is None  # it can be run again
 
 
+def test_no_epoch_is_taken_back(loop: Loop, tmp_path: Path) -> None:
+    resumable(tmp_path)
+    given = config(resume=str(tmp_path))
+    given.trainer.max_epochs = 3
+    with pytest.raises(ValueError, match=r"trainer\.max_epochs=3: .*last\.ckpt is of epoch 4 already"):
+        train(given, RunDirectory(tmp_path))
+    assert loop.fitted == []
+    given.resume, given.trainer.max_epochs = str(tmp_path), 4
+    train(given, RunDirectory(tmp_path))
+    assert len(loop.fitted) == 1
+
+
 def test_other_values_are_named_before_and_after(
     loop: Loop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -51,6 +51,7 @@ def train(config: DictConfig, run: RunDirectory) -> None:
     changed: list[Changed] = []
     if resumed:
         epoch, batches = trained_so_far(checkpoint)
+        _refuse_fewer_epochs(config.trainer.get("max_epochs"), epoch + (batches > 0), run)
         changed = changed_values(checkpoint.get(CONFIG_KEY, values), values, in_epoch=batches > 0)
     if not resumed:
         run.write_config(config)
@@ -97,3 +98,11 @@ def train(config: DictConfig, run: RunDirectory) -> None:
         note = f"Best checkpoint: {'least' if best.mode == 'min' else 'greatest'} {best.monitor} = {value:.4f}."
     results = measure(trainer, module, datamodule)
     conclude(config, run, trainer, results, [note, *notes])
+
+
+def _refuse_fewer_epochs(wanted: int | None, begun: int, run: RunDirectory) -> None:
+    if wanted is not None and wanted < begun:
+        raise ValueError(
+            f"trainer.max_epochs={wanted}: {run.last_checkpoint} is of epoch {begun} already, and no epoch is taken "
+            "back; give as many or more"
+        )

@@ -33,9 +33,7 @@ def wsolevaluation_thresholds(interval: float) -> Tensor:
     if not is_number(interval) or not 0 < interval <= 1:
         raise ValueError(f"cam_curve_interval is the step between thresholds, in (0, 1], got {interval}")
     if interval < 1 / MAX_THRESHOLDS:
-        raise ValueError(
-            f"cam_curve_interval={interval} gives more than {MAX_THRESHOLDS} thresholds; widen it"
-        )
+        raise ValueError(f"cam_curve_interval={interval} gives more than {MAX_THRESHOLDS} thresholds; widen it")
     return torch.from_numpy(np.arange(0, 1, interval))
 
 
