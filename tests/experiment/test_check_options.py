@@ -139,6 +139,10 @@ def test_ranges_that_only_a_constructor_knows_are_said_by_it(refused: Refused) -
         (["~check_only"], "check_only is missing and must be given"),
         (["sweep.fail_fast=true"], "sweep.fail_fast has no effect without -m"),
         (["localization.submission=true"], "localization.submission=true has no effect on a training"),
+        (["datamodule.batch_size=0"], "datamodule.batch_size=0 must be a whole number of at least 1"),
+        (["datamodule.num_workers=-1"], "datamodule.num_workers=-1 must be a whole number of at least 0 or null"),
+        (["datamodule.crop_area=[0,1]"], "datamodule.crop_area=[0, 1] must be a list, each a number above 0 and of at"),
+        (["datamodule.num_train=0"], "datamodule.num_train=0 must be a whole number of at least 1"),
         (["resume=RUN", "check_only=true"], "check_only=true trains nothing, so there is nothing to resume"),
         (
             ["datamodule.train_transform=resize_crop", "datamodule.crop_area=[0.5,1]"],

@@ -7,11 +7,12 @@ equally good evidence and a class activation map has reason to cover all of it. 
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Unpack, get_args
+from typing import Annotated, Unpack, get_args
 
 import cv2
 import numpy as np
 import torch
+from annotated_types import Ge
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
@@ -191,10 +192,10 @@ class Textures(LocalizationDataModule):
 
     def __init__(
         self,
-        num_train: int = 2000,
-        num_val: int = 400,
-        num_test: int = 800,
-        image_size: int = 128,
+        num_train: Annotated[int, Ge(1)] = 2000,
+        num_val: Annotated[int, Ge(1)] = 400,
+        num_test: Annotated[int, Ge(1)] = 800,
+        image_size: Annotated[int, Ge(MIN_SIZE)] = 128,
         **options: Unpack[LoaderOptions],
     ) -> None:
         super().__init__(TEXTURE_NAMES, **options)

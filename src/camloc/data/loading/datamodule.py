@@ -3,10 +3,11 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, TypedDict, TypeVar, Unpack
+from typing import Annotated, Any, TypedDict, TypeVar, Unpack
 
 import numpy as np
 import torch
+from annotated_types import Ge, Gt, Le
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -25,19 +26,19 @@ Sample = TypeVar("Sample", TrainSample, EvalSample)
 class LoaderOptions(TypedDict, total=False):
     """Options that every data module takes."""
 
-    input_size: int | None
+    input_size: Annotated[int, Ge(1)] | None
     """Side of the square network input, pixels; null, the default, takes the size that the backbone was made for."""
-    batch_size: int
+    batch_size: Annotated[int, Ge(1)]
     """Images per process and step. Default 64."""
-    crop_area: Sequence[float]
+    crop_area: Sequence[Annotated[float, Gt(0), Le(1)]]
     """Smallest and largest share of an image's area that a training crop covers. Default (0.3, 1)."""
     train_transform: TrainKind
     """``random_resized_crop``, the default, or ``resize_crop``."""
     eval_transform: EvalKind
     """``warp``, the default, or ``centre_crop``."""
-    num_workers: int | None
+    num_workers: Annotated[int, Ge(0)] | None
     """Loader processes; null takes the cores this process may use, 8 at most."""
-    seed: int
+    seed: Annotated[int, Ge(0)]
     """Of the order and the augmentation of training images. Default 0."""
 
 
