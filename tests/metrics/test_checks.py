@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from camloc.metrics.centred_box import CentredBoxError
-from camloc.metrics.checks import check_cam_threshold, check_iou_threshold, check_tensor
+from camloc.metrics.checks import Kind, check_cam_threshold, check_iou_threshold, check_tensor
 from camloc.metrics.classification_error import ClassificationError
 from camloc.metrics.contract import Protocol
 from camloc.metrics.functional.bootstrap import percentiles, resampled_sums
@@ -162,9 +162,10 @@ def test_targets_of_any_integer_type_are_classes(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.uint16, torch.uint64, torch.float8_e4m3fn])
 def test_types_that_torch_cannot_compare_are_refused(dtype: torch.dtype) -> None:
-    for kind in ("integers", "real numbers"):
+    kinds: tuple[Kind, ...] = ("integers", "real numbers")
+    for kind in kinds:
         with pytest.raises(ValueError, match=f"logits is {dtype} of shape"):
-            check_tensor("logits", torch.zeros(1, 3, dtype=dtype), kind, "P", "C")  # type: ignore[arg-type] # of two kinds
+            check_tensor("logits", torch.zeros(1, 3, dtype=dtype), kind, "P", "C")
     with pytest.raises(ValueError, match=r"logits is torch\.sparse_coo; give a dense tensor"):
         check_tensor("logits", torch.zeros(1, 3).to_sparse(), "real numbers", "P", "C")
 

@@ -172,7 +172,7 @@ def check_count(name: str, given: object, *, at_least: int = 1, at_most: int | N
         raise ValueError(f"{name} must be a whole number, got {given!r}")  # noqa: TRY004 - every wrong argument is a ValueError
     if given < at_least:
         raise ValueError(f"{name} must be at least {at_least}, got {given}")
-    if at_most is not None and given > at_most:
+    if at_most is not None and int(given) > at_most:
         raise ValueError(f"{name} must be at most {at_most}, got {given}")
 
 
