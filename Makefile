@@ -1,4 +1,4 @@
-# Two commands on a fresh machine with Python >= 3.11, pip and make:
+# Two commands on a fresh machine with Python >= 3.11, its pip and venv, and make:
 #   make train   train on the embedded data set and print where the report is
 #   make test    style, types and tests
 PYTHON ?= python3
