@@ -153,7 +153,7 @@ def test_nothing_localized_is_remarked_on_next_to_the_numbers(value: float, dire
     missed = number("test/localization/GT-known", value, direction)
     (remark,) = remarks_on([*NUMBERS, missed], EVERY_CLASS, ["ant", "bee"])
     assert remark.keys == {"test/localization/GT-known"}
-    assert remark.sentence.startswith("No image of test is localized by GT-known: look at the gallery")
+    assert remark.sentence.startswith("No image of test is localized according to GT-known. Look at the gallery")
 
 
 def test_a_test_split_of_one_class_is_remarked_on() -> None:

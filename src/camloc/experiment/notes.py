@@ -50,11 +50,11 @@ def remarks_on(rows: Iterable[ReportedNumber], pairs: PairRecords, class_names: 
         if row.key.startswith("test/localization/") and row.value == (1 if row.direction == "min" else 0)
     ]
     if missed:
-        titles = ", ".join(dict.fromkeys(row.title for row in missed))
+        titles = "; ".join(dict.fromkeys(row.title for row in missed))
         found.append(
             Remark(
-                f"No image of test is localized by {titles}: look at the gallery for where the maps are, and whether "
-                "the true boxes and the CAM threshold fit them.",
+                f"No image of test is localized according to {titles}. Look at the gallery for where the maps are, and "
+                "whether the true boxes and the CAM threshold fit them.",
                 frozenset(row.key for row in missed),
             )
         )
