@@ -118,7 +118,11 @@ def test_what_a_signature_has_can_be_added(refused: Refused) -> None:
 
 
 def test_ranges_that_only_a_constructor_knows_are_said_by_it(refused: Refused) -> None:
-    assert refused("train", "optimizer.lr=-1") == ["Invalid learning rate: -1"]
+    assert refused("train", "optimizer.lr=-1") == ["optimizer: Invalid learning rate: -1"]
+    assert refused("train", "optimizer.lr=-1", "localization.iou_threshold=0.4") == [
+        "localization.iou_threshold=0.4 must be one of iou_thresholds=[0.3, 0.5, 0.7]",
+        "optimizer: Invalid learning rate: -1",
+    ]
     unlisted = refused("train", "localization.iou_threshold=0.4")
     assert unlisted == ["localization.iou_threshold=0.4 must be one of iou_thresholds=[0.3, 0.5, 0.7]"]
     assert refused("train", "localization=ilsvrc", "localization.protocols.ilsvrc.blacklist=nowhere") != []

@@ -200,9 +200,13 @@ def _has_target(value: Any) -> bool:  # noqa: ANN401 - any configured value
 
 def _out_of_range(config: DictConfig) -> Iterator[str]:
     """Build what is small and says its ranges in its code alone: the protocols, and the optimizer over one weight."""
+    refusals = (OSError, ValueError, InstantiationException)
     try:
         instantiate_all(config.localization.protocols)
-        if "optimizer" in config:
-            instantiate(config.optimizer)([torch.nn.Parameter(torch.zeros(1, 1))])
-    except (OSError, ValueError, InstantiationException) as error:
+    except refusals as error:
         yield message(error)
+    if "optimizer" in config:
+        try:
+            instantiate(config.optimizer)([torch.nn.Parameter(torch.zeros(1, 1))])
+        except refusals as error:
+            yield f"optimizer: {message(error)}"  # torch's words do not say which option they mean
