@@ -82,6 +82,12 @@ class FolderAnnotations:
             images = {os.fsdecode(image_id) for image_id in self._layout.index(source).image_ids}
             lie_there = files_below(beside, suffixes)
             files = {name: file for name, file in lie_there.items() if str(Path(source, name)) not in images}
+        if not files:
+            wanted = " or ".join(f"<image>{ending}" for ending in endings)
+            places = ", ".join(dict.fromkeys(map(str, (own, flat))))
+            raise FileNotFoundError(
+                f"{self._option}: there is no {wanted} in {places} or next to the images in {beside}"
+            )
 
         def names(image: str, source: str) -> list[str]:
             return stems(image, endings, source)
@@ -112,7 +118,7 @@ class FolderAnnotations:
         found, left = match(images, annotated, lambda image: names(image, of[image]), str(where))
         if all(item is None for item in found):
             wanted = names(images[0], of[images[0]])[0]
-            shown = f"it has {', '.join(left[:3])}" if left else "it has nothing of the kind"
+            shown = f"it has {', '.join(left[:3])}" if left else "it is empty"
             raise FileNotFoundError(
                 f"{self._option}: {where} annotates none of the {len(found)} images; {images[0]}, for example, would "
                 f"be {wanted} there, and {shown}"
