@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from camloc import __version__
 from camloc.experiment import cli, entry
 from camloc.experiment.completion import SHELLS, script
 from camloc.report import compare
@@ -29,6 +30,11 @@ def test_help_names_every_command(
     commands = printed.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
     assert [line.split()[0] for line in commands] == list(cli.COMMANDS)
     assert max(map(len, printed.splitlines())) <= 100
+
+
+def test_the_version_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out == f"camloc {__version__}\n"
 
 
 def test_an_unknown_command_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -124,7 +124,9 @@ def test_checking_trains_nothing(loop: Loop, tmp_path: Path, capsys: pytest.Capt
     train(config(check_only=True), RunDirectory(tmp_path))
     assert loop.fitted == []
     assert (tmp_path / "unreadable.json").exists()  # all images were opened
-    assert "train" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "train" in printed
+    assert printed.endswith("check_only=true: every image was opened, no error was found, and nothing was trained.\n")
 
 
 def test_compiling_knows_the_accelerator(loop: Loop, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 
+from camloc import __version__
 from camloc.experiment.completion import SHELLS, script
 
 HELP = """\
@@ -15,7 +16,7 @@ Commands:
   train       train a network, choose the best epoch, measure it on val and test, write a report
   evaluate    measure a checkpoint, saved or ready-made score maps, or a submission file
   compare     say whether two runs differ by more than chance
-  completion  print what makes TAB complete commands and options in a shell (bash, zsh, fish)
+  completion  print a script for tab completion of commands and options (bash, zsh, fish)
 
 Examples:
   camloc train                                        # a small data set that comes with camloc
@@ -24,7 +25,7 @@ Examples:
   camloc compare RUN_A RUN_B
   eval "$(camloc completion bash)"
 
-camloc COMMAND --help says what a command's options are.
+camloc COMMAND --help explains the options of a command, camloc --version prints the version.
 """
 COMMANDS = ("train", "evaluate", "compare", "completion")
 
@@ -53,6 +54,8 @@ def main() -> None:
     command = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if command in ("--help", "-h"):
         sys.stdout.write(HELP)
+    elif command == "--version":
+        sys.stdout.write(f"camloc {__version__}\n")
     elif command == "compare":
         from camloc.report.compare import main as compare  # noqa: PLC0415 - imports torch
 

@@ -147,7 +147,8 @@ def _show(found: Preflight, class_names: Sequence[str], notes: Iterable[str]) ->
         table.add_column(heading, justify="left" if heading == "split" else "right")
     for name, summary in found.splits.items():
         present = summary.per_class[summary.per_class > 0]
-        spread = f"{present.min()} to {present.max()}" if len(present) else "0"
+        fewest, most = (present.min(), present.max()) if len(present) else (0, 0)
+        spread = f"{fewest}" if fewest == most else f"{fewest} to {most}"
         measured = name != "train"
         table.add_row(
             Text(name),

@@ -1,5 +1,6 @@
 """Fit, test the best checkpoint, write the run directory."""
 
+import sys
 from pathlib import Path
 from typing import cast
 
@@ -60,6 +61,8 @@ def train(config: DictConfig, run: RunDirectory) -> None:
     datamodule = build_datamodule(config, splits)
     preflight(datamodule, splits, run, config.on_unreadable, open_all=config.check_only)
     if config.check_only:
+        if is_first_process():
+            sys.stdout.write("check_only=true: every image was opened, no error was found, and nothing was trained.\n")
         return
     predictor = build_predictor(config, datamodule)
     if config.compile:
