@@ -176,7 +176,8 @@ def test_other_values_are_named_before_and_after(
     given = config(resume=str(tmp_path))
     given.optimizer.lr = 5.0
     train(given, RunDirectory(tmp_path))
-    note = "Resumed after 3 epochs with optimizer.lr=5.0 (was 0.1): not what one run gives."
+    resumed = "Resumed after 3 epochs and 2 batches of the next with optimizer.lr=5.0 (was 0.1)"
+    note = f"{resumed}: the result is not that of one run."
     assert note in loop.notes
     assert note in capsys.readouterr().out.splitlines()
     assert len(loop.of_kind(ApplyChanged)) == 1

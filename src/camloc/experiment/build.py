@@ -143,6 +143,7 @@ def _silence_what_does_not_apply() -> None:
         ".*it is recommended to use `Trainer\\(devices=1",  # our samplers and metrics are exact on any number
         ".*number of training batches.*smaller than the logging interval",  # logging is per epoch
         ".*tensorboardX.* has been removed",  # loggers are given explicitly
+        ".*resuming from a checkpoint that ended before the epoch ended",  # our sampler goes on with the next batch
         ".*Checkpoint directory .* exists and is not empty",  # hydra.run.dir=DIR names it on purpose
         ".*your dataloader is not resumable",  # the data module deals the rest of the epoch
     ):

@@ -83,11 +83,12 @@ def train(config: DictConfig, run: RunDirectory) -> None:
     if resumed:
         refuse_other_classes(datamodule.class_names, run_record(run.last_checkpoint).class_names, run.last_checkpoint)
         datamodule.resume(epoch, batches)
-    notes = (
-        [f"Resumed after {epoch} epochs with {', '.join(map(str, changed))}: not what one run gives."]
-        if changed
-        else []
-    )
+    notes = []
+    if changed:
+        trained = f"{epoch} epoch{'' if epoch == 1 else 's'}"
+        if batches:
+            trained += f" and {batches} batch{'' if batches == 1 else 'es'} of the next"
+        notes = [f"Resumed after {trained} with {', '.join(map(str, changed))}: the result is not that of one run."]
     for line in notes if is_first_process() else ():
         print(line, flush=True)  # noqa: T201 - before hours of training, not only in the report
     del checkpoint
