@@ -1,8 +1,8 @@
 """Fit, test the best checkpoint, write the run directory."""
 
-import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, NamedTuple, cast
 
 from omegaconf import DictConfig
 from pytorch_lightning import seed_everything
@@ -48,21 +48,15 @@ def train(config: DictConfig, run: RunDirectory) -> None:
     resumed = config.get("resume") is not None
     config.resume = None  # the configuration stays one that can be run again
     values = saved_values(config)
-    checkpoint = load_checkpoint(run.last_checkpoint) if resumed else {}
-    changed: list[Changed] = []
-    if resumed:
-        epoch, batches = trained_so_far(checkpoint)
-        _refuse_fewer_epochs(config.trainer.get("max_epochs"), epoch + (batches > 0), run)
-        changed = changed_values(checkpoint.get(CONFIG_KEY, values), values, in_epoch=batches > 0)
-    if not resumed:
+    so_far = _trained_so_far(run, values) if resumed else None
+    if so_far is None:
         run.write_config(config)
     seed_everything(config.seed, workers=True, verbose=False)
     splits: tuple[SplitName, ...] = ("train", "val", "test")
     datamodule = build_datamodule(config, splits)
     preflight(datamodule, splits, run, config.on_unreadable, open_all=config.check_only)
     if config.check_only:
-        if is_first_process():
-            sys.stdout.write("check_only=true: every image was opened, no error was found, and nothing was trained.\n")
+        _say("check_only=true: every image was opened, no error was found, and nothing was trained.")
         return
     predictor = build_predictor(config, datamodule)
     if config.compile:
@@ -77,24 +71,19 @@ def train(config: DictConfig, run: RunDirectory) -> None:
         fingerprint=fingerprint(datamodule.split("train")),
     )
     own = [best, last, RunInCheckpoint(values, record), Repeatable(config.seed), EpochMeans()]
-    changes = [ApplyChanged(changed)] if changed else []
+    changes = [ApplyChanged(so_far.changed)] if so_far is not None and so_far.changed else []
     trainer = build_trainer(config, run, [StopWhenNotFinite(), *build_callbacks(config, run), *own, *changes])
     check_last_batch(predictor.backbone, datamodule, trainer)
-    if resumed:
-        refuse_other_classes(datamodule.class_names, run_record(run.last_checkpoint).class_names, run.last_checkpoint)
-        datamodule.resume(epoch, batches)
-    notes = []
-    if changed:
-        trained = f"{epoch} epoch{'' if epoch == 1 else 's'}"
-        if batches:
-            trained += f" and {batches} batch{'' if batches == 1 else 'es'} of the next"
-        notes = [f"Resumed after {trained} with {', '.join(map(str, changed))}: the result is not that of one run."]
-    for line in notes if is_first_process() else ():
-        print(line, flush=True)  # noqa: T201 - before hours of training, not only in the report
-    del checkpoint
-    if resumed:  # not before: what was refused by now is no value of the run
-        run.write_config(config)
-    trainer.fit(module, datamodule, ckpt_path=str(run.last_checkpoint) if resumed else None, weights_only=True)
+    notes: list[str] = []
+    if so_far is not None:
+        refuse_other_classes(datamodule.class_names, so_far.class_names, run.last_checkpoint)
+        datamodule.resume(so_far.epochs, so_far.batches)
+        notes = so_far.notes()
+        for note in notes:
+            _say(note)  # before hours of training, not only in the report
+        run.write_config(config)  # not before: what was refused by now is no value of the run
+    ckpt_path = None if so_far is None else str(run.last_checkpoint)
+    trainer.fit(module, datamodule, ckpt_path=ckpt_path, weights_only=True)
     note = f"The last epoch's weights ({trainer.current_epoch} epochs)."
     if best.best_model_path:
         load_weights(module, Path(best.best_model_path))
@@ -104,9 +93,43 @@ def train(config: DictConfig, run: RunDirectory) -> None:
     conclude(config, run, trainer, results, [note, *notes])
 
 
-def _refuse_fewer_epochs(wanted: int | None, begun: int, run: RunDirectory) -> None:
+class _SoFar(NamedTuple):
+    """Where a training that goes on stood, and what is different now."""
+
+    epochs: int
+    batches: int
+    """Of the next epoch."""
+    changed: list[Changed]
+    class_names: Sequence[str]
+
+    def notes(self) -> list[str]:
+        """Return what a reader of the run's numbers must know."""
+        if not self.changed:
+            return []
+        trained = f"{self.epochs} epoch{'' if self.epochs == 1 else 's'}"
+        if self.batches:
+            trained += f" and {self.batches} batch{'' if self.batches == 1 else 'es'} of the next"
+        return [f"Resumed after {trained} with {', '.join(map(str, self.changed))}: the result is not that of one run."]
+
+
+def _trained_so_far(run: RunDirectory, values: Mapping[str, Any]) -> _SoFar:
+    """Read where the run stands.
+
+    Raises:
+        ValueError: If fewer epochs are asked for than were trained, or a value cannot be changed.
+    """
+    checkpoint = load_checkpoint(run.last_checkpoint)
+    epochs, batches = trained_so_far(checkpoint)
+    wanted, begun = values["trainer"].get("max_epochs"), epochs + (batches > 0)
     if wanted is not None and wanted < begun:
         raise ValueError(
             f"trainer.max_epochs={wanted}: {run.last_checkpoint} is of epoch {begun} already, and no epoch is taken "
             "back; give as many or more"
         )
+    changed = changed_values(checkpoint.get(CONFIG_KEY, values), values, in_epoch=batches > 0)
+    return _SoFar(epochs, batches, changed, run_record(run.last_checkpoint).class_names)
+
+
+def _say(line: str) -> None:
+    if is_first_process():
+        print(line, flush=True)  # noqa: T201 - to the user
