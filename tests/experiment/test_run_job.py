@@ -68,7 +68,7 @@ def test_an_option_that_must_be_given_is_named_without_the_jargon() -> None:
     config = OmegaConf.create({"datamodule": {"root": "???"}})
     with pytest.raises(MissingMandatoryValue) as missing:
         _ = config.datamodule.root
-    assert message(missing.value) == "datamodule.root must be given: datamodule.root=..., see its file in conf/"
+    assert message(missing.value) == "datamodule.root must be given: datamodule.root=...; --help has the options"
 
 
 @pytest.fixture
@@ -280,4 +280,4 @@ def test_a_value_that_must_be_given_is_named_before_the_job_starts(
     job(run, "raise AssertionError('started')")
     with pytest.raises(SystemExit):
         run_job("jobs:job", OmegaConf.create({"backbone": {"name": "???"}}))
-    assert capsys.readouterr().err.startswith("error: backbone.name must be given: backbone.name=..., see its file in")
+    assert capsys.readouterr().err.startswith("error: backbone.name must be given: backbone.name=...; --help has")

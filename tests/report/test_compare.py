@@ -139,7 +139,7 @@ class TestMistakes:
         assert main([str(argument) for argument in arguments]) == 1
         captured = capsys.readouterr()
         assert captured.out == ""
-        assert captured.err.startswith("cannot compare: ")
+        assert captured.err.startswith("error: ")
         assert captured.err.endswith("\n")
         assert captured.err.count("\n") == 1
         return captured.err
@@ -218,7 +218,7 @@ class TestMistakes:
             main(arguments)
         captured = capsys.readouterr()
         assert (stopped.value.code, captured.out, captured.err.count("\n")) == (1, "", 1)
-        assert captured.err.startswith("cannot compare: ")
+        assert captured.err.startswith("error: ")
         assert "camloc compare RUN_A RUN_B" in captured.err
 
     def test_other_images(self, runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:

@@ -108,7 +108,7 @@ def _refuse_missing_values(config: DictConfig) -> None:
 
 
 def _must_be_given(key: str) -> str:
-    return f"{key} must be given: {key}=..., see its file in conf/"
+    return f"{key} must be given: {key}=...; --help has the options"
 
 
 def message(error: BaseException) -> str:

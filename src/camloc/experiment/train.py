@@ -84,7 +84,7 @@ def train(config: DictConfig, run: RunDirectory) -> None:
         run.write_config(config)  # not before: what was refused by now is no value of the run
     ckpt_path = None if so_far is None else str(run.last_checkpoint)
     trainer.fit(module, datamodule, ckpt_path=ckpt_path, weights_only=True)
-    note = f"The last epoch's weights ({trainer.current_epoch} epochs)."
+    note = f"The last epoch's weights ({_counted(trainer.current_epoch, 'epoch')})."
     if best.best_model_path:
         load_weights(module, Path(best.best_model_path))
         value = float(best.best_model_score) if best.best_model_score is not None else float("nan")
@@ -106,9 +106,9 @@ class _SoFar(NamedTuple):
         """Return what a reader of the run's numbers must know."""
         if not self.changed:
             return []
-        trained = f"{self.epochs} epoch{'' if self.epochs == 1 else 's'}"
+        trained = _counted(self.epochs, "epoch")
         if self.batches:
-            trained += f" and {self.batches} batch{'' if self.batches == 1 else 'es'} of the next"
+            trained += f" and {_counted(self.batches, 'batch', 'es')} of the next"
         return [f"Resumed after {trained} with {', '.join(map(str, self.changed))}: the result is not that of one run."]
 
 
@@ -128,6 +128,10 @@ def _trained_so_far(run: RunDirectory, values: Mapping[str, Any]) -> _SoFar:
         )
     changed = changed_values(checkpoint.get(CONFIG_KEY, values), values, in_epoch=batches > 0)
     return _SoFar(epochs, batches, changed, run_record(run.last_checkpoint).class_names)
+
+
+def _counted(number: int, what: str, plural: str = "s") -> str:
+    return f"{number} {what}{'' if number == 1 else plural}"
 
 
 def _say(line: str) -> None:

@@ -221,7 +221,7 @@ def main(arguments: Sequence[str]) -> int:
         a, b = read_run(options.run_a), read_run(options.run_b)
         rows = compare(a, b)
     except (OSError, ValueError) as error:
-        sys.stderr.write(f"cannot compare: {' '.join(str(error).split())}\n")
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         return 1
     console = Console(highlight=False)
     console.print(Text(f"A: {a.label}\nB: {b.label}"), soft_wrap=True)
@@ -232,7 +232,7 @@ def main(arguments: Sequence[str]) -> int:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(1, f"cannot compare: {message}; usage: camloc compare RUN_A RUN_B\n")
+        self.exit(1, f"error: {message}; usage: camloc compare RUN_A RUN_B\n")
 
 
 def _read(path: Path) -> dict[str, object]:
