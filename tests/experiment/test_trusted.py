@@ -29,6 +29,8 @@ def test_a_configuration_is_read_as_a_run_saved_it() -> None:
     assert read_config(text, "config.yaml") == read_config(expected, "a.ckpt") == expected
     assert read_config(nested(MAX_DEPTH), "a.ckpt") == nested(MAX_DEPTH)
     assert read_config("", "config.yaml") == {}
+    referring = {"localization": {"cut": [0.2], "protocols": {"a": "${localization.cut}", "b": "${localization.base}"}}}
+    assert read_config(referring, "a.ckpt") == referring
 
 
 @pytest.mark.parametrize(
@@ -56,6 +58,15 @@ def test_a_configuration_is_read_as_a_run_saved_it() -> None:
         ("a: 1\na: 2", "is no YAML that a run saved.*duplicate"),
         ("a: [1", "is no YAML that a run saved"),
         ("a: '\x07'", "is no YAML that a run saved"),
+        (
+            "localization: {a: [1], b: ['${localization.a}'], c: '${localization.b}'}",
+            r"localization\.c is .* to another",
+        ),
+        (
+            "localization: {a: '${localization.a}'}",
+            r"localization\.a is \$\{localization\.a\}, which refers to another",
+        ),
+        ({"localization": {"a": [1] * 1000, "b": ["${localization.a}"] * 1000}}, "has more than .* values"),
         ("- a", "holds no configuration: a mapping is needed, got list"),
         (["a"], "holds no configuration: a mapping is needed, got list"),
     ],

@@ -82,6 +82,7 @@ def read_config(content: object, source: str) -> DictConfig:
         if number == MAX_VALUES or depth > MAX_DEPTH:
             raise ValueError(f"{source} has {TOO_MUCH}")
         _check_value(key, value, source)
+    _check_references(plain.get("localization"), source)
     try:
         return OmegaConf.create(plain)
     except OmegaConfBaseException as error:
@@ -183,6 +184,23 @@ def _check_value(key: str, value: object, source: str) -> None:
         wrong = f"{_shown(key)} is a {type(value).__name__}, which no run saves"
     if wrong is not None:
         raise ValueError(f"{source}: {wrong}; write the value itself")
+
+
+def _check_references(localization: object, source: str) -> None:
+    """Refuse references to references: ten to each of ten grow as aliases do, and one to itself has no end."""
+    if not isinstance(localization, dict):
+        return
+    number = 0
+    for key, _, value in _values(localization, "localization"):
+        for name in findall(r"\$\{localization\.(\w+)\}", value) if isinstance(value, str) else ():
+            for _, _, inside in _values(localization.get(name)):
+                number += 1
+                if isinstance(inside, str) and "${" in inside:
+                    raise ValueError(
+                        f"{source}: {_shown(key)} is {_shown(value)}, which refers to another; write the value itself"
+                    )
+                if number > MAX_VALUES:
+                    raise ValueError(f"{source} has {TOO_MUCH}")
 
 
 def _calls(config: object) -> Iterator[tuple[str, object, object]]:
