@@ -120,8 +120,8 @@ def refuse_calls(config: DictConfig) -> None:
         key, target = next(iter(foreign.items()))
         raise ValueError(
             f"{source}: {_shown(key)}._target_={_shown(target)} is not called: it is not part of camloc, and neither "
-            "the command line nor --config-dir names it; give the --config-dir that does, or trust=true if you trust who "
-            "made the file"
+            "the command line nor --config-dir names it; give the --config-dir that does, or trust=true if you trust "
+            "who made the file"
         )
     if is_first_process():
         names = ", ".join(sorted({_shown(target) for target in foreign.values()}))
