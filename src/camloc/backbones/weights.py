@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
+from camloc.backbones.caffemodel import read_caffemodel
+
 SHOWN_KEYS = 3
 
 
@@ -98,10 +100,29 @@ def load_trunk(
     for key in wanted.keys() - entries.keys():
         if key.endswith(".num_batches_tracked"):
             entries[key] = torch.tensor(0)
+    fix = f"give a file in the format of torchvision's {Path(published.url).name}"
+    refuse_misfits(file, entries, wanted, replaced=replaced, fix=fix)
+    trunk.load_state_dict({key.removeprefix(prefix): entries[key] for key in wanted})
+
+
+def refuse_misfits(
+    file: Path, entries: dict[str, Tensor], wanted: dict[str, Tensor], *, replaced: tuple[str, ...] = (), fix: str
+) -> None:
+    """Refuse the entries of a file that are not exactly those wanted.
+
+    Args:
+        file: Where they were read, for the message.
+        entries: As read.
+        wanted: Tensors of the shapes that the network needs.
+        replaced: Prefixes of keys that may be in the file although they are not wanted.
+        fix: What to give instead, for the message.
+
+    Raises:
+        ValueError: A key is unknown or missing, or a shape is wrong.
+    """
     missing = [key for key in wanted if key not in entries]
     unknown = [key for key in entries if key not in wanted and not key.startswith(replaced)]
     misshapen = [key for key in wanted if key in entries and entries[key].shape != wanted[key].shape]
-    fix = f"give a file in the format of torchvision's {Path(published.url).name}"
     if unknown:
         raise ValueError(f"{file} has keys that this backbone does not have: {_shown(unknown)}; {fix}")
     if missing:
@@ -110,7 +131,6 @@ def load_trunk(
         key = misshapen[0]
         found, expected = tuple(entries[key].shape), tuple(wanted[key].shape)
         raise ValueError(f"{file}: {key} has shape {found}, this backbone needs {expected}; {fix}")
-    trunk.load_state_dict({key.removeprefix(prefix): entries[key] for key in wanted})
 
 
 def _download(published: WeightsEnum, file: Path) -> None:
@@ -126,7 +146,7 @@ def _download(published: WeightsEnum, file: Path) -> None:
 
 
 def read_state_dict(file: Path) -> dict[str, Tensor]:
-    """Read the tensors of a ``.safetensors`` file, or of one that ``torch.save`` wrote, without running code.
+    """Read the tensors of a ``.safetensors`` or ``.caffemodel`` file, or of what ``torch.save`` wrote; runs no code.
 
     Raises:
         ValueError: The file is damaged, holds something other than named tensors, or the package
@@ -134,6 +154,8 @@ def read_state_dict(file: Path) -> dict[str, Tensor]:
     """
     if file.suffix == ".safetensors":
         return _read_safetensors(file)
+    if file.suffix == ".caffemodel":
+        return read_caffemodel(file)
     fix = "save the plain tensors with torch.save(model.state_dict(), file)"
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
