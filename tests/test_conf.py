@@ -30,6 +30,7 @@ GIVEN = {  # what a file leaves for the user to say
     "datamodule/wsol_metadata": ["datamodule.metadata=."],
     "experiment/tiny_imagenet": ["datamodule.root=."],
     "backbone/timm": ["backbone.name=resnet18"],
+    **{f"backbone/released_{name}_gap": ["backbone.weights=null"] for name in ("alexnet", "vgg", "googlenet")},
 }
 NEEDS = {
     "experiment/tune": "hydra_plugins.hydra_optuna_sweeper",
