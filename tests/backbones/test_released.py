@@ -3,7 +3,7 @@
 import re
 import struct
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,8 @@ class Net:
         windows = sliding_window_view(padded, (kernel, kernel), axis=(1, 2))[:, ::stride, ::stride]
         parts = zip(np.split(weight, groups), np.split(windows, groups), strict=True)
         summed = np.concatenate([np.tensordot(w, part, axes=((1, 2, 3), (0, 3, 4))) for w, part in parts])
-        return np.maximum(summed + bias[:, None, None], 0)
+        activated: Array = np.maximum(summed + bias[:, None, None], 0)
+        return activated
 
     def inception(self, maps: Array, name: str, *filters: int) -> Array:
         of_1x1, reduce_3x3, of_3x3, reduce_5x5, of_5x5, of_pool = filters
@@ -256,6 +257,7 @@ def test_size_of_input_and_maps(name: str, size: int, shape: tuple[int, int, int
 def test_input_is_blue_green_red_minus_the_mean() -> None:
     predictor = NetworkPredictor(released_googlenet_gap(NUM_CLASSES), cam)
     pixels = torch.tensor([[255, 0], [0, 255], [10, 104]], dtype=torch.uint8).view(1, 3, 1, 2)  # red, green, blue
+    assert isinstance(predictor.backbone, nn.Module)
     first = next(predictor.backbone.children())
     assert isinstance(first, nn.Sequential)
     assert first[0](predictor.normalize(pixels)).view(3, 2).tolist() == [[-94, 0], [-117, 138], [132, -123]]
@@ -304,7 +306,7 @@ class TestEveryBlobIsUsedOnce:
         return backbone.state_dict()
 
     @pytest.fixture(params=[write_v1, write_v2])
-    def save(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[Blobs], Path]]:
+    def save(self, request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Blobs], Path]:
         def save(blobs: Blobs) -> Path:
             request.param(tmp_path / "net.caffemodel", blobs)
             return tmp_path / "net.caffemodel"
