@@ -13,11 +13,16 @@ import torch
 from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
+from hypothesis import settings
 
 from camloc.experiment.entry import ENTRIES
 
 # Hydra looks for plugins once, and runs its own modules again for it; what was derived from them before would not fit.
 Plugins.instance()
+
+# No test is timed: a busy machine takes its time over an example.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 ROOT = Path(__file__).parent.parent
 _SMALL = (

@@ -76,7 +76,7 @@ def test_every_misfit_is_named_with_what_is_allowed(refused: Refused) -> None:
         "callbacks.gallery.count=0 must be a whole number of at least 1",
         "seed=1.5 must be a whole number of at least 0 and below 4294967296",
         "backbone.dropout=3 must be a number of at least 0 and of at most 1",
-        "datamodule.batch_size=true must be a whole number",
+        "datamodule.batch_size=true must be a whole number of at least 1",
         "objective.label_smoothing=1 must be a number of at least 0 and below 1",
         "objective.class_weights=[0] must be balanced or a list, each a number above 0 with at least 1 entry or null",
         "optimizer._partial_=false must be true",

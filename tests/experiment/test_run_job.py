@@ -74,7 +74,9 @@ def test_an_option_that_must_be_given_is_named_without_the_jargon() -> None:
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The directory of a run whose job is ``jobs:job``; a test writes ``jobs.py``."""
-    output = SimpleNamespace(runtime=SimpleNamespace(output_dir=str(tmp_path / "run")))
+    output = SimpleNamespace(
+        runtime=SimpleNamespace(output_dir=str(tmp_path / "run")), overrides=SimpleNamespace(task=[])
+    )
     (tmp_path / "run").mkdir()
     monkeypatch.setattr(HydraConfig, "get", lambda: output)
     monkeypatch.syspath_prepend(tmp_path)

@@ -104,13 +104,13 @@ few_levels = st.integers(1, 6).flatmap(
 any_values = hnp.arrays(np.float64, shapes, elements=st.floats(0, 1))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.one_of(few_levels, any_values), st.integers(0, 2**32))
 def test_equals_contours_on_small_maps(score_map: Array, seed: int) -> None:
     assert_equals_contours(score_map, random_boxes(np.random.default_rng(seed), score_map), 0.05)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(hnp.arrays(np.uint8, shapes, elements=st.integers(0, 1)))
 @example(np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.uint8))  # a hole border of the same area as the outer one
 def test_opencv_lists_the_largest_outer_border_that_starts_last_before_all_of_its_area(mask: NDArray[np.uint8]) -> None:

@@ -74,7 +74,7 @@ fractions = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.one_of(few_values, any_values, random_values), st.lists(fractions, min_size=1, max_size=12).map(sorted))
 @example(np.full((1, 3, 2), 0.7, np.float32), [0.0, 0.0, 0.5, 1.0, 1.0])
 @example(np.ones((1, 1, 1), np.float32), [-1.0, 0.0, 1.0, 2.0])

@@ -100,7 +100,7 @@ def test_batches_parts_and_padding_do_not_change_the_counts() -> None:
     assert second.histograms.dtype == torch.int64
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**31), st.lists(st.integers(1, 3), min_size=1, max_size=5), st.sampled_from([3, 5, 16]))
 def test_the_same_maps_have_the_same_counts_in_batches_of_any_shape(seed: int, sizes: list[int], side: int) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -116,7 +116,7 @@ def test_the_same_maps_have_the_same_counts_in_batches_of_any_shape(seed: int, s
     assert torch.equal(whole.histograms, parts.histograms)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=2, max_size=20), st.data())
 def test_a_pixel_that_changes_its_bin_moves_it_by_at_most_two_pixels_of_foreground(
     bins: list[tuple[int, int]], data: st.DataObject
@@ -149,7 +149,7 @@ def test_no_foreground_and_nothing_counted_are_nan() -> None:
     assert np.isnan(pxap(maps[:0], masks[:0], ignore[:0]))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=20))
 def test_lies_between_0_and_1_and_rises_with_an_added_hit(bins: list[tuple[int, int]]) -> None:
     histograms = torch.tensor([*bins, (0, 0)]).T

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import simplejpeg
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
@@ -348,7 +348,6 @@ def test_a_missing_file_is_not_a_bad_image(tmp_path: Path) -> None:
             read(tmp_path / "nowhere.png")
 
 
-@settings(deadline=None)
 @given(
     start=st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"BM"]), rest=st.binary(max_size=200)
 )
