@@ -156,11 +156,6 @@ def test_nothing_localized_is_remarked_on_next_to_the_numbers(value: float, dire
     assert remark.sentence.startswith("No image of test is localized according to GT-known. Look at the gallery")
 
 
-def test_the_best_centred_box_says_nothing_of_maps() -> None:
-    missed = number("test/localization/centred_box_gt_known_error", 1.0)
-    assert remarks_on([*NUMBERS, missed], EVERY_CLASS, ["ant", "bee"]) == []
-
-
 def test_a_test_split_of_one_class_is_remarked_on() -> None:
     (remark,) = remarks_on(NUMBERS, pairs([1, 1], [[1, 0], [0, 1]]), ["ant", "bee"])
     assert remark.keys == {"test/classification/top1"}

@@ -117,10 +117,7 @@ def _tensor(blob: memoryview) -> Tensor:
     shape: list[int] | None = None
     data = bytearray()
     for field in _fields(blob):
-        if field.number == DATA and field.wire_type in {
-            BYTES,
-            FIXED32,
-        }:  # packed, in one or several parts, or one by one
+        if field.number == DATA and field.wire_type in {BYTES, FIXED32}:  # packed in parts, or one by one
             data += field.content
         elif field.number == SHAPE and field.wire_type == BYTES:
             shape = _shape(field.content)

@@ -172,7 +172,16 @@ def run_record(file: Path) -> RunRecord:
     Raises:
         ValueError: If it knows nothing, or something that cannot be.
     """
-    found = load_checkpoint(file).get(RUN_KEY)
+    return record_in(load_checkpoint(file), file)
+
+
+def record_in(checkpoint: Mapping[str, Any], file: Path) -> RunRecord:
+    """Return the same of a checkpoint that was read from a file.
+
+    Raises:
+        ValueError: See :func:`run_record`.
+    """
+    found = checkpoint.get(RUN_KEY)
     if not isinstance(found, dict) or not set(RunRecord._fields) <= found.keys():
         raise ValueError(
             f"{file} does not say which run it comes from; camloc 0.1 reads checkpoints of camloc 0.1, and this is "

@@ -26,8 +26,8 @@ from camloc.experiment.checkpoint import (
     RunRecord,
     load_checkpoint,
     load_weights,
+    record_in,
     refuse_other_classes,
-    run_record,
     trained_so_far,
 )
 from camloc.experiment.checkpoints import best_and_last_checkpoint
@@ -48,7 +48,7 @@ def train(config: DictConfig, run: RunDirectory) -> None:
     resumed = config.get("resume") is not None
     config.resume = None  # the configuration stays one that can be run again
     values = saved_values(config)
-    so_far = _trained_so_far(run, values) if resumed else None
+    so_far = _so_far(run, values) if resumed else None
     if so_far is None:
         run.write_config(config)
     seed_everything(config.seed, workers=True, verbose=False)
@@ -112,7 +112,7 @@ class _SoFar(NamedTuple):
         return [f"Resumed after {trained} with {', '.join(map(str, self.changed))}: the result is not that of one run."]
 
 
-def _trained_so_far(run: RunDirectory, values: Mapping[str, Any]) -> _SoFar:
+def _so_far(run: RunDirectory, values: Mapping[str, Any]) -> _SoFar:
     """Read where the run stands.
 
     Raises:
@@ -127,7 +127,7 @@ def _trained_so_far(run: RunDirectory, values: Mapping[str, Any]) -> _SoFar:
             "back; give as many or more"
         )
     changed = changed_values(checkpoint.get(CONFIG_KEY, values), values, in_epoch=batches > 0)
-    return _SoFar(epochs, batches, changed, run_record(run.last_checkpoint).class_names)
+    return _SoFar(epochs, batches, changed, record_in(checkpoint, run.last_checkpoint).class_names)
 
 
 def _counted(number: int, what: str, plural: str = "s") -> str:
