@@ -266,6 +266,17 @@ def test_resuming_keeps_what_is_there(
     (run / "checkpoints").mkdir()
     (run / "checkpoints" / "last.ckpt").touch()
     RunDirectory(run).write_status("completed")
+    job(run, "raise ValueError('wrong')")
+    with pytest.raises(SystemExit):
+        run_job("jobs:job", OmegaConf.create({"resume": str(run)}))
+    assert status(run) == ("completed", None)  # nothing has replaced what it holds
+    assert "ValueError" in (run / "traceback.txt").read_text()
+    job(run, "run.write_status('running'); raise ValueError('wrong')")
+    with pytest.raises(SystemExit):
+        run_job("jobs:job", OmegaConf.create({"resume": str(run)}))
+    assert status(run) == ("failed", "wrong")
+    RunDirectory(run).write_status("completed")
+    job(run, "assert run.last_checkpoint.exists()")
     run_job("jobs:job", OmegaConf.create({"resume": str(run)}))
     assert status(run)[0] == "completed"
     RunDirectory(run).write_status("failed")

@@ -175,11 +175,14 @@ class RunDirectory:
     def write_failure(self, error: str, trace: str) -> None:
         """Write that this process has failed, in ``status.json``, and where, in ``traceback.txt``.
 
-        Of several processes the first one to fail writes, whichever it is: the others may be killed for it at once.
+        Of several processes the first one to fail writes, whichever it is: the others may be killed for it at once. A
+        completed run whose further training could not begin stays completed.
         """
-        if self.read_status().status != "running":
+        status = self.read_status().status
+        if status == "failed" or not (self._writes or status == "running"):
             return
-        self._write_status("failed", error)
+        if status == "running":
+            self._write_status("failed", error)
         with contextlib.suppress(OSError):  # a full disk has no room for it either, and is the error to report
             _replace(self.traceback, trace)
 

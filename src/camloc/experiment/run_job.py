@@ -82,7 +82,8 @@ def _begin(config: DictConfig, run: RunDirectory, check: str | None) -> None:
         _function(check)(config, _given_keys())
     if not resumes:
         run.start(overwrite=overwrite)
-    run.write_status("running")
+    if run.read_status().status != "completed":  # of a run that is resumed, and goes on only once all is built
+        run.write_status("running")
 
 
 def _function(name: str) -> Callable[..., None]:

@@ -82,6 +82,7 @@ def train(config: DictConfig, run: RunDirectory) -> None:
         for note in notes:
             _say(note)  # before hours of training, not only in the report
         run.write_config(config)  # not before: what was refused by now is no value of the run
+        run.write_status("running")
     ckpt_path = None if so_far is None else str(run.last_checkpoint)
     trainer.fit(module, datamodule, ckpt_path=ckpt_path, weights_only=True)
     note = f"The last epoch's weights ({_counted(trainer.current_epoch, 'epoch')})."
