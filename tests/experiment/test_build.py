@@ -28,6 +28,7 @@ from camloc.experiment.build import (
     build_predictor,
     build_trainer,
     build_training,
+    check_trainer,
     instantiate_all,
 )
 from camloc.experiment.checkpoint import WholeCheckpoints
@@ -182,14 +183,20 @@ def test_slurm_does_not_requeue_a_run(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not slurm.auto_requeue
 
 
-def test_what_a_device_cannot_do_is_refused_before_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repeatable_kernels_come_without_filling_every_new_tensor(tmp_path: Path) -> None:
+    build_trainer(config(), RunDirectory(tmp_path), [])
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined] # torch makes it at import
+
+
+def test_what_a_device_cannot_do_is_refused_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     given = config()
     given.trainer.accelerator, given.trainer.devices = "gpu", 2
     with pytest.raises(ValueError, match=r"trainer\.devices=2 asks for 2 GPUs and this machine has 1"):
-        build_trainer(given, RunDirectory(tmp_path), [])
+        check_trainer(given)
     clipped = config()
     clipped.trainer.gradient_clip_val, clipped.trainer.precision = 1.0, "16-mixed"
     clipped.optimizer.fused = True
     with pytest.raises(ValueError, match=r"set optimizer\.fused=false"):
-        build_trainer(clipped, RunDirectory(tmp_path), [])
+        check_trainer(clipped)

@@ -215,6 +215,38 @@ def test_an_option_that_the_source_of_an_evaluation_does_not_read_is_refused(
     assert refused("evaluate", source, *data, *read) == []
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("trainer.devices=0", "trainer: `Trainer(devices=0)` value is not a valid input using cpu accelerator."),
+        ("trainer.accelerator=cpuu", "trainer: You selected an invalid accelerator name: `accelerator='cpuu'`."),
+        ("+trainer.strategy=foo", "trainer: You selected an invalid strategy name: `strategy='foo'`."),
+        ("+trainer.max_time=abc", "trainer: "),
+        ("+trainer.limit_test_batches=1.5", "trainer: You have passed invalid value 1.5 for limit_test_batches"),
+        ("+trainer.limit_test_batches=0", "trainer.limit_test_batches=0 measures nothing"),
+        ("+trainer.profiler=foo", "trainer: When passing string value for the `profiler` parameter of `Trainer`"),
+    ],
+)
+def test_what_the_trainer_refuses_is_refused_before_a_run_is_replaced(
+    option: str, said: str, refused: Refused, tmp_path: Path
+) -> None:
+    run = RunDirectory(tmp_path / "run")
+    run.path.mkdir()
+    run.write_status("completed")
+    [line, *_] = refused("train", "trainer.accelerator=cpu", option)
+    assert line.startswith(said)
+    assert run.read_status().status == "completed"
+
+
+def test_one_word_for_gpus_serves_an_evaluation_too(refused: Refused) -> None:
+    on_cpu = ("trainer=gpu", "trainer.accelerator=cpu")
+    assert refused("train", *on_cpu, "hydra.run.dir=trained") == []
+    saved = RunDirectory(Path("trained"))
+    saved.checkpoints.mkdir()
+    saved.best_checkpoint.touch()
+    assert refused("evaluate", "checkpoint=trained", *on_cpu) == []
+
+
 def test_relative_paths_are_meant_from_where_the_command_was_given(refused: Refused, tmp_path: Path) -> None:
     assert refused("train", "hydra.job.chdir=true") == []
     assert json.loads((tmp_path / "ran.json").read_text())[0] == str(tmp_path)

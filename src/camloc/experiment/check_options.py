@@ -13,7 +13,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from camloc.experiment.build import instantiate_all
+from camloc.experiment.build import check_trainer, instantiate_all
 from camloc.experiment.composition import near, one_line
 from camloc.experiment.options import Built, EvaluateOptions, TrainOptions
 from camloc.experiment.run_directory import VERSION_KEY
@@ -199,13 +199,18 @@ def _has_target(value: Any) -> bool:  # noqa: ANN401 - any configured value
 
 
 def _out_of_range(config: DictConfig) -> Iterator[str]:
-    """Build what is small and says its ranges in its code alone: the protocols, and the optimizer over one weight."""
+    """Build what says its ranges in its code alone: the protocols, the trainer, and the optimizer over one weight."""
     refusals = (OSError, ValueError, InstantiationException)
     try:
         instantiate_all(config.localization.protocols)
     except refusals as error:
         yield message(error)
-    if "optimizer" in config:
+    try:
+        check_trainer(config)
+    except refusals as error:
+        said = message(error)
+        yield said if said.startswith("trainer.") else f"trainer: {said}"  # Lightning's words name no option of ours
+    if "_target_" in config.get("optimizer", {}):  # trainer=gpu leaves a part of one in an evaluation
         try:
             instantiate(config.optimizer)([torch.nn.Parameter(torch.zeros(1, 1))])
         except refusals as error:
