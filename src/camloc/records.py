@@ -85,7 +85,7 @@ class Truth(NamedTuple):
     target: Tensor
     """(B,) int64, or (B,C) bool where images have several labels."""
     gt_boxes: list[Tensor]
-    """P tensors (M_i,4), float half-open xyxy pixels of the score map, in the order of ``pairs``."""
+    """P tensors (M_i,4), float half-open xyxy pixels of the score map, in the order of ``pairs``, on the CPU."""
     image_boxes: list[Tensor]
     """The same in pixels of the images."""
     masks: Tensor | None

@@ -83,7 +83,7 @@ class Gallery(Callback):
             raise ValueError("a gallery needs logits and maps; callbacks.gallery=null leaves it out")
         score_map = prediction.score_maps[pair].float().cpu()
         box = outputs.shown_boxes[pair].float()
-        gt_boxes = truth.gt_boxes[pair].cpu()
+        gt_boxes = truth.gt_boxes[pair]
         shown: dict[str, Any] = {
             "true_class": names[int(prediction.pairs.classes[pair])],
             "predicted_class": names[int(prediction.logits[image].argmax())],

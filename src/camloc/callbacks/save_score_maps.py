@@ -83,7 +83,7 @@ class SaveScoreMaps(Callback):
         if not self._arrays:
             self._open(trainer, split, arrays)
         for index, position in enumerate(truth.positions):
-            self._boxes[position] = truth.image_boxes[index].cpu().numpy()
+            self._boxes[position] = truth.image_boxes[index].numpy()
             self._arrays["image_ids"][position] = truth.image_ids[index].encode(errors="surrogateescape")
             for name, array in arrays.items():
                 self._arrays[name][position] = array[index]

@@ -12,7 +12,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.trainer.states import TrainerFn
 from torch.utils.data import DataLoader
 
-from camloc.data.loading.sample import EvalBatch
+from camloc.data.loading.sample import EvalBatch, TrainBatch
 from camloc.experiment.measuring.module import EvaluationModule
 from camloc.metrics.classification_error import ClassificationError
 from camloc.metrics.functional.breakdown import Cause
@@ -61,6 +61,17 @@ def test_the_map_of_the_true_class_is_measured_and_padding_is_not() -> None:
     assert measured.results["test"].numbers["localization/num_images"].item() == 1
     assert measured.results["test"].pairs.positions.tolist() == [0]
     assert measured.results["test"].chosen == 0.8
+
+
+def test_boxes_stay_where_they_are_measured() -> None:
+    given = batch([0, 1], 0.45)
+    moved = module().transfer_batch_to_device(given, torch.device("meta"), 0)
+    assert moved.images.is_meta
+    assert moved.truth.target.is_meta
+    assert moved.truth.gt_boxes is given.truth.gt_boxes
+    assert moved.truth.image_boxes is given.truth.image_boxes
+    trained = module().transfer_batch_to_device(TrainBatch(given.images, given.truth.target), torch.device("meta"), 0)
+    assert trained.images.is_meta
 
 
 def test_validation_counts_apart_from_test() -> None:

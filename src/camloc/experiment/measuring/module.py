@@ -44,6 +44,16 @@ class EvaluationModule(LightningModule):
         self._outcomes: dict[str, PairStore] = {}
         self._pairs = PairStore()
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:  # noqa: ANN401 - of training too
+        """Move a batch without its boxes, which are measured on the CPU: each would be a transfer of its own."""
+        truth = getattr(batch, "truth", None)
+        if truth is None:
+            return super().transfer_batch_to_device(batch, device, dataloader_idx)
+        without = batch._replace(truth=truth._replace(gt_boxes=[], image_boxes=[]))
+        moved = super().transfer_batch_to_device(without, device, dataloader_idx)
+        boxes = {"gt_boxes": truth.gt_boxes, "image_boxes": truth.image_boxes}
+        return moved._replace(truth=moved.truth._replace(**boxes))
+
     def predict(self, batch: Any, protocols: SplitProtocols) -> Prediction:  # noqa: ANN401 - each source has its own batch
         """Predict on a batch and add the score maps and boxes that people are shown; nothing is counted."""
         return protocols.localize(self.predictor.predict(batch), batch.truth)
@@ -108,8 +118,7 @@ class EvaluationModule(LightningModule):
         if boxes is not None:
             values["boxes"] = to_images(boxes.float(), pairs, truth)
             if truth.has_boxes:
-                gt_boxes = [true_boxes.cpu() for true_boxes in truth.gt_boxes]
-                values["causes"] = miss_causes(boxes, gt_boxes, is_right, self.measures.iou_threshold)
+                values["causes"] = miss_causes(boxes, truth.gt_boxes, is_right, self.measures.iou_threshold)
         if truth.has_boxes:
             sizes = [truth.image_sizes[index] for index in pairs.image_index.tolist()]
             values["object_shares"] = object_share(truth.image_boxes, sizes)
