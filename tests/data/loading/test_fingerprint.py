@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from camloc.data.datasets.textures import Textures
+from camloc.data.loading import fingerprint as found_by
 from camloc.data.loading.files import FileSplit
 from camloc.data.loading.fingerprint import fingerprint, num_trained_on
 from camloc.data.loading.split import Split, Subset
@@ -43,6 +44,18 @@ def test_it_is_the_names_hash_and_the_size_sorted_whatever_the_order_and_the_fol
     one, two = zlib.crc32(b"1.jpg"), zlib.crc32(b"2.jpg")
     assert unsigned == sorted([one * 2**32 + 5, one * 2**32 + 300, two * 2**32 + 7])
     assert torch.equal(trained_on(split(tmp_path, "c/1.jpg", "a/1.jpg", "b/2.jpg")), found)
+
+
+@pytest.mark.parametrize("slow", [0.0, 3600.0])
+def test_it_is_the_same_from_a_disk_that_is_slow_to_answer(
+    slow: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = write(tmp_path, {f"{number % 3}/{number}.jpg": number for number in range(1, 10)})
+    whole = trained_on(images)
+    monkeypatch.setattr(found_by, "CHUNK", 2)
+    monkeypatch.setattr(found_by, "SLOW", slow)
+    (tmp_path / "2" / "8.jpg").unlink()
+    assert torch.equal(trained_on(images), whole[(whole[:, 0] & 0xFFFFFFFF) != 8])
 
 
 def test_it_goes_through_a_checkpoint_that_is_loaded_without_pickle(tmp_path: Path) -> None:

@@ -5,11 +5,12 @@ are found in another folder.
 """
 
 import os
+import time
 import unicodedata
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, compress, islice
+from itertools import compress, islice
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ from camloc.data.loading.whole_split import all_files
 
 CHUNK = 2_000
 """Files that a thread looks at in one go."""
+SLOW = 1e-4
+"""Seconds per file from which threads pay; a local disk answers in a tenth, and threads only wait for each other."""
 THREADS = 16
 """Network file systems are slow to answer, but answer many requests at once."""
 COMMON = 0.05
@@ -90,7 +93,8 @@ def num_trained_on(trained: Tensor, split: Split) -> int:
     known, paths = (np.ascontiguousarray(column) for column in trained.cpu().numpy().view(np.uint64).T)
     names = known >> _SHIFT
     files = list(all_files(split))
-    has_namesake = _occurrences(np.fromiter(map(_hash, files), np.uint64, len(files)), names) > 0
+    hashes = np.fromiter((_hash(file.rpartition(b"/")[2]) for file in files), np.uint64, len(files))
+    has_namesake = _occurrences(hashes, names) > 0
     numbers = _numbers(compress(files, has_namesake.tolist()))
     keys = np.ascontiguousarray(numbers[:, 0])
     first, last = np.searchsorted(known, keys, "left"), np.searchsorted(known, keys, "right")
@@ -118,29 +122,38 @@ def _occurrences(values: NDArray[np.uint64], ascending: NDArray[np.uint64]) -> N
 def _numbers(files: Iterator[bytes]) -> NDArray[np.uint64]:
     """Return the (N,2) numbers of files, in their order."""
     chunks = iter(lambda: list(islice(files, CHUNK)), [])
-    folders: dict[bytes, bytes] = {}
-    with ThreadPoolExecutor(THREADS) as pool:
-        found = pool.map(lambda chunk: _numbers_of(chunk, folders), chunks)
-        return np.fromiter(chain.from_iterable(found), np.uint64).reshape(-1, 2)
+    folders: dict[bytes, int] = {}
+    found = [np.zeros((0, 2), np.uint64)]
+    for chunk in chunks:
+        started = time.perf_counter()
+        found.append(_numbers_of(chunk, folders))
+        if time.perf_counter() - started > SLOW * len(chunk):
+            with ThreadPoolExecutor(THREADS) as pool:
+                found += pool.map(lambda chunk: _numbers_of(chunk, folders), chunks)
+    return np.concatenate(found)
 
 
-def _numbers_of(files: Sequence[bytes], folders: dict[bytes, bytes]) -> list[int]:
-    """Return the numbers of some files, one after the other; ``folders`` keeps the whole paths of their folders."""
-    numbers: list[int] = []
-    for file in files:
-        try:
-            size = os.stat(file).st_size  # noqa: PTH116 - a Path for each of a million files would take seconds
-        except OSError:
-            continue
-        folder, _, name = file.rpartition(b"/")
-        if folder not in folders:
-            folders[folder] = os.path.realpath(folder)
-        numbers += (_hash(file) << 32 | size & 0xFFFFFFFF, zlib.crc32(name, zlib.crc32(folders[folder])))
-    return numbers
+def _numbers_of(files: Sequence[bytes], folders: dict[bytes, int]) -> NDArray[np.uint64]:
+    """Return the (N,2) numbers of some files; ``folders`` keeps the CRC-32 of their folders' whole paths."""
+    parts = [file.rpartition(b"/") for file in files]
+    for folder in {part[0] for part in parts} - folders.keys():
+        folders[folder] = zlib.crc32(os.path.realpath(folder))
+    names = np.fromiter((_hash(part[2]) for part in parts), np.uint64, len(parts))
+    paths = np.fromiter((zlib.crc32(name, folders[folder]) for folder, _, name in parts), np.uint64, len(parts))
+    sizes = np.fromiter(map(_stored_size, files), np.int64, len(files))
+    numbers = np.stack([names << _SHIFT | _size(sizes.view(np.uint64)), paths], axis=1)
+    return numbers[sizes >= 0]
 
 
-def _hash(file: bytes) -> int:
-    name = file.rpartition(b"/")[2]
+def _stored_size(file: bytes) -> int:
+    """Return the bytes of a file; -1 where there is none."""
+    try:
+        return os.stat(file).st_size  # noqa: PTH116 - a Path for each of a million files would take seconds
+    except OSError:
+        return -1
+
+
+def _hash(name: bytes) -> int:
     if not name.isascii():
         name = os.fsencode(unicodedata.normalize("NFC", os.fsdecode(name)))
     return zlib.crc32(name)
