@@ -222,6 +222,7 @@ def test_what_a_run_cannot_be_is_refused(field: str, value: object, message: str
     ("classes", "message"),
     [
         (["cat", "fox", "owl"], r"3 classes and the data set has 3; .* was trained as dog and is fox in the data"),
+        (["cat", "a\nb"], r"3 classes and the data set has 2; .* was trained as dog and is 'a\\nb' in the data"),
         (["cat", "dog"], r"3 classes and the data set has 2; .* was trained as fox and is none in the data"),
         (
             ["cat", "dog", "fox", "owl"],

@@ -1,6 +1,7 @@
 import os
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pytorch_lightning.loggers import WandbLogger
@@ -62,8 +63,9 @@ def test_a_team_a_group_and_a_job_type_are_handed_to_wandb(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("name", ["entiy", "id", "resume", "dir"])
 def test_what_wandb_does_not_take_or_is_set_here_is_refused(name: str, tmp_path: Path) -> None:
+    options: dict[str, Any] = {name: "x"}
     with pytest.raises(ValueError, match=rf"logger\.wandb\.{name} is no option; choose from .*entity, .*group, "):
-        wandb_logger(str(tmp_path), project="camloc", **{name: "x"})
+        wandb_logger(str(tmp_path), project="camloc", **options)
 
 
 def test_the_final_numbers_go_into_the_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

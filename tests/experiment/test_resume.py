@@ -86,7 +86,20 @@ def test_a_completed_run_trains_on_only_when_epochs_are_given(run: RunDirectory)
     run.write_status("completed")
     with pytest.raises(ValueError, match=r"the run has completed; trainer\.max_epochs=N trains on, up to N epochs"):
         resume_arguments([f"resume={run.path}"])
-    assert "trainer.max_epochs=9" in resume_arguments([f"resume={run.path}", "trainer.max_epochs=9"])
+    for more in ("trainer.max_epochs=9", "++trainer.max_epochs=9"):
+        assert more in resume_arguments([f"resume={run.path}", more])
+
+
+@pytest.mark.parametrize("argument", ["hydra.run.dir=elsewhere", "--config-name=other", "-cn=other"])
+def test_another_directory_or_configuration_is_refused(argument: str, run: RunDirectory) -> None:
+    with pytest.raises(ValueError, match=rf"goes on in that directory .* leave out {argument.partition('=')[0]}$"):
+        resume_arguments([f"resume={run.path}", argument])
+
+
+def test_a_part_is_not_exchanged(run: RunDirectory) -> None:
+    with pytest.raises(ValueError, match=r"backbone=vgg_gap would exchange a part of the run.*as backbone\.NAME=VALUE"):
+        resume_arguments([f"resume={run.path}", "backbone=vgg_gap"])
+    assert "backbone.dropout=0" in resume_arguments([f"resume={run.path}", "backbone.dropout=0"])
 
 
 def test_what_is_missing_is_named(run: RunDirectory) -> None:

@@ -160,6 +160,7 @@ def test_a_batch_of_padding_alone_counts_nothing() -> None:
         ({"cam_threshold": 20}, r"cam_threshold is a fraction .* got 20"),
         ({"num_thresholds": 0}, r"num_thresholds must be at least 1, got 0"),
         ({"more_thresholds": (0.1, 1.0)}, r"more_thresholds is a fraction .* got 1.0"),
+        ({"iou_thresholds": (0.5, 0.5)}, r"iou_thresholds=\[0\.5, 0\.5\] must differ from each other"),
         ({"iou_thresholds": (30, 50)}, r"iou_thresholds is a fraction .* got 30"),
         ({"iou_threshold": 0.6}, r"iou_threshold=0.6 must be one of"),
     ],

@@ -22,6 +22,7 @@ from camloc.data.loading.fingerprint import num_trained_on
 from camloc.data.loading.split import Split
 from camloc.experiment.measuring.module import EvaluationModule
 from camloc.experiment.run_directory import VERSION_KEY
+from camloc.experiment.trusted import safe
 from camloc.export.replaced import replaced
 
 CONFIG_KEY = "camloc_config"
@@ -214,7 +215,8 @@ def refuse_other_classes(class_names: Sequence[str], trained: Sequence[str], fil
         one, other = next((one, other) for one, other in pairs if one != other)
         raise ValueError(
             f"{file} was trained on {len(trained)} classes and the data set has {len(class_names)}; the first that "
-            f"differs was trained as {one} and is {other} in the data: give data with the classes that were trained"
+            f"differs was trained as {safe(one)} and is {safe(other)} in the data: give data with the classes that "
+            "were trained"
         )
 
 

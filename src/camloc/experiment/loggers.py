@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from netrc import NetrcParseError, netrc
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pytorch_lightning import Trainer
@@ -24,7 +24,7 @@ def wandb_logger(
     project: str,
     name: str | None = None,
     tags: Sequence[str] = (),
-    mode: str | None = None,
+    mode: Literal["online", "offline", "disabled", "shared"] | None = None,
     **options: Any,  # noqa: ANN401 - wandb's
 ) -> WandbLogger:
     """Log to Weights & Biases; without an account the run is kept offline, and ``wandb sync`` sends it later.
@@ -34,7 +34,7 @@ def wandb_logger(
         project: Project the run belongs to.
         name: Of the run; null lets the service choose.
         tags: Of the run.
-        mode: ``online``, ``offline`` or ``disabled``; null is online when logged in and offline otherwise.
+        mode: Of ``wandb.init``; null is online when logged in and offline otherwise.
         options: What else ``wandb.init`` and ``WandbLogger`` take: ``entity``, ``group``, ``job_type``, ``notes``, ...
 
     Raises:
@@ -42,7 +42,8 @@ def wandb_logger(
     """
     _refuse_unknown(options)
     if mode is None:
-        mode = os.environ.get("WANDB_MODE") or ("online" if _logged_in() else "offline")
+        wanted: Any = os.environ.get("WANDB_MODE")
+        mode = wanted or ("online" if _logged_in() else "offline")
     # A training and what is resumed of it are one W&B run; the agent of a W&B sweep has named it already.
     file = RunDirectory(Path(save_dir)).wandb_run_id
     known_id = file.read_text(encoding="utf-8").strip() if file.is_file() else os.environ.get("WANDB_RUN_ID")

@@ -6,6 +6,7 @@ from pathlib import Path
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from omegaconf import DictConfig
 
 from camloc.experiment.arguments import quoted
 from camloc.experiment.run_directory import RunDirectory
@@ -29,7 +30,8 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
     Raises:
         FileNotFoundError: If the directory has no configuration or no checkpoint.
         ValueError: If the run has completed and no further epochs are asked for, is of version 0.1, has a
-            configuration that no run saves, or holds a link to a file, a FIFO or a device.
+            configuration that no run saves, holds a link to a file, a FIFO or a device, or is to go on with another
+            part or in another directory.
     """
     given = _given("resume=", arguments)
     if given == "null":
@@ -44,8 +46,8 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
                 f"resume={given}: there is no {needed}; give the directory of a run that has trained an epoch"
             )
     _refuse_irregular(run)
-    _offer(run, given)
-    trains_on = any(argument.startswith("trainer.max_epochs=") for argument in others)
+    _refuse_other_parts(_offer(run, given), given, others)
+    trains_on = any(argument.lstrip("+").startswith("trainer.max_epochs=") for argument in others)
     if run.read_status().status == "completed" and not trains_on:
         raise ValueError(f"resume={given}: the run has completed; trainer.max_epochs=N trains on, up to N epochs")
     return [
@@ -67,12 +69,26 @@ def _refuse_irregular(run: RunDirectory) -> None:
             raise ValueError(f"{entry} is a link or no regular file, which no run writes; replace it by the file")
 
 
-def _offer(run: RunDirectory, given: str) -> None:
+def _refuse_other_parts(config: DictConfig, given: str, others: Sequence[str]) -> None:
+    """Refuse what Hydra would refuse with another reason, or what would have no effect."""
+    for argument in others:
+        key, _, value = argument.lstrip("+").partition("=")
+        if key in ("hydra.run.dir", "--config-name", "-cn"):
+            raise ValueError(f"resume={given} goes on in that directory with its own configuration; leave out {key}")
+        if isinstance(config.get(key), DictConfig) and not value.startswith("{"):
+            raise ValueError(
+                f"resume={given}: {argument} would exchange a part of the run, which goes on with its own; leave it "
+                f"out, or change single options of it, as {key}.NAME=VALUE"
+            )
+
+
+def _offer(run: RunDirectory, given: str) -> DictConfig:
     """Let Hydra find the run's configuration, and nothing else that lies in its directory."""
     config = read_config_file(run.config)
     refuse_config(config, f"resume={given}")
     config.trust = False  # is for the command line to say
     ConfigStore.instance().store(name=RESUMED, node=config)
+    return config
 
 
 def _given(option: str, arguments: Sequence[str]) -> str:

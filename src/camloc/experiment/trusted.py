@@ -119,12 +119,12 @@ def refuse_calls(config: DictConfig) -> None:
     if OmegaConf.select(config, "trust") is not True:
         key, target = next(iter(foreign.items()))
         raise ValueError(
-            f"{source}: {_shown(key)}._target_={_shown(target)} is not called: it is not part of camloc, and neither "
+            f"{source}: {safe(key)}._target_={safe(target)} is not called: it is not part of camloc, and neither "
             "the command line nor --config-dir names it; give the --config-dir that does, or trust=true if you trust "
             "who made the file"
         )
     if is_first_process():
-        names = ", ".join(sorted({_shown(target) for target in foreign.values()}))
+        names = ", ".join(sorted({safe(target) for target in foreign.values()}))
         sys.stderr.write(f"warning: trust=true: the configuration of {source} calls {names}\n")
 
 
@@ -140,8 +140,8 @@ def _refuse_settings(config: DictConfig) -> None:
         settings = value["settings"]
         if not isinstance(settings, dict) or any(f"{key}.settings.{name}" not in given for name in settings):
             raise ValueError(
-                f"resume={run}: {_shown(key)}.settings is not taken from a run: wandb's settings can name a server, "
-                f"which would get your key; give ~{_shown(key)}.settings, or trust=true if you trust who made the file"
+                f"resume={run}: {safe(key)}.settings is not taken from a run: wandb's settings can name a server, "
+                f"which would get your key; give ~{safe(key)}.settings, or trust=true if you trust who made the file"
             )
 
 
@@ -153,7 +153,7 @@ def _parsed(text: str, source: str) -> object:
         depth = 0
         for number, event in enumerate(yaml.parse(text, Loader=_Loader)):
             if isinstance(event, yaml.AliasEvent):
-                raise ValueError(f"{source}: *{_shown(event.anchor)} is an alias, which no run saves; write the value")  # noqa: TRY004 - a file's content
+                raise ValueError(f"{source}: *{safe(event.anchor)} is an alias, which no run saves; write the value")  # noqa: TRY004 - a file's content
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if number > 2 * MAX_VALUES or depth > MAX_DEPTH:
                 raise ValueError(f"{source} has {TOO_MUCH}")
@@ -176,12 +176,12 @@ def _check_value(key: str, value: object, source: str) -> None:
     wrong = None
     if isinstance(value, str):
         if "${" in value and not (key.startswith("localization.") and fullmatch(_OWN_REFERENCE, value)):
-            wrong = f"{_shown(key)} is {_shown(value)}, and nothing is looked up for a saved configuration"
+            wrong = f"{safe(key)} is {safe(value)}, and nothing is looked up for a saved configuration"
     elif isinstance(value, dict):
         if isinstance(value.get("defaults"), list):  # of Hydra: which other files to compose
-            wrong = f"{_shown(f'{key}.defaults')} is a list of other files, and none are composed for it"
+            wrong = f"{safe(f'{key}.defaults')} is a list of other files, and none are composed for it"
     elif not isinstance(value, bool | int | float | list | None):
-        wrong = f"{_shown(key)} is a {type(value).__name__}, which no run saves"
+        wrong = f"{safe(key)} is a {type(value).__name__}, which no run saves"
     if wrong is not None:
         raise ValueError(f"{source}: {wrong}; write the value itself")
 
@@ -197,7 +197,7 @@ def _check_references(localization: object, source: str) -> None:
                 number += 1
                 if isinstance(inside, str) and "${" in inside:
                     raise ValueError(
-                        f"{source}: {_shown(key)} is {_shown(value)}, which refers to another; write the value itself"
+                        f"{source}: {safe(key)} is {safe(value)}, which refers to another; write the value itself"
                     )
                 if number > MAX_VALUES:
                     raise ValueError(f"{source} has {TOO_MUCH}")
@@ -254,12 +254,12 @@ def _is_listed(target: str) -> bool:
     return issubclass(found, Metric) and found.__module__.startswith(_METRICS)
 
 
-def _shown(text: object) -> str:
+def safe(text: object) -> str:
     """Return a stranger's text as a message can show it: short, one line, no control characters."""
-    plain = str(text)[: MAX_SHOWN + 1]
-    plain = plain if plain.isprintable() else ascii(plain)
-    return plain if len(plain) <= MAX_SHOWN else f"{plain[:MAX_SHOWN]}..."
+    start = str(text)[: MAX_SHOWN + 1]
+    start = start if start.isprintable() else ascii(start)
+    return start if len(start) <= MAX_SHOWN else f"{start[:MAX_SHOWN]}..."
 
 
 def _one_line(error: Exception) -> str:
-    return _shown(" ".join(str(error).split()))
+    return safe(" ".join(str(error).split()))

@@ -89,6 +89,8 @@ class LocalizationError(Protocol):
                 check_cam_threshold(f"localization.{name}", threshold)
         for threshold in iou_thresholds:
             check_iou_threshold("each of localization.iou_thresholds", threshold)
+        if len(set(iou_thresholds)) < len(iou_thresholds):
+            raise ValueError(f"localization.iou_thresholds={list(iou_thresholds)} must differ from each other")
         if iou_threshold not in iou_thresholds:
             raise ValueError(
                 f"localization.iou_threshold={iou_threshold} must be one of iou_thresholds={list(iou_thresholds)}"

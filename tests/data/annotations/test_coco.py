@@ -59,6 +59,7 @@ def test_a_byte_order_mark_is_not_content(tmp_path: Path) -> None:
         [annotation(category_id={"id": 90})],
         [annotation(bbox=None)],
         [annotation(bbox=[1, 2, 3])],
+        [annotation(bbox="1234")],
         [annotation(bbox=[1, 2, "wide", 4])],
         [annotation(bbox=[10**400, 2, 3, 4])],
         [{"image_id": 3, "category_id": 90}],

@@ -204,6 +204,12 @@ def test_a_misspelt_need_is_refused_when_it_is_built() -> None:
         protocols({"misspelt": Misspelt()})
 
 
+@pytest.mark.parametrize("name", ["keys", "forward", "training", "a.b"])
+def test_a_name_that_no_part_of_a_module_can_have_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"localization\.protocols has {name}, which cannot be a name here"):
+        protocols({name: LocalizationError()})
+
+
 def test_a_normalization_of_no_protocol_is_refused() -> None:
     with pytest.raises(ValueError, match=r"localization\.score_maps has papr, which is no protocol"):
         protocols({"paper": LocalizationError()}, {"papr": MAX})

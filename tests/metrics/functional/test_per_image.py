@@ -1,3 +1,5 @@
+import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import torch
 
 from camloc.boxes import iou
 from camloc.localization.threshold_sweep import largest_component_boxes
+from camloc.metrics.functional import per_image as saved
 from camloc.metrics.functional.classification import class_rank
 from camloc.metrics.functional.localization import CONDITIONS, Condition
 from camloc.metrics.functional.per_image import PerImage, error, hits
@@ -98,6 +101,22 @@ class TestBadFiles:
     def test_no_archive(self, content: bytes, tmp_path: Path) -> None:
         path = tmp_path / "test.npz"
         path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"test\.npz holds no outcomes per image"):
+            PerImage.load(path)
+
+    def test_more_than_any_evaluation_writes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = tmp_path / "test.npz"
+        per_image().save(path)
+        monkeypatch.setattr(saved, "MAX_BYTES", 300)
+        with pytest.raises(ValueError, match=r"test\.npz holds .*: it unpacks to [\d,]+ bytes, and 300 are the most"):
+            PerImage.load(path)
+
+    def test_an_array_that_claims_more_than_there_is(self, tmp_path: Path) -> None:
+        path, header = tmp_path / "test.npz", io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (2**50,)})
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in FIELDS:
+                archive.writestr(f"{name}.npy", header.getvalue())
         with pytest.raises(ValueError, match=r"test\.npz holds no outcomes per image"):
             PerImage.load(path)
 

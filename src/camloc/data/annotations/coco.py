@@ -72,13 +72,13 @@ def read_coco(path: Path) -> dict[str, Objects]:
     _refuse_repeats((category["id"] for category in categories), f"{path}: the category id")
     _refuse_repeats((str(image["file_name"]) for image in images), f"{path}: the file_name")
     sizes = {str(image["file_name"]): _size(image) for image in images}
-    found = {name: Objects.checked([], [], f"{path}, {name}", sizes[name]) for name in files.values()}
+    found = {name: [Objects.checked([], [], f"{path}, {name}", sizes[name])] for name in files.values()}
     for number, annotation in enumerate(annotations):
         where = f"{path}, annotations[{number}]"
         if not (isinstance(annotation, dict) and annotation.get("iscrowd")):
             file, name, box = _parts(annotation, files, names, where)
-            found[file] += Objects.checked([box], [name], where)
-    return found
+            found[file].append(Objects.checked([box], [name], where))
+    return {file: Objects.joined(parts) for file, parts in found.items()}
 
 
 def _size(image: Any) -> tuple[int, int] | None:  # noqa: ANN401 - whatever the json holds
@@ -92,6 +92,13 @@ def _refuse_repeats(values: Iterable[Any], what: str) -> None:
         raise ValueError(f"{what} {value!r} occurs {count} times")
 
 
+def _list(value: Any) -> list[Any]:  # noqa: ANN401 - whatever the json holds
+    """Return a list unchanged; a text of four digits would be four numbers too."""
+    if not isinstance(value, list):
+        raise TypeError(f"bbox is {value!r}")
+    return value
+
+
 def _parts(
     annotation: Any,  # noqa: ANN401 - whatever the json holds
     files: dict[Any, str],
@@ -99,7 +106,7 @@ def _parts(
     where: str,
 ) -> tuple[str, str, tuple[float, float, float, float]]:
     try:
-        x, y, width, height = (float(value) for value in annotation["bbox"])
+        x, y, width, height = (float(value) for value in _list(annotation["bbox"]))
         image, category = annotation["image_id"], annotation["category_id"]
         hash((image, category))  # a list is not an id
     except (KeyError, TypeError, ValueError, OverflowError) as error:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,7 +58,7 @@ def read_csv(path: Path) -> dict[str, Objects]:
         ...     read_csv(Path(folder, "val.csv"))["cat/1.jpg"].names
         ('cat',)
     """
-    found: dict[str, Objects] = {}
+    found: defaultdict[str, list[Objects]] = defaultdict(list)
     with open_regular(path, MAX_TABLE_BYTES) as file:
         rows = csv.reader(io.TextIOWrapper(file, newline="", encoding="utf-8-sig"), skipinitialspace=True)
         try:
@@ -66,10 +67,10 @@ def read_csv(path: Path) -> dict[str, Objects]:
             for row in rows:
                 if row:
                     name, objects = _line(row, header, columns, f"{path}, line {rows.line_num}")
-                    found[name] = found[name] + objects if name in found else objects
+                    found[name].append(objects)
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{path}, after line {rows.line_num}: this is not a UTF-8 CSV: {error}") from None
-    return found
+    return {name: Objects.joined(parts) for name, parts in found.items()}
 
 
 def _columns(header: list[str], path: Path) -> _Columns:

@@ -45,7 +45,9 @@ class Objects:
                 raise ValueError(f"{where}: the box {shown} (half-open x0 y0 x1 y1) is inverted, empty or not finite")
         return cls(np.array(boxes, dtype=np.float64).reshape(-1, 4), tuple(names), where, image_size)
 
-    def __add__(self, other: "Objects") -> "Objects":
-        """Join the objects of two lines on the same image."""
-        boxes = np.concatenate([self.boxes, other.boxes])
-        return Objects(boxes, self.names + other.names, self.where, self.image_size)
+    @classmethod
+    def joined(cls, parts: Sequence["Objects"]) -> "Objects":
+        """Join the objects of several lines on the same image, at least one; place and size are the first's."""
+        boxes = np.concatenate([part.boxes for part in parts])
+        names = tuple(name for part in parts for name in part.names)
+        return cls(boxes, names, parts[0].where, parts[0].image_size)

@@ -79,6 +79,8 @@ class SplitProtocols(nn.Module):
         super().__init__()
         self.box_rule = measures.box_rule
         protocols = {name: as_protocol(name, deepcopy(metric)) for name, metric in measures.protocols.items()}
+        if taken := [name for name in protocols if "." in name or hasattr(nn.ModuleDict(), name)]:
+            raise ValueError(f"localization.protocols has {taken[0]}, which cannot be a name here; choose another")
         self.protocols: Mapping[str, Protocol] = nn.ModuleDict(protocols)  # type: ignore[assignment] # of Protocols
         self.needs: dict[str, Needs] = {name: needs_of(protocol) for name, protocol in protocols.items()}
         # By default it leaves out what is NaN: a network that has diverged would get the mean of what is left.

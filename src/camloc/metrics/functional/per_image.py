@@ -15,6 +15,11 @@ from camloc.metrics.checks import check_count, check_iou_threshold
 from camloc.metrics.functional.localization import CONDITIONS, RANK_LIMITS, Condition
 from camloc.records import SplitOutcome
 
+MAX_BYTES = 2**31
+"""Of a file's arrays: five times what 50,000 images at 1000 thresholds take."""
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, OSError, RuntimeError, MemoryError)
+"""All that reading a damaged archive raises, depending on where the damage is."""
+
 
 @dataclass(frozen=True)
 class PerImage:
@@ -99,13 +104,13 @@ class PerImage:
         if not path.is_file():
             raise FileNotFoundError(f"{path} does not exist; evaluate the run again to write it")
         try:
-            with zipfile.ZipFile(path):  # np.load would accept other kinds of files
+            with zipfile.ZipFile(path) as archive:  # np.load would accept other kinds of files
+                _refuse_much(archive)
                 arrays = np.load(path, allow_pickle=False)
             with arrays:
                 found = {field.name: arrays[field.name] for field in fields(cls) if field.name != "rank"}
                 return cls(**found, rank=arrays.get("rank"))
-        # All that zipfile raises for a damaged archive, depending on where the damage is.
-        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, OSError, RuntimeError) as error:
+        except DAMAGED as error:
             raise ValueError(f"{path} holds no outcomes per image: {error}; evaluate the run again") from error
 
     def threshold_index(self, cam_threshold: float) -> int:
@@ -123,6 +128,12 @@ class PerImage:
     def conditions(self) -> Sequence[Condition]:
         """Which errors can be counted: only GT-known ones without a classifier."""
         return [condition for condition, limit in RANK_LIMITS.items() if self.rank is not None or math.isinf(limit)]
+
+
+def _refuse_much(archive: zipfile.ZipFile) -> None:
+    size = sum(member.file_size for member in archive.infolist())
+    if size > MAX_BYTES:
+        raise ValueError(f"it unpacks to {size:,} bytes, and {MAX_BYTES:,} are the most")
 
 
 def hits(per_image: PerImage, condition: Condition, iou_threshold: float) -> NDArray[np.bool_]:
