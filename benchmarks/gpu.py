@@ -97,6 +97,7 @@ def model(backbone: str, *, compiled: bool) -> TrainingModule:
 def plain(module: TrainingModule, batches: Data, *, repeatable: bool) -> Speed:
     """Time the loop that people write by hand."""
     torch.use_deterministic_algorithms(mode=repeatable, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # as camloc's trainer has it
     module.cuda()
     optimizer = module.new_optimizer()
     autocast = partial(torch.autocast, "cuda", torch.bfloat16)
