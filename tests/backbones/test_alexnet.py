@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torchvision import models
 
-from camloc.backbones.alexnet import alexnet_gap
+from camloc.backbones.alexnet import alexnet_gap, alexnet_gap_one_conv
 
 Save = Callable[[nn.Module, nn.Module], Path]
 
@@ -42,6 +42,18 @@ def test_two_new_convolutions_of_512_in_two_groups() -> None:
     convs = [layer for layer in alexnet_gap(num_classes=3).extra.modules() if isinstance(layer, nn.Conv2d)]
     assert [tuple(conv.weight.shape) for conv in convs] == [(512, 128, 3, 3), (512, 256, 3, 3)]
     assert [conv.padding for conv in convs] == [(1, 1), (1, 1)]
+
+
+def test_one_new_convolution_of_1024_on_the_same_trunk(save_as_published: Save) -> None:
+    with torch.device("meta"):
+        published = models.alexnet()
+    file = save_as_published(published, published.features)
+    backbone = alexnet_gap_one_conv(num_classes=3, weights=str(file))
+    assert [type(layer).__name__ for layer in backbone.extra.children()] == ["Conv2d", "ReLU"]
+    shapes = [tuple(parameter.shape) for parameter in backbone.new_layers()]
+    assert shapes == [(1024, 256, 3, 3), (1024,), (3, 1024), (3,)]
+    expected = published.features.state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in backbone.trunk.state_dict().items())
 
 
 def test_batch_norm_follows_every_convolution() -> None:

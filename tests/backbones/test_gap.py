@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from camloc.backbones.alexnet import alexnet_gap
+from camloc.backbones.alexnet import alexnet_gap, alexnet_gap_one_conv
 from camloc.backbones.contract import Backbone, Features, InputSpec
 from camloc.backbones.gap import GapBackbone
 from camloc.backbones.googlenet import googlenet_gap
@@ -17,6 +17,7 @@ NUM_CLASSES = 7
 FACTORIES: dict[str, Callable[[], GapBackbone]] = {
     "alexnet": partial(alexnet_gap, NUM_CLASSES),
     "alexnet_bn": partial(alexnet_gap, NUM_CLASSES, batch_norm=True),
+    "one_conv": partial(alexnet_gap_one_conv, NUM_CLASSES),
     "vgg": partial(vgg_gap, NUM_CLASSES),
     "vgg_bn": partial(vgg_gap, NUM_CLASSES, batch_norm=True),
     "googlenet": partial(googlenet_gap, NUM_CLASSES),
@@ -42,7 +43,8 @@ def images() -> torch.Tensor:
 
 
 def test_shapes_on_images_that_are_not_square(name: str, backbone: GapBackbone, images: torch.Tensor) -> None:
-    num_maps, height, width = (512, 3, 5) if "alexnet" in name else (1024, 4, 6)
+    shapes = {"alexnet": (512, 3, 5), "alexnet_bn": (512, 3, 5), "one_conv": (1024, 3, 5)}
+    num_maps, height, width = shapes.get(name, (1024, 4, 6))
     with torch.inference_mode():
         features = backbone.eval().forward_features(images)
         logits = backbone.forward_head(features)
@@ -107,6 +109,7 @@ def test_random_weights_keep_the_signal(backbone: GapBackbone, images: torch.Ten
 DRAWS = {
     "alexnet": (-0.07688208669424057, -0.034940145909786224, 0.0003124976356048137, 0.13006728887557983),
     "alexnet_bn": (0.00666389474645257, 0.013564644381403923, -0.002121344208717346, 0.6602280139923096),
+    "one_conv": (-0.13313497602939606, -0.035565610975027084, -0.006525346543639898, 0.24497538805007935),
     "vgg": (-0.4523855447769165, 0.047591451555490494, 0.0006248352001421154, 0.6613271832466125),
     "vgg_bn": (-0.16006146371364594, 0.04518117755651474, 0.008948068134486675, 0.22599834203720093),
     "googlenet": (0.12261074036359787, 0.01488442812114954, 0.008488407358527184, 0.8719277381896973),
@@ -175,7 +178,8 @@ def test_same_seed_same_weights(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "shape"), [("alexnet", (512, 13, 13)), ("vgg", (1024, 14, 14)), ("googlenet", (1024, 14, 14))]
+    ("name", "shape"),
+    [("alexnet", (512, 13, 13)), ("one_conv", (1024, 13, 13)), ("vgg", (1024, 14, 14)), ("googlenet", (1024, 14, 14))],
 )
 def test_map_sizes_of_the_paper(name: str, shape: tuple[int, int, int]) -> None:
     with torch.inference_mode():
@@ -214,3 +218,12 @@ def test_logits_by_hand() -> None:
     images = torch.tensor([[[[1.0, 3.0]], [[0.0, 1.0]], [[2.0, 2.0]]]])  # means 2, 0.5, 2
     assert backbone(images).tolist() == [[2.5, 9.0]]
     assert backbone.forward_head(Features(images)).tolist() == [[2.5, 9.0]]
+
+
+def test_logits_of_max_pooling_by_hand() -> None:
+    backbone = GapBackbone(nn.Identity(), nn.Identity(), num_maps=2, num_classes=2, pooling="max")
+    with torch.no_grad():
+        backbone.class_weights.copy_(torch.tensor([[1.0, 0.0], [1.0, -2.0]]))
+        backbone.head.linear.bias.copy_(torch.tensor([0.5, 0.0]))
+    images = torch.tensor([[[[1.0, 3.0], [-4.0, 0.0]], [[-1.0, -2.0], [-3.0, -1.5]]]])  # maxima 3, -1
+    assert backbone(images).tolist() == [[3.5, 5.0]]

@@ -101,7 +101,7 @@ def test_a_shell_completes_commands_and_shells(
 def test_a_shell_completes_options(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     found = completed(monkeypatch, capsys, "camloc train seed=1 backbone=")
     assert {"backbone=alexnet_gap", "backbone=googlenet_gap", "backbone=vgg_gap"} <= set(found)
-    assert completed(monkeypatch, capsys, "camloc train backbone=vgg") == ["backbone=vgg_gap"]
+    assert completed(monkeypatch, capsys, "camloc train backbone=vgg") == ["backbone=vgg16", "backbone=vgg_gap"]
     assert "backbone=of_run" in completed(monkeypatch, capsys, "camloc evaluate checkpoint=/nowhere backbone=")
 
 

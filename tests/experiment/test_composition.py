@@ -34,7 +34,7 @@ SGD = " An argument of torch.optim.SGD that is not listed is added with +"
     [
         (
             "backbone=vgg_gapp",
-            "backbone has no option vgg_gapp; did you mean vgg_gap? It has alexnet_gap, efficientnet_lite0_gap, ",
+            "backbone has no option vgg_gapp; did you mean vgg_gap? It has alexnet, alexnet_gap, ",
         ),
         ("localization=nonsense", "localization has no option nonsense; it has ilsvrc, maxboxacc, "),
         ("optimizer.lrr=1", f"optimizer.lrr is not an option of this configuration; did you mean optimizer.lr?{SGD}"),

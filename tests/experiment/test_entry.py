@@ -237,7 +237,7 @@ def test_the_help_lists_the_options_of_each_group(capsys: pytest.CaptureFixture[
     Path("mine/backbone/mine.yaml").touch()
     ENTRIES["train"].run(["camloc", "train"], ["--config-dir", "mine", "--help"])
     printed = capsys.readouterr().out
-    assert "  backbone=        network: alexnet_gap, " in printed
+    assert "  backbone=        network: alexnet, alexnet_gap, " in printed
     assert ", mine, " in printed
     assert "  datamodule/annotations=\n                   boxes or masks of datamodule=folder: coco, csv," in printed
     assert "  optimizer=       how weights are updated: adamw, sgd\n" in printed

@@ -8,7 +8,7 @@ For B images of H x W pixels, C classes and K feature maps; on the right, ``vgg_
                                .others, whatever else the head reads
     forward_head(features)     Features -> logits (B,C)                               | (B,1000)
     class_weights              (C,K), the weight of every map for every class; None   | (1000,1024)
-                               if the head is more than average pooling and one
+                               if the head is more than global pooling and one
                                linear layer
     new_layers()               the parameters of the layers that are made for the classes at hand
     num_classes                C                                                      | 1000

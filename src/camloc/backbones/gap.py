@@ -1,6 +1,7 @@
 """The GAP network of class activation mapping: convolutions, global average pooling, one linear layer."""
 
 from collections.abc import Iterator
+from typing import Literal, TypeAlias
 
 from torch import Tensor, nn
 
@@ -9,19 +10,23 @@ from camloc.backbones.contract import Features, InputSpec
 IMAGENET = InputSpec()
 """What torchvision's ImageNet weights expect, at 224 x 224."""
 
+Pooling: TypeAlias = Literal["mean", "max"]
+"""Of each feature map to one number."""
+
 
 class GapHead(nn.Module):
-    """Global average pooling, dropout, one linear layer: (B,K,h,w) feature maps to (B,C) logits."""
+    """Global pooling, dropout, one linear layer: (B,K,h,w) feature maps to (B,C) logits."""
 
-    def __init__(self, num_maps: int, num_classes: int, dropout: float) -> None:
+    def __init__(self, num_maps: int, num_classes: int, dropout: float, pooling: Pooling = "mean") -> None:
         super().__init__()
+        self.pooling = pooling
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(num_maps, num_classes)
 
     def forward(self, feature_maps: Tensor) -> Tensor:
         """Return (B,C) logits."""
-        # A mean rather than adaptive_avg_pool2d: the same number, and its backward is deterministic on CUDA.
-        pooled = feature_maps.mean(dim=(2, 3))
+        # Rather than adaptive pooling: the same numbers, and the backward pass is deterministic on CUDA.
+        pooled = feature_maps.mean(dim=(2, 3)) if self.pooling == "mean" else feature_maps.amax(dim=(2, 3))
         logits: Tensor = self.linear(self.dropout(pooled))
         return logits
 
@@ -32,7 +37,9 @@ class GapBackbone(nn.Module):
     .. math:: S_c = \sum_k w_k^c \frac{1}{hw} \sum_{x,y} f_k(x, y) + b_c
 
     (Zhou et al., CVPR 2016, Sec. 2, which leaves the bias out). In eval mode the logit of a class is the
-    spatial mean of its class activation map plus its bias.
+    spatial mean of its class activation map plus its bias. With max pooling (GMP), which the paper compares in
+    Sec. 2 and 3, the maximum of each map takes the place of its mean; the class activation map is the same weighted
+    sum, but its mean says nothing about the logit.
 
     The weights of ``trunk`` are kept. ``extra`` and the linear layer always start from random weights: He et
     al. (ICCV 2015) for convolutions, a Gaussian of standard deviation 0.01 for the linear layer.
@@ -44,6 +51,7 @@ class GapBackbone(nn.Module):
         num_classes: C.
         dropout: Fraction of the pooled maps dropped in training, in [0, 1].
         input_spec: What the trunk expects of images.
+        pooling: ``max`` for global max pooling.
         random_trunk: Draw the trunk's weights too, by the same rule as ``extra``.
 
     Example:
@@ -63,19 +71,20 @@ class GapBackbone(nn.Module):
         dropout: float = 0.0,
         input_spec: InputSpec = IMAGENET,
         *,
+        pooling: Pooling = "mean",
         random_trunk: bool = False,
     ) -> None:
         super().__init__()
         self.trunk = trunk
         self.extra = extra
-        self.head = GapHead(num_maps, num_classes, dropout)
+        self.head = GapHead(num_maps, num_classes, dropout, pooling)
         self.num_classes = num_classes
         self.input_spec = input_spec
         # The order of the draws decides which weights a seed gives.
         if random_trunk:
-            trunk.apply(_initialize)
-        extra.apply(_initialize)
-        self.head.apply(_initialize)
+            trunk.apply(initialize)
+        extra.apply(initialize)
+        self.head.apply(initialize)
 
     def forward_features(self, images: Tensor) -> Features:
         """Return the (B,K,h,w) feature maps of (B,3,H,W) normalized images."""
@@ -130,7 +139,8 @@ def conv_relu(
     return [conv, *norm, nn.ReLU(inplace=True)]
 
 
-def _initialize(module: nn.Module) -> None:
+def initialize(module: nn.Module) -> None:
+    """Draw the weights of a convolution or a linear layer; for ``nn.Module.apply``."""
     # He et al. for convolutions, so that a network without batch norm trains from scratch. The release draws
     # its new convolution from a Gaussian of 0.01, less than half of He's deviation; a pretrained trunk
     # tolerates that.

@@ -37,12 +37,12 @@ def locate(weights: str, published: WeightsEnum) -> Path:
     return find_file(weights, choice)
 
 
-def find_file(weights: str, published: str) -> Path:
+def find_file(weights: str, published: str | None = None) -> Path:
     """Find the local file that ``weights`` means.
 
     Args:
         weights: A path; ``~`` is the home directory.
-        published: What could be given in place of a path, for the message.
+        published: What could be given in place of a path, for the message; None if nothing could.
 
     Raises:
         ValueError: There is no such file, and ``weights`` looks like a name.
@@ -51,28 +51,30 @@ def find_file(weights: str, published: str) -> Path:
     file = Path(weights).expanduser()
     if file.is_file():
         return file
-    fix = f"give {published}, the path of a file, or null"
+    fix = f"give {f'{published}, ' if published else ''}the path of a file, or null"
     if weights.isidentifier():
         raise ValueError(f"backbone.weights={weights}: this backbone has no weights of this name; {fix}")
     raise FileNotFoundError(f"backbone.weights={weights}: there is no such file; {fix}")
 
 
 def load_trunk(
-    trunk: nn.Module, weights: str, published: WeightsEnum, *, prefix: str = "", replaced: tuple[str, ...]
+    trunk: nn.Module,
+    weights: str,
+    published: WeightsEnum,
+    *,
+    prefix: str = "",
+    replaced: tuple[str, ...] = (),
+    classifier: str | None = None,
 ) -> None:
-    """Fill a trunk with published weights.
-
-    Every entry of the trunk comes from the file, and every entry of the file goes into the trunk or belongs
-    to the head that class activation mapping replaces. Only batch norm's ``num_batches_tracked`` may be
-    missing, as in files older than that counter; it is then 0, which has no effect as long as batch norm has
-    a momentum.
+    """Fill a trunk, or a whole network, with published weights by :func:`fill_trunk`.
 
     Args:
         trunk: Filled in place.
         weights: The name of ``published``, or the path of a local file in the same format.
         published: The torchvision weights that fit the trunk.
-        prefix: What precedes the trunk's keys in the file.
-        replaced: Prefixes of the keys that belong to the replaced head.
+        prefix: See :func:`fill_trunk`.
+        replaced: The same.
+        classifier: The same.
 
     Raises:
         ValueError: No weights of this name fit the trunk, the file is not a state dict, or it has an unknown
@@ -94,15 +96,48 @@ def load_trunk(
     file = locate(weights, published)
     if weights == published.name and not file.is_file():
         _download(published, file)
-    entries = read_state_dict(file)
+    expected = f"torchvision's {Path(published.url).name}"
+    fill_trunk(trunk, file, expected, prefix=prefix, replaced=replaced, classifier=classifier)
 
+
+def fill_trunk(
+    trunk: nn.Module,
+    file: Path,
+    expected: str,
+    *,
+    prefix: str = "",
+    replaced: tuple[str, ...] = (),
+    classifier: str | None = None,
+) -> None:
+    """Fill a trunk, or a whole network, with the weights of a local file.
+
+    Every entry of the trunk comes from the file, and every entry of the file goes into the trunk or belongs
+    to layers that are replaced. Only batch norm's ``num_batches_tracked`` may be missing, as in files older
+    than that counter; it is then 0, which has no effect as long as batch norm has a momentum.
+
+    Args:
+        trunk: Filled in place.
+        file: A state dict.
+        expected: The file whose format it should have, for messages.
+        prefix: What precedes the trunk's keys in the file.
+        replaced: Prefixes of the file's keys that the trunk does not have.
+        classifier: Name of the last layer in the file. It is filled if the file is of as many classes, and
+            keeps its random weights if not. None: it is filled like any other layer.
+
+    Raises:
+        ValueError: The file is not a state dict, or has an unknown key, a missing key or a wrong shape.
+    """
+    entries = read_state_dict(file)
     wanted = {prefix + key: value for key, value in trunk.state_dict().items()}
+    rows = None if classifier is None else entries.get(f"{classifier}.weight")
+    if rows is not None and rows.shape[:1] != wanted[f"{classifier}.weight"].shape[:1]:
+        replaced = (*replaced, f"{classifier}.")
+        wanted = {key: value for key, value in wanted.items() if not key.startswith(f"{classifier}.")}
     for key in wanted.keys() - entries.keys():
         if key.endswith(".num_batches_tracked"):
             entries[key] = torch.tensor(0)
-    fix = f"give a file in the format of torchvision's {Path(published.url).name}"
-    refuse_misfits(file, entries, wanted, replaced=replaced, fix=fix)
-    trunk.load_state_dict({key.removeprefix(prefix): entries[key] for key in wanted})
+    refuse_misfits(file, entries, wanted, replaced=replaced, fix=f"give a file in the format of {expected}")
+    trunk.load_state_dict(trunk.state_dict() | {key.removeprefix(prefix): entries[key] for key in wanted})
 
 
 def refuse_misfits(
@@ -131,6 +166,22 @@ def refuse_misfits(
         key = misshapen[0]
         found, expected = tuple(entries[key].shape), tuple(wanted[key].shape)
         raise ValueError(f"{file}: {key} has shape {found}, this backbone needs {expected}; {fix}")
+
+
+def refuse_batch_norm(weights: str, network: str) -> None:
+    """Refuse to put batch norm between layers whose weights were trained without it.
+
+    Args:
+        weights: The option that it cannot be combined with.
+        network: Whose weights they are, for the message.
+
+    Raises:
+        ValueError: Always.
+    """
+    raise ValueError(
+        f"batch_norm=true cannot start from weights={weights}: {network} has no batch norm; "
+        "set batch_norm=false, or weights=null to train from scratch"
+    )
 
 
 def _download(published: WeightsEnum, file: Path) -> None:
