@@ -63,20 +63,21 @@ def preflight(
             _leave_out_as_the_first_process_does(datamodule, names, run)
         return
     splits = {name: datamodule.split(name) for name in names}
-    found = check_splits(splits, datamodule.class_names, _track, read_files=open_all)
+    with_boxes = datamodule.trains_with_boxes
+    found = check_splits(splits, datamodule.class_names, _track, read_files=open_all, trains_with_boxes=with_boxes)
     if open_all or (skip and not found.errors):
         unreadable = _open_all(splits, found, run.unreadable, skip=skip)
         if skip:
             _leave_out(datamodule, unreadable)
             splits = {name: datamodule.split(name) for name in names}
-            found = _checked_again(found, splits, datamodule.class_names)
+            found = _checked_again(found, splits, datamodule.class_names, trains_with_boxes=with_boxes)
     else:
         _look_at_headers(splits, found)
     if datamodule.eval_transform.kind == "centre_crop":
         for name, summary in found.splits.items():
-            if summary.num_boxes:
+            if summary.num_boxes and name != "train":
                 check_windows(splits[name], summary, datamodule.eval_transform.window)
-    _show(found, datamodule.class_names, dict.fromkeys(datamodule.notes))
+    _show(found, datamodule.class_names, dict.fromkeys(datamodule.notes), trains_with_boxes=with_boxes)
     if found.errors:
         raise ValueError("the data set is not ready: " + " | ".join(found.errors))
 
@@ -109,9 +110,11 @@ def _problem(name: SplitName, images: Sequence[tuple[int, str]], listed: str) ->
     return f"{name}: {len(images)} images cannot be read: {shown}{listed if len(images) > NUM_SHOWN else ''}"
 
 
-def _checked_again(before: Preflight, splits: Mapping[SplitName, Split], class_names: Sequence[str]) -> Preflight:
+def _checked_again(
+    before: Preflight, splits: Mapping[SplitName, Split], class_names: Sequence[str], *, trains_with_boxes: bool
+) -> Preflight:
     """Check what is left of the splits: a class may have lost its last image."""
-    found = check_splits(splits, class_names, _track)
+    found = check_splits(splits, class_names, _track, trains_with_boxes=trains_with_boxes)
     for name, summary in found.splits.items():
         summary.num_beyond = before.splits[name].num_beyond
     found.warnings = list(dict.fromkeys(before.warnings + found.warnings))
@@ -140,7 +143,7 @@ def _track(items: Iterable[Any], what: str, total: int) -> Iterable[Any]:
     return items if quick else rich_track(items, what, total, console=Console(stderr=True), transient=True)
 
 
-def _show(found: Preflight, class_names: Sequence[str], notes: Iterable[str]) -> None:
+def _show(found: Preflight, class_names: Sequence[str], notes: Iterable[str], *, trains_with_boxes: bool) -> None:
     console = Console()
     table = Table(box=SIMPLE_HEAD)
     for heading in ("split", "images", "classes", "per class", "true boxes", "without box"):
@@ -149,14 +152,14 @@ def _show(found: Preflight, class_names: Sequence[str], notes: Iterable[str]) ->
         present = summary.per_class[summary.per_class > 0]
         fewest, most = (present.min(), present.max()) if len(present) else (0, 0)
         spread = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-        measured = name != "train"
+        is_read = name != "train" or trains_with_boxes
         table.add_row(
             Text(name),
             f"{summary.num_images:,}",
             f"{len(present):,} of {len(class_names):,}",
             spread,
-            f"{summary.num_boxes:,}" if measured else "not read",
-            f"{summary.num_without_boxes:,}" if measured else "",
+            f"{summary.num_boxes:,}" if is_read else "not read",
+            f"{summary.num_without_boxes:,}" if is_read else "",
         )
     console.print(table)
     some = ", ".join(class_names[:CLASSES_SHOWN]) + (", ..." if len(class_names) > CLASSES_SHOWN else "")

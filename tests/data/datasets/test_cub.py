@@ -72,6 +72,12 @@ def test_boxes_end_where_x_plus_width_is(root: Path) -> None:
     assert [data.split("val").gt_boxes(i).tolist() for i in range(2)] == [[[0, 0, 8, 6]], [[5, 1, 7, 3]]]
 
 
+def test_training_boxes_are_read_where_training_is_to_see_them(root: Path) -> None:
+    data = Cub(str(root), val_per_class=1)
+    data.train_with_boxes()
+    assert [data.split("train").gt_boxes(index).tolist() for index in range(2)] == [[[3, 3, 4, 4]], [[0, 5, 8, 6]]]
+
+
 def test_the_training_split_has_no_boxes(root: Path) -> None:
     assert Cub(str(root), val_per_class=1).split("train").gt_boxes(0).shape == (0, 4)
 

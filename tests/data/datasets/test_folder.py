@@ -69,6 +69,10 @@ def test_every_format_gives_the_boxes_that_were_written(kind: str, tree: Path) -
             assert not masks[1].any()
     assert datamodule.split("train").gt_boxes(0).shape == (0, 4)
     assert datamodule.notes == []
+    TREES["write_annotations"](kind, split, CLASSES, tree / "annotations", "train")
+    seeing = Folder(str(tree), annotations=READERS[kind])
+    seeing.train_with_boxes()
+    assert len(seeing.split("train").gt_boxes(0)) == 1
 
 
 def test_without_annotation_there_is_no_box_and_no_error(tree: Path) -> None:

@@ -198,6 +198,10 @@ def test_val_is_held_out_among_the_images_with_boxes(folders: Path, tmp_path: Pa
     assert len(ids(data, "train")) == 9
     assert not set(ids(data, "train")) & set(ids(data, "val"))
     assert boxes(data, "train") == [[]] * 9
+    seeing = ImageNet(str(folders), annotations=str(tmp_path / "bbox"), val_per_class=1)
+    seeing.train_with_boxes()  # two of nine have an XML file
+    assert ids(seeing, "train") == ids(data, "train")
+    assert [found for found in boxes(seeing, "train") if found] == [[[1, 0, 10, 6], [1, 1, 2, 2]]] * 2
     with pytest.raises(ValueError, match=rf"train/{SETTER} holds 1 images with a file in .*bbox/train/{SETTER}, few"):
         ImageNet(str(folders), annotations=str(tmp_path / "bbox"), val_per_class=2).split("val")
 

@@ -70,6 +70,12 @@ def test_training_images_have_neither_boxes_nor_masks(root: Path) -> None:
     assert train.masks(0) is None
 
 
+def test_training_boxes_are_read_where_training_is_to_see_them(root: Path) -> None:
+    data = OxfordPet(str(root), val_per_class=1)
+    data.train_with_boxes()
+    assert data.split("train").gt_boxes(0).shape == (1, 4)
+
+
 def test_training_needs_no_trimaps(root: Path) -> None:
     for path in (root / "annotations" / "trimaps").iterdir():
         path.unlink()

@@ -69,6 +69,12 @@ def test_the_training_split_holds_no_boxes(root: Path) -> None:
     assert [len(split.gt_boxes(index)) for index in range(len(split))] == [0] * len(split)
 
 
+def test_training_boxes_are_read_where_training_is_to_see_them(root: Path) -> None:
+    data = TinyImageNet(str(root), val_per_class=2)
+    data.train_with_boxes()
+    assert [data.split("train").gt_boxes(index).tolist() for index in range(2)] == [[[2, 0, 64, 63]], [[9, 0, 64, 63]]]
+
+
 def test_grayscale_images_become_rgb(root: Path) -> None:
     write(root / "val" / "images" / "val_3.JPEG", 90, gray=True)
     image = TinyImageNet(str(root)).split("test").image(0)

@@ -2,6 +2,8 @@ from typing import Any
 
 import pytest
 import torch
+from torchvision.transforms.v2 import functional
+from torchvision.tv_tensors import BoundingBoxes
 
 from camloc.boxes import from_window, to_window
 from camloc.data.images.transforms import EvalTransform, TrainTransform, _crop, _uniform
@@ -116,3 +118,47 @@ def test_resize_crop_keeps_seven_eighths_of_each_side() -> None:
     spans = [int(image[0, 0].max()) - int(image[0, 0].min()) for image in images]
     assert all(abs(span - 255 * 55 / 63) <= 2 for span in spans)
     assert len({int(image[0, 0].min()) for image in images}) > 3
+
+
+@pytest.mark.parametrize("kind", ["random_resized_crop", "resize_crop"])
+@pytest.mark.parametrize("size", [(96, 64), (64, 128)])
+def test_a_box_moves_with_what_it_surrounds(kind: Any, size: tuple[int, int]) -> None:  # noqa: ANN401 - a literal
+    """What is bright in the augmented image lies within a pixel of the augmented box, cut or mirrored."""
+    transform, mirrored, cut = TrainTransform(48, (0.3, 1.0), kind), set(), 0
+    image, box = torch.zeros(3, *size, dtype=torch.uint8), (2, 20, 40, 44)
+    image[:, box[1] : box[3], box[0] : box[2]] = 255
+    for seed in range(40):
+        moved = transform.boxes(torch.tensor([box], dtype=torch.float32), size, seed)[0]
+        bright = transform(image, seed)[0] > 127
+        if not bright.any():
+            assert (moved[2:] - moved[:2]).min() < 1
+            continue
+        rows, columns = bright.any(dim=1).nonzero(), bright.any(dim=0).nonzero()
+        seen = torch.tensor([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
+        assert (moved - seen).abs().max() <= 1, seed
+        mirrored.add(_uniform(seed)[0] < 0.5)
+        cut += int((moved == 0).any() or (moved == 48).any())
+    assert mirrored == {True, False}
+    assert cut > 3
+
+
+def test_boxes_are_those_of_torchvisions_crop_and_flip() -> None:
+    transform = TrainTransform(32, (0.2, 0.9))
+    boxes = torch.tensor([[5.0, 7.0, 30.0, 21.0], [40.0, 0.0, 64.0, 48.0], [0.0, 40.0, 3.0, 48.0]])
+    for seed in range(20):
+        mirror, *uniform = _uniform(seed)
+        top, left, height, width = _crop(48, 64, (0.2, 0.9), uniform)
+        given = BoundingBoxes(boxes, format="XYXY", canvas_size=(48, 64))
+        expected = functional.resized_crop(given, top, left, height, width, [32, 32])
+        expected = functional.horizontal_flip(expected) if mirror < 0.5 else expected
+        moved = transform.boxes(boxes, (48, 64), seed)
+        has_area = ((moved[:, 2:] - moved[:, :2]) > 0).all(dim=1)
+        assert torch.allclose(moved[has_area], functional.clamp_bounding_boxes(expected)[has_area], atol=1e-4)
+
+
+def test_a_mirrored_whole_image_mirrors_its_boxes_exactly() -> None:
+    transform = TrainTransform(64, (1.0, 1.0))
+    boxes = torch.tensor([[8.0, 2.0, 24.0, 60.0]])
+    seeds = {_uniform(seed)[0] < 0.5: seed for seed in range(8)}
+    assert transform.boxes(boxes, (64, 64), seeds[False]).tolist() == boxes.tolist()
+    assert transform.boxes(boxes, (64, 64), seeds[True]).tolist() == [[40, 2, 56, 60]]

@@ -5,7 +5,7 @@ import torch
 
 from camloc.data.datasets.textures import Textures
 from camloc.data.loading.datamodule import LoaderOptions
-from camloc.data.loading.sample import EvalBatch, TrainBatch
+from camloc.data.loading.sample import BoxedTrainBatch, EvalBatch, TrainBatch
 
 
 def textures(**options: Any) -> Textures:  # noqa: ANN401 - options of the loaders, right or wrong
@@ -74,3 +74,13 @@ def test_training_images_are_counted_by_class() -> None:
 def test_leaving_out_every_image_is_an_error() -> None:
     with pytest.raises(ValueError, match="no image of the val split can be read"):
         textures().leave_out("val", range(9))
+
+
+def test_training_sees_boxes_only_where_it_was_asked_for() -> None:
+    datamodule = textures(batch_size=4, input_size=32)
+    assert type(next(iter(datamodule.train_dataloader()))) is TrainBatch
+    datamodule.train_with_boxes()
+    batch = next(iter(datamodule.train_dataloader()))
+    assert type(batch) is BoxedTrainBatch
+    assert batch.boxes.shape == (4, 4)
+    assert ((batch.boxes >= 0) & (batch.boxes <= 32)).all()

@@ -57,6 +57,21 @@ def test_annotation_on_some_images_only_is_an_error_that_names_the_others(tmp_pa
     assert error.startswith("test: 4 of 5 images have no true box, first b, c, d, ...: annotate them")
 
 
+def test_training_with_boxes_needs_some_and_says_how_many_images_lack_one(tmp_path: Path) -> None:
+    def of_train(boxes: list[list[list[float]]] | None) -> Preflight:
+        train = split(tmp_path, ["a", "b", "c"], [0, 1, 1], boxes)
+        return check_splits({"train": train}, CLASSES, untracked, trains_with_boxes=True)
+
+    (error,) = of_train(None).errors
+    assert error.startswith("train has no true boxes, and this objective trains on them; give data whose training")
+    found = of_train([BOX, [], BOX])
+    assert found.errors == []
+    assert found.warnings == ["train: 1 of 3 images have no true box: only their labels count"]
+    assert found.splits["train"].num_boxes == 2
+    (error,) = of_train([BOX, [[4.0, 0.0, 4.0, 4.0]], BOX]).errors
+    assert error.startswith("train: boxes of 1 images are inverted or empty, first b")
+
+
 def test_no_annotation_at_all_is_a_warning(tmp_path: Path) -> None:
     found = check(test=split(tmp_path, ["a", "b"], [0, 1]))
     assert found.errors == []

@@ -2,7 +2,19 @@
 
 import torch
 
-from camloc.data.loading.sample import EvalSample, TrainBatch, TrainSample, collate_eval, collate_train
+from camloc.data.images.transforms import TrainTransform
+from camloc.data.loading.dataset import BoxedTrainDataset
+from camloc.data.loading.sample import (
+    BoxedTrainBatch,
+    BoxedTrainSample,
+    EvalSample,
+    TrainBatch,
+    TrainSample,
+    collate_boxed_train,
+    collate_eval,
+    collate_train,
+)
+from camloc.data.loading.samplers import Draw
 
 
 def test_training_samples_and_batches_have_no_field_for_boxes() -> None:
@@ -39,3 +51,40 @@ def test_training_batches_stay_uint8() -> None:
     batch = collate_train([TrainSample(torch.zeros(3, 2, 2, dtype=torch.uint8), 1)] * 3)
     assert batch.images.dtype == torch.uint8
     assert batch.target.tolist() == [1, 1, 1]
+
+
+def test_boxes_for_training_are_a_type_of_their_own() -> None:
+    assert BoxedTrainSample._fields == ("image", "target", "box")
+    assert BoxedTrainBatch._fields == ("images", "target", "boxes")
+    assert not issubclass(BoxedTrainBatch, TrainBatch)
+    image = torch.zeros(3, 2, 2, dtype=torch.uint8)
+    batch = collate_boxed_train([BoxedTrainSample(image, 1, torch.ones(4)), BoxedTrainSample(image, 0, torch.zeros(4))])
+    assert batch.boxes.tolist() == [[1] * 4, [0] * 4]
+    assert batch.target.tolist() == [1, 0]
+
+
+class Annotated:
+    """An image of 8x8 pixels with the given boxes."""
+
+    def __init__(self, *boxes: list[float]) -> None:
+        self.boxes = torch.tensor(boxes).view(-1, 4)
+
+    def image(self, _: int, shrink: object = None) -> torch.Tensor:
+        assert shrink is None, "its boxes are in pixels of the whole image"
+        return torch.zeros(3, 8, 8, dtype=torch.uint8)
+
+    def target(self, _: int) -> int:
+        return 3
+
+    def gt_boxes(self, _: int) -> torch.Tensor:
+        return self.boxes
+
+
+def test_of_several_boxes_the_largest_is_trained_on_and_none_is_zeros() -> None:
+    transform = TrainTransform(8, (1.0, 1.0))
+    several = Annotated([0, 0, 2, 2], [0, 2, 8, 6], [0, 0, 1, 8])
+    sample = BoxedTrainDataset(several, transform)[Draw(0, 0)]  # type: ignore[arg-type] # as far as it is used
+    assert sample.box.tolist() == [0, 2, 8, 6]
+    assert sample.target == 3
+    none = BoxedTrainDataset(Annotated(), transform)[Draw(0, 0)]  # type: ignore[arg-type] # as far as it is used
+    assert none.box.tolist() == [0, 0, 0, 0]

@@ -82,7 +82,8 @@ class Cub(LocalizationDataModule):
         chosen = self._chosen(name, listed, targets)
         files = np.array([path.encode() for path in paths], dtype=np.bytes_)[chosen]
         refuse_missing(images, files, f"{listed.path} names; see datamodule.root")
-        boxes = None if name == "train" else list(self._boxes(listed)[chosen, None])
+        is_weak = name == "train" and not self.trains_with_boxes
+        boxes = None if is_weak else list(self._boxes(listed)[chosen, None])
         return FileSplit(images, files, targets[chosen], boxes)
 
     def _targets(self, images: "_Table", paths: list[str]) -> NDArray[np.int64]:

@@ -74,10 +74,10 @@ class Folder(LocalizationDataModule):
         super().__init__(self._layout.class_names, **options)
 
     def load_split(self, name: SplitName) -> Split:
-        """List a split's images; annotation is read for ``val`` and ``test`` alone."""
+        """List a split's images; that of ``train`` is read with annotation only where training is to see boxes."""
         part = self._layout.part(name)
         self.notes += [note for note in self._layout.notes if note not in self.notes]
-        if name == "train" or self._reader is None:
+        if self._reader is None or (name == "train" and not self.trains_with_boxes):
             return FileSplit(self.root, part.image_ids, part.targets)
         split = self._annotated(self._reader, name, part)
         self.notes += [note for note in self._annotations.notes if note not in self.notes]

@@ -117,20 +117,28 @@ class ImageNet(LocalizationDataModule):
     def _train(self, *, held_out: bool) -> FileSplit:
         index = self._index("train")
         targets = np.searchsorted(self.wnids, index.classes)[index.targets]
-        if self.metadata is not None or self.val_root is not None:
-            return FileSplit(self.layout.images, index.image_ids, targets)
-        for_val = self._held_out(index)
-        if not held_out:
-            for_train = np.setdiff1d(np.arange(len(targets)), for_val)
-            return FileSplit(self.layout.images, index.image_ids[for_train], targets[for_train])
-        image_ids = [os.fsdecode(image_id) for image_id in index.image_ids[for_val].tolist()]
-        boxes = None
-        if self.layout.xml("train") is not None:
-            objects = read_objects([self._train_xml(image_id) for image_id in image_ids])
-            refuse_resized([self.layout.images / image_id for image_id in image_ids], objects)
-            wnids = [self.wnids[target] for target in targets[for_val].tolist()]
-            boxes = [boxes_of(found, wnid) for found, wnid in zip(objects, wnids, strict=True)]
-        return FileSplit(self.layout.images, image_ids, targets[for_val], boxes)
+        chosen = np.arange(len(targets))
+        if self.metadata is None and self.val_root is None:
+            for_val = self._held_out(index)
+            chosen = for_val if held_out else np.setdiff1d(chosen, for_val)
+        image_ids, targets = index.image_ids[chosen], targets[chosen]
+        boxes = self._train_boxes(image_ids, targets) if held_out or self.trains_with_boxes else None
+        return FileSplit(self.layout.images, image_ids, targets, boxes)
+
+    def _train_boxes(
+        self, image_ids: NDArray[np.bytes_], targets: NDArray[np.int64]
+    ) -> list[NDArray[np.float64]] | None:
+        """Return the boxes of training images, (0,4) of one without an XML file; null without such files."""
+        if self.layout.xml("train") is None:
+            return None
+        names = [os.fsdecode(image_id) for image_id in image_ids.tolist()]
+        having = [index for index, name in enumerate(names) if self._train_xml(name).is_file()]
+        objects = read_objects([self._train_xml(names[index]) for index in having])
+        refuse_resized([self.layout.images / names[index] for index in having], objects)
+        boxes = [np.zeros((0, 4))] * len(names)
+        for index, found in zip(having, objects, strict=True):
+            boxes[index] = boxes_of(found, self.wnids[int(targets[index])])
+        return boxes
 
     def _held_out(self, index: FolderIndex) -> NDArray[np.int64]:
         """Return the positions of the training images that are for validation."""

@@ -68,7 +68,7 @@ class OxfordPet(LocalizationDataModule):
         super().__init__([breed_of[target] for target in range(len(breed_of))], **options)
 
     def load_split(self, name: SplitName) -> Split:
-        """Find the boxes around a split's trimaps; training reads none."""
+        """Find the boxes around a split's trimaps; training reads none unless it is to see boxes."""
         images = [image for image in self._listed if (image.list_name == "test") == (name == "test")]
         if name != "test":
             held_out = self._held_out(images)
@@ -78,7 +78,7 @@ class OxfordPet(LocalizationDataModule):
         lists = self.root / "annotations" / ("test.txt" if name == "test" else "trainval.txt")
         named_in = f"{lists} names; give all of images and annotations as datamodule.root"
         refuse_missing(self.root, image_ids, named_in)
-        if name == "train":
+        if name == "train" and not self.trains_with_boxes:
             return FileSplit(self.root, image_ids, targets)
         trimaps = np.array([f"{TRIMAPS}/{image.name}.png".encode() for image in images], dtype=np.bytes_)
         refuse_missing(self.root, trimaps, named_in)

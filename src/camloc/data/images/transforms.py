@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.transforms.v2 import functional as F
 
+from camloc.boxes import rescale, to_window
 from camloc.data.loading.split import Shrink
 from camloc.records import Window
 
@@ -57,12 +58,42 @@ class TrainTransform:
         size = _known(self.input_size)
         if self.kind == "resize_crop":
             warped = _resize(image, _warp_side(size))
-            top, left = (int(u * (len(warped) - size + 1)) for u in uniform[:2])
+            top, left = _corner(len(warped), size, uniform)
             square = warped[top : top + size, left : left + size]
         else:
             top, left, height, width = _crop(image.shape[1], image.shape[2], self.crop_area, uniform)
             square = _resize(image[:, top : top + height, left : left + width], size)
         return torch.from_numpy(cv2.flip(square, 1) if mirror < MIRRORED else square).permute(2, 0, 1)
+
+    def boxes(self, boxes: Tensor, image_size: tuple[int, int], seed: int) -> Tensor:
+        """Move boxes as this seed moves their image, and cut them at the edges of the square.
+
+        Args:
+            boxes: (M,4) float half-open xyxy pixels of the image.
+            image_size: ``(height, width)`` of the image, whole.
+            seed: That of the image.
+
+        Returns:
+            (M,4) pixels of the square; without area where nothing of a box is shown.
+
+        Example:
+            >>> transform = TrainTransform(input_size=32, crop_area=(1.0, 1.0))
+            >>> transform.boxes(torch.tensor([[0.0, 0.0, 16.0, 64.0]]), (64, 64), seed=1)  # which mirrors
+            tensor([[24.,  0., 32., 32.]])
+        """
+        mirror, *uniform = _uniform(seed)
+        size = _known(self.input_size)
+        if self.kind == "resize_crop":
+            side = _warp_side(size)
+            top, left = _corner(side, size, uniform)
+            boxes, height, width = rescale(boxes, image_size, (side, side)), size, size
+        else:
+            top, left, height, width = _crop(*image_size, self.crop_area, uniform)
+        shown = to_window(boxes, (left, top, left + width, top + height), (size, size)).clamp(0, size)
+        if mirror < MIRRORED:
+            x0, y0, x1, y1 = shown.unbind(dim=1)
+            shown = torch.stack([size - x1, y0, size - x0, y1], dim=1)
+        return shown
 
     def shrink(self, seed: int) -> Shrink:
         """Say how much smaller an image may be read so that this seed's crop still has the pixels of its square.
@@ -150,6 +181,12 @@ def _known(input_size: int | None) -> int:
 
 def _warp_side(input_size: int) -> int:
     return round(input_size / CROP_SHARE)
+
+
+def _corner(side: int, size: int, uniform: list[float]) -> tuple[int, int]:
+    """Draw top and left of a crop of ``size`` pixels within ``side`` pixels."""
+    top, left = (int(u * (side - size + 1)) for u in uniform[:2])
+    return top, left
 
 
 def _uniform(seed: int) -> list[float]:

@@ -12,15 +12,22 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from camloc.data.images.transforms import EvalKind, EvalTransform, TrainKind, TrainTransform
-from camloc.data.loading.dataset import EvalDataset, TrainDataset
-from camloc.data.loading.sample import EvalSample, TrainSample, collate_eval, collate_train
+from camloc.data.loading.dataset import BoxedTrainDataset, EvalDataset, TrainDataset
+from camloc.data.loading.sample import (
+    BoxedTrainSample,
+    EvalSample,
+    TrainSample,
+    collate_boxed_train,
+    collate_eval,
+    collate_train,
+)
 from camloc.data.loading.samplers import EvalSampler, TrainSampler
 from camloc.data.loading.split import Split, SplitName, Subset
 from camloc.data.loading.whole_split import all_targets
 
 MAX_DEFAULT_WORKERS = 8
 
-Sample = TypeVar("Sample", TrainSample, EvalSample)
+Sample = TypeVar("Sample", TrainSample, BoxedTrainSample, EvalSample)
 
 
 class LoaderOptions(TypedDict, total=False):
@@ -76,6 +83,8 @@ class LocalizationDataModule(LightningDataModule, ABC):
         self._splits: dict[SplitName, Split] = {}
         self._resume_at = (0, 0)
         self._reshuffles = True
+        self.trains_with_boxes = False
+        """Whether training sees true boxes; a data set reads those of ``train`` only then."""
         self.notes: list[str] = []
         """Remarks on the files that were found, for the summary before a run."""
 
@@ -117,6 +126,10 @@ class LocalizationDataModule(LightningDataModule, ABC):
         """Train on the same images in the same order in every epoch, to see whether a network learns them."""
         self._reshuffles = False
 
+    def train_with_boxes(self) -> None:
+        """Give training the true boxes, for an objective of full supervision; call it before ``train`` is loaded."""
+        self.trains_with_boxes = True
+
     def class_counts(self) -> list[int]:
         """Return the number of training images of each of the C classes."""
         counts: list[int] = np.bincount(all_targets(self.split("train")), minlength=self.num_classes).tolist()
@@ -138,15 +151,16 @@ class LocalizationDataModule(LightningDataModule, ABC):
         """C, the number of classes."""
         return len(self.class_names)
 
-    def train_dataloader(self) -> DataLoader[TrainSample]:
-        """Return shuffled, augmented training batches without boxes."""
+    def train_dataloader(self) -> DataLoader[TrainSample] | DataLoader[BoxedTrainSample]:
+        """Return shuffled, augmented training batches: without boxes, unless :meth:`train_with_boxes` was called."""
         self._refuse_unknown_size()
         split = self.split("train")
-        dataset = TrainDataset(split, self.train_transform)
         sampler = TrainSampler(len(split), self.seed, *self._processes(), reshuffle=self._reshuffles)
         epoch, batches = self._resume_at
         sampler.resume(epoch, batches * self.batch_size)
-        return self._loader(dataset, sampler, collate_train)
+        if self.trains_with_boxes:
+            return self._loader(BoxedTrainDataset(split, self.train_transform), sampler, collate_boxed_train)
+        return self._loader(TrainDataset(split, self.train_transform), sampler, collate_train)
 
     def val_dataloader(self) -> DataLoader[EvalSample]:
         """Return the batches on which thresholds and checkpoints are chosen."""

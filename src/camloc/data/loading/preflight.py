@@ -59,7 +59,12 @@ class Preflight:
 
 
 def check_splits(
-    splits: Mapping[SplitName, Split], class_names: Sequence[str], track: Track, *, read_files: bool = False
+    splits: Mapping[SplitName, Split],
+    class_names: Sequence[str],
+    track: Track,
+    *,
+    read_files: bool = False,
+    trains_with_boxes: bool = False,
 ) -> Preflight:
     """Check labels, annotations and that no image is in two splits; no image is decoded.
 
@@ -68,6 +73,7 @@ def check_splits(
         class_names: (C,).
         track: Shows progress.
         read_files: Whether to look for copies under other names even if there are many images.
+        trains_with_boxes: Whether training is to see true boxes, which are then checked too.
 
     Returns:
         What was found.
@@ -83,7 +89,7 @@ def check_splits(
             continue
         summary = found.splits[name] = SplitSummary(np.bincount(targets, minlength=len(class_names)))
         _check_classes(found, name, class_names)
-        if name != "train":
+        if name != "train" or trains_with_boxes:
             _check_annotation(found, name, split, summary, track)
     _check_names(found, splits, track)
     if not found.errors and (read_files or sum(map(len, splits.values())) <= FEW):
@@ -226,7 +232,17 @@ def _check_annotation(found: Preflight, name: SplitName, split: Split, summary: 
     if broken:
         shown = _first([f"{split.image_id(i)} {split.gt_boxes(i).tolist()}" for i in broken[:NUM_SHOWN]], len(broken))
         found.errors.append(f"{name}: boxes of {len(broken)} images are inverted or empty, {shown}")
-    if without and len(without) < len(split):
+    if name == "train" and without:
+        if len(without) == len(split):
+            found.errors.append(
+                "train has no true boxes, and this objective trains on them; give data whose training images are "
+                "annotated, or train on image labels with objective=cross_entropy"
+            )
+        else:
+            found.warnings.append(
+                f"train: {len(without)} of {len(split)} images have no true box: only their labels count"
+            )
+    elif without and len(without) < len(split):
         shown = _first([split.image_id(i) for i in without[:NUM_SHOWN]], len(without))
         found.errors.append(
             f"{name}: {len(without)} of {len(split)} images have no true box, {shown}: annotate them or "

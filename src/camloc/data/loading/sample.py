@@ -1,6 +1,8 @@
 """What a loader yields: typed samples and the batches they are collated into.
 
 Weak supervision is a type here: a training sample has no field for boxes or masks, so no training code can read one.
+The fully supervised comparison trains on samples of another type, which a data module gives only where
+:meth:`~camloc.data.loading.datamodule.LocalizationDataModule.train_with_boxes` was called.
 """
 
 from collections.abc import Sequence
@@ -19,6 +21,17 @@ class TrainSample(NamedTuple):
     """(3,H,W) uint8."""
     target: int
     """True class, 0-based."""
+
+
+class BoxedTrainSample(NamedTuple):
+    """An image with its image label and a true box, for full supervision alone."""
+
+    image: Tensor
+    """(3,H,W) uint8."""
+    target: int
+    """True class, 0-based."""
+    box: Tensor
+    """(4,) float half-open xyxy pixels of ``image``, cut at its edges; (0,0,0,0) where none is known or shown."""
 
 
 class EvalSample(NamedTuple):
@@ -55,6 +68,17 @@ class TrainBatch(NamedTuple):
     """(B,) int64."""
 
 
+class BoxedTrainBatch(NamedTuple):
+    """B training samples with boxes."""
+
+    images: Tensor
+    """(B,3,H,W) uint8."""
+    target: Tensor
+    """(B,) int64."""
+    boxes: Tensor
+    """(B,4) float half-open xyxy pixels of the images; (0,0,0,0) for none."""
+
+
 class EvalBatch(NamedTuple):
     """B images to predict on."""
 
@@ -69,6 +93,12 @@ def collate_train(samples: Sequence[TrainSample]) -> TrainBatch:
     # Stacking in memory order copies each image in one go; the device converts the layout faster than a loader would.
     stacked = torch.stack([image.permute(1, 2, 0) for image in images])
     return TrainBatch(stacked.permute(0, 3, 1, 2), torch.tensor(targets))
+
+
+def collate_boxed_train(samples: Sequence[BoxedTrainSample]) -> BoxedTrainBatch:
+    """Stack training samples with boxes as :func:`collate_train` stacks those without."""
+    images, target = collate_train([TrainSample(sample.image, sample.target) for sample in samples])
+    return BoxedTrainBatch(images, target, torch.stack([sample.box for sample in samples]))
 
 
 def collate_eval(samples: Sequence[EvalSample]) -> EvalBatch:

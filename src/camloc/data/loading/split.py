@@ -19,7 +19,8 @@ class Split(Protocol):
     """The labelled images of one split, before any transform; every data set provides these.
 
     Indexed 0 to ``len(split) - 1``. Implementations hold arrays rather than one Python object per image, so that
-    loader workers share them. Either all images of a split have boxes or none have, and the same holds for masks.
+    loader workers share them. Either all images of a split have boxes or none have, and the same holds for masks; of
+    ``train`` some may have boxes where training is to see them.
     """
 
     def __len__(self) -> int:
@@ -38,7 +39,7 @@ class Split(Protocol):
         """Return the image's file; null for an image that is made in memory."""
 
     def gt_boxes(self, index: int) -> Tensor:
-        """Return (M,4) float32 half-open xyxy pixels of the image, (0,4) without annotation; not for training."""
+        """Return (M,4) float32 half-open xyxy pixels of the image, (0,4) without annotation; not for weak training."""
 
     def masks(self, index: int) -> tuple[Tensor, Tensor] | None:
         """Return ``(mask, ignore)``, each (H,W) bool pixels of the image; null where the split has no masks."""
