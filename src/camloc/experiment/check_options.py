@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from camloc.experiment.build import check_trainer, instantiate_all
 from camloc.experiment.composition import near, one_line
-from camloc.experiment.options import Built, EvaluateOptions, TrainOptions
+from camloc.experiment.options import Built, EvaluateOptions, SvmOptions, TrainOptions
 from camloc.experiment.run_directory import VERSION_KEY
 from camloc.experiment.run_job import message
 from camloc.experiment.signatures import Parameter, Signature, allowed, fits, shown, signature_of
@@ -42,6 +42,11 @@ def check_training(config: DictConfig, given: Sequence[str]) -> None:
 def check_evaluation(config: DictConfig, given: Sequence[str]) -> None:
     """Check what ``camloc evaluate`` is configured with; the same arguments and errors as :func:`check_training`."""
     _check(config, EvaluateOptions, given, unused_in_evaluation)
+
+
+def check_svm(config: DictConfig, given: Sequence[str]) -> None:
+    """Check what ``camloc svm`` is configured with; the same arguments and errors as :func:`check_training`."""
+    _check(config, SvmOptions, given, lambda *_: iter(()))
 
 
 def _check(
@@ -202,14 +207,17 @@ def _out_of_range(config: DictConfig) -> Iterator[str]:
     """Build what says its ranges in its code alone: the protocols, the trainer, and the optimizer over one weight."""
     refusals = (OSError, ValueError, InstantiationException)
     try:
-        instantiate_all(config.localization.protocols)
+        if "localization" in config:
+            instantiate_all(config.localization.protocols)
     except refusals as error:
         yield message(error)
-    try:
-        check_trainer(config)
-    except refusals as error:
-        said = message(error)
-        yield said if said.startswith("trainer.") else f"trainer: {said}"  # Lightning's words name no option of ours
+    if "trainer" in config:
+        try:
+            check_trainer(config)
+        except refusals as error:
+            said = message(error)
+            # Lightning's words name no option of ours.
+            yield said if said.startswith("trainer.") else f"trainer: {said}"
     if "_target_" in config.get("optimizer", {}):  # trainer=gpu leaves a part of one in an evaluation
         try:
             instantiate(config.optimizer)([torch.nn.Parameter(torch.zeros(1, 1))])

@@ -16,6 +16,7 @@ Commands:
   train       train a network, choose the best epoch, measure it on val and test, write a report
   evaluate    measure a checkpoint, saved or ready-made score maps, or a submission file
   compare     say whether two runs differ by more than chance
+  svm         classify CAM crops by a linear SVM on a network's features
   completion  print a script for tab completion of commands and options (bash, zsh, fish)
 
 Examples:
@@ -27,7 +28,7 @@ Examples:
 
 camloc COMMAND --help explains the options of a command, camloc --version prints the version.
 """
-COMMANDS = ("train", "evaluate", "compare", "completion")
+COMMANDS = ("train", "evaluate", "compare", "svm", "completion")
 
 
 def _interruptible(command: Callable[[], None]) -> Callable[[], None]:

@@ -1,4 +1,4 @@
-"""Entries that Hydra composes a configuration for: ``train`` and ``evaluate``. Imports neither torch nor Lightning."""
+"""Entries that Hydra composes for: ``train``, ``evaluate`` and ``svm``. Imports neither torch nor Lightning."""
 
 import contextlib
 import io
@@ -192,6 +192,12 @@ ENTRIES = {
             "camloc.experiment.evaluate:evaluate",
             offer_run,
             check="camloc.experiment.check_options:check_evaluation",
+        ),
+        Entry(
+            "svm",
+            "camloc.experiment.svm:svm",
+            offer_run,
+            check="camloc.experiment.check_options:check_svm",
         ),
     )
 }

@@ -146,3 +146,23 @@ class EvaluateOptions(CommonOptions):
     save_score_maps: bool
     export_score_maps: str | None
     map_loader: MapLoaderOptions
+
+
+class SvmOptions(TypedDict):
+    """Of ``camloc svm``."""
+
+    backbone: Annotated[Part, Built(names=("num_classes",))]
+    datamodule: Annotated[Part, Built(partial=False)]
+    attribution: Annotated[Part, Built(3)]
+    score_map: Annotated[Part, Built(2)]
+    paths: PathOptions
+    checkpoint: str
+    fit_on: Annotated[Sequence[Literal["train", "val"]], MinLen(1)]
+    svm_c: Annotated[float, Gt(0)]
+    cam_threshold: CamThreshold
+    true_box: bool
+    seed: Annotated[int, Ge(0), Lt(2**32)]
+    overwrite: bool
+    trust: bool
+    on_unreadable: OnProblem
+    camloc_version: NotRequired[str]
