@@ -77,6 +77,9 @@ class Prediction(NamedTuple):
     """(P,T,4) half-open xyxy pixels of the score map, on the CPU, at each of T CAM thresholds."""
     ranked: Ranked | None = None
     """The most likely classes with their maps or boxes; null unless they were asked for."""
+    regressed_boxes: Tensor | None = None
+    """(P,4) float64 half-open xyxy pixels of the score map, on the CPU: boxes that a network predicts itself, without a
+    map or a CAM threshold; null where there are none."""
 
 
 class Truth(NamedTuple):
@@ -161,11 +164,12 @@ class PairRecords(NamedTuple):
     boxes: Tensor | None
     """(P,4) half-open pixels of the image at the reported CAM threshold, all 0 for none; null without maps."""
     iou: Tensor | None
-    """(P,T) float64, best IoU with a true box at each CAM threshold; null without true boxes."""
+    """(P,T) float64, best IoU with a true box at each CAM threshold; (P,1) where boxes have none; null without true
+    boxes."""
     cam_thresholds: Sequence[float]
-    """(T,) ascending."""
-    cam_threshold: float
-    """The reported one."""
+    """(T,) ascending; empty where boxes have none."""
+    cam_threshold: float | None
+    """The reported one; null where boxes have none."""
     causes: Tensor | None
     """(P,) int64, why a pair was missed, see ``camloc.metrics.functional.breakdown``; null without true boxes."""
     object_shares: Tensor | None

@@ -75,3 +75,11 @@ def test_names_split_no_cell_and_are_no_formulas(tmp_path: Path) -> None:
     with (tmp_path / "p.csv").open(newline="") as file:
         _, *as_a_spreadsheet_reads = csv.reader(file)
     assert not any(cell.startswith(("=", "+", "-", "@")) for row in as_a_spreadsheet_reads for cell in row)
+
+
+def test_boxes_without_a_threshold_have_an_iou_and_no_best_one(tmp_path: Path) -> None:
+    overlaps = torch.tensor([[0.25], [0.75]], dtype=torch.float64)
+    named = records()._replace(iou=overlaps, cam_thresholds=(), cam_threshold=None)
+    write_predictions(tmp_path / "p.csv", named, NAMES)
+    found = [(row["iou"], row["best_iou"], row["best_cam_threshold"]) for row in read_csv(tmp_path / "p.csv")]
+    assert found == [("0.250000", "", ""), ("0.750000", "", "")]

@@ -20,7 +20,7 @@ COLUMNS = (
     "y1",  # half-open pixels of the image as stored; all 0 where the map gave no box
     # Empty for a split without true boxes:
     "iou",  # at the reported CAM threshold, with the best true box
-    "best_iou",  # over all CAM thresholds: a diagnostic, not a result
+    "best_iou",  # over all CAM thresholds: a diagnostic, not a result; empty where boxes have none
     "best_cam_threshold",  # of several the middle of their longest run
     "cause",  # hit, or why it is no top-1 hit, see camloc.metrics.functional.breakdown
     "object_share",  # of the image's area, the largest true box
@@ -47,12 +47,15 @@ def _row(pairs: PairRecords, index: int, class_names: Sequence[str]) -> list[obj
     if pairs.iou is None or pairs.causes is None or pairs.object_shares is None:
         return [*row, *[""] * (len(COLUMNS) - len(row))]
     iou = pairs.iou[index]
-    best = int(middle_of_best(iou.numpy()))
+    if pairs.cam_threshold is None:
+        overlaps: list[object] = [f"{iou[0]:.6f}", "", ""]
+    else:
+        best = int(middle_of_best(iou.numpy()))
+        at = list(pairs.cam_thresholds).index(pairs.cam_threshold)
+        overlaps = [f"{iou[at]:.6f}", f"{iou[best]:.6f}", pairs.cam_thresholds[best]]
     return [
         *row,
-        f"{iou[list(pairs.cam_thresholds).index(pairs.cam_threshold)]:.6f}",
-        f"{iou[best]:.6f}",
-        pairs.cam_thresholds[best],
+        *overlaps,
         CAUSES[int(pairs.causes[index])],
         f"{pairs.object_shares[index]:.6f}",
     ]

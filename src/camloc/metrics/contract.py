@@ -31,7 +31,7 @@ NEEDS: Mapping[str, str] = {
     "boxes": "(P,T,4) boxes at the protocol's `cam_thresholds`, half-open pixels of the score map",
     "gt_boxes": "P tensors (M_i,4), true boxes in pixels of the score map",
     "map_size": "(height, width) of the score maps",
-    "reported_boxes": "(P,4) boxes at the reported CAM threshold, pixels of the image",
+    "reported_boxes": "(P,4) boxes at the reported CAM threshold, or the network's own, pixels of the image",
     "image_boxes": "P tensors (M_i,4), true boxes in pixels of the image",
     "image_sizes": "P (height, width) of the images",
     "resized_boxes": "P integer tensors (M_i,4), true boxes as the evaluator wsolevaluation carries them to the map",
@@ -113,6 +113,13 @@ class Protocol(Metric, ABC):
         check_cam_threshold("cam_threshold", cam_threshold)
         self.cam_threshold = cam_threshold
         self._computed = None  # torchmetrics would go on returning the numbers at the earlier one
+
+    def without_maps(self) -> "Protocol":
+        """Return the protocol for a network that predicts boxes itself, so that no CAM threshold applies.
+
+        It is then handed these as ``reported_boxes``; one that needs maps is not measured. By default it is this one.
+        """
+        return self
 
     def check_split(self, num_images: int) -> None:
         """Check what was configured against the split that will be measured, before it is.

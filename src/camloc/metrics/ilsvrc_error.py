@@ -115,6 +115,10 @@ class IlsvrcError(Protocol):
         for name, shape in (("localized", (2,)), ("classified", (2,)), ("num_images", ()), ("num_blacklisted", ())):
             self.add_state(name, torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
 
+    def without_maps(self) -> Protocol:
+        """Return the same error without a CAM threshold."""
+        return IlsvrcError(self._blacklist_file, self.iou_threshold)
+
     def check_split(self, num_images: int) -> None:
         """Refuse a blacklist that names images beyond the split."""
         last = max(self.blacklist, default=-1)
@@ -153,7 +157,7 @@ class IlsvrcError(Protocol):
             logits: (P,C); null where predictions are given.
             target: (P,) true classes, 0-based.
             reported_boxes: (P,4) the true class's box, half-open pixels of the image, (0,0,0,0) for none; null where
-                predictions are given, or no threshold is chosen yet.
+                predictions are given, or no threshold is chosen yet that maps could be cut at.
             image_boxes: P tensors (M_i,4), true boxes in the same pixels.
             positions: P places in the split, 0-based.
             is_padding: (P,) bool, True for repeats that must not count; null when all count.

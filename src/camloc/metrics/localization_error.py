@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from camloc.localization.threshold_sweep import largest_component_boxes
+from camloc.metrics.box_error import BoxLocalizationError
 from camloc.metrics.checks import (
     MAX_THRESHOLDS,
     check_cam_threshold,
@@ -225,6 +226,10 @@ class LocalizationError(Protocol):
             cam_threshold=self.cam_threshold,
             iou_threshold=self.iou_threshold,
         )
+
+    def without_maps(self) -> Protocol:
+        """Return the errors of boxes without thresholds, at the same IoU."""
+        return BoxLocalizationError(self.iou_threshold)
 
     def set_threshold(self, cam_threshold: float) -> None:
         """Report errors at a threshold that was chosen elsewhere.

@@ -206,3 +206,15 @@ def test_a_batch_of_padding_alone_is_empty() -> None:
     assert kept.pairs.image_index.dtype == torch.int64
     assert kept.logits is not None
     assert kept.logits.shape == (0, 3)
+
+
+def test_boxes_that_a_network_predicts_itself_are_reported_at_any_threshold() -> None:
+    of = truth(torch.tensor([0, 1]))._replace(map_size=(4, 6), is_padding=torch.tensor([False, True]))
+    named = torch.tensor([[0.0, 1.0, 3.0, 2.0], [0.0, 0.0, 1.0, 1.0]], dtype=torch.float64)
+    prediction, kept = without_padding(Prediction(of.pairs, regressed_boxes=named), of)
+    assert prediction.regressed_boxes is not None
+    assert prediction.regressed_boxes.tolist() == [[0, 1, 3, 2]]
+    for cam_threshold in (None, 0.2):
+        found = Evidence(prediction, kept).get("reported_boxes", localized(prediction, kept), (), cam_threshold)
+        assert found.tolist() == [[0, 2, 6, 4]]  # an image of twice the map's sides
+    assert localized(prediction, kept).boxes is None

@@ -194,3 +194,14 @@ def test_thresholds_are_found_exactly_or_refused() -> None:
     assert per_image().threshold_index(0.2) == 1
     with pytest.raises(ValueError, match=r"0\.21 is not among the 2 measured"):
         per_image().threshold_index(0.21)
+
+
+def test_boxes_without_thresholds_have_one_column(tmp_path: Path) -> None:
+    ids, rank = np.array(["a", "b"]), np.array([0, 1])
+    kept = PerImage(ids, rank, rank, np.array([[0.6], [0.7]]), np.zeros(0))
+    kept.save(tmp_path / "test.npz")
+    assert hits(PerImage.load(tmp_path / "test.npz"), "top1", 0.5).tolist() == [[True], [False]]
+    with pytest.raises(ValueError, match=r"the CAM threshold 0\.2 is not among the 0 measured"):
+        kept.threshold_index(0.2)
+    with pytest.raises(ValueError, match="need iou"):
+        PerImage(ids, rank, rank, np.ones((2, 2)), np.zeros(0))

@@ -95,6 +95,8 @@ class Evidence:
             return localized.score_maps
         if name == "boxes":
             return localized.at(cam_thresholds)
+        if name == "reported_boxes" and self._prediction.regressed_boxes is not None:
+            return to_images(self._prediction.regressed_boxes, self._truth.pairs, self._truth)
         if name == "reported_boxes":
             return None if cam_threshold is None else localized.image_boxes(cam_threshold)
         if name not in self._makers:
@@ -182,6 +184,7 @@ def without_padding(prediction: Prediction, truth: Truth) -> tuple[Prediction, T
             of_pairs(prediction.score_maps),
             of_pairs(prediction.boxes),
             ranked,
+            of_pairs(prediction.regressed_boxes),
         ),
         truth._replace(
             target=truth.target[images],

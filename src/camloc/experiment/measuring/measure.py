@@ -38,7 +38,7 @@ def measure(
         if chosen is not None:
             threshold = Threshold(chosen, "val")
     tested = {}
-    for name, protocol in module.test_protocols.protocols.items():
+    for name, protocol in module.test_protocols.protocols.items() if module.measures.from_maps else ():
         if protocol.cam_threshold is not None:
             tested[name] = Threshold(protocol.cam_threshold, "fixed")
         elif protocol.chooses_threshold or "reported_boxes" in module.test_protocols.needs[name].all:
@@ -60,7 +60,7 @@ def measure(
 
 def _thresholds_of_val(module: EvaluationModule) -> dict[str, Threshold]:
     found, numbers = {}, module.results["val"].numbers
-    for name, protocol in module.val_protocols.protocols.items():
+    for name, protocol in module.val_protocols.protocols.items() if module.measures.from_maps else ():
         key = module.val_protocols.key(name, "cam_threshold")
         if protocol.cam_threshold is not None:
             found[name] = Threshold(protocol.cam_threshold, "fixed")

@@ -130,6 +130,8 @@ class EvaluationModule(LightningModule):
     def _ranked_boxes(self, prediction: Prediction, truth: Truth) -> Tensor:
         """Return the (B,G,4) boxes of the most likely classes, float64 pixels of the images."""
         ranked = prediction.ranked
+        if ranked is not None and ranked.image_boxes is not None:
+            return ranked.image_boxes
         if ranked is None or ranked.cams is None:
             raise ValueError("this source of predictions has no maps of the most likely classes")
         protocols = self.test_protocols

@@ -36,6 +36,8 @@ class Measures(NamedTuple):
     """Score maps to the boxes that localization is measured on."""
     iou_threshold: float
     """Fraction; from it on a box is a hit."""
+    from_maps: bool = True
+    """Whether boxes are read off maps at CAM thresholds; else the network predicts them itself, and there are none."""
 
 
 class Counted(NamedTuple):
@@ -47,7 +49,7 @@ class Counted(NamedTuple):
     outcomes: Mapping[str, Outcome]
     """By protocol; one that lacks what it needs has none."""
     shown_boxes: Tensor | None
-    """(P,4) half-open pixels of the score maps, at the threshold that is reported; None without maps."""
+    """(P,4) half-open pixels of the score maps, at the threshold that is reported, or the network's own; else None."""
 
 
 class SplitResult(NamedTuple):
@@ -78,9 +80,12 @@ class SplitProtocols(nn.Module):
     def __init__(self, measures: Measures) -> None:
         super().__init__()
         self.box_rule = measures.box_rule
+        self.from_maps = measures.from_maps
         protocols = {name: as_protocol(name, deepcopy(metric)) for name, metric in measures.protocols.items()}
         if taken := [name for name in protocols if "." in name or hasattr(nn.ModuleDict(), name)]:
             raise ValueError(f"localization.protocols has {taken[0]}, which cannot be a name here; choose another")
+        if not self.from_maps:
+            protocols = {name: protocol.without_maps() for name, protocol in protocols.items()}
         self.protocols: Mapping[str, Protocol] = nn.ModuleDict(protocols)  # type: ignore[assignment] # of Protocols
         self.needs: dict[str, Needs] = {name: needs_of(protocol) for name, protocol in protocols.items()}
         # By default it leaves out what is NaN: a network that has diverged would get the mean of what is left.
@@ -88,7 +93,8 @@ class SplitProtocols(nn.Module):
         if unknown := measures.own_score_maps.keys() - protocols.keys():
             raise ValueError(f"localization.score_maps has {', '.join(sorted(unknown))}, which is no protocol")
         self._groups = _group_by_score_map(protocols, measures)
-        self.shown = next((name for name in protocols if "boxes" in self.needs[name].all), None)
+        boxed = "boxes" if self.from_maps else "reported_boxes"
+        self.shown = next((name for name in protocols if boxed in self.needs[name].all), None)
         """The protocol whose boxes people are shown: the first that has any."""
         self.unmet: dict[str, frozenset[str]] = {}
         """By protocol, what it needs and was not there; of those that counted nothing."""
@@ -96,12 +102,12 @@ class SplitProtocols(nn.Module):
     @property
     def fixed_threshold(self) -> float | None:
         """The CAM threshold that the shown protocol reports at; None until it is fixed or chosen."""
-        return None if self.shown is None else self.protocols[self.shown].cam_threshold
+        return None if self._shown_maps is None else self._shown_maps.cam_threshold
 
     @property
     def shown_threshold(self) -> float:
         """The CAM threshold of the boxes that people are shown; the paper's where none is fixed or chosen yet."""
-        protocol = self.protocols[self.shown] if self.shown is not None else None
+        protocol = self._shown_maps
         if protocol is None:
             return PAPER_CAM_THRESHOLD
         if protocol.cam_threshold is not None:
@@ -111,7 +117,12 @@ class SplitProtocols(nn.Module):
     @property
     def shown_thresholds(self) -> Sequence[float]:
         """(T,) of the boxes of that protocol."""
-        return NO_BOX_THRESHOLD if self.shown is None else self.protocols[self.shown].cam_thresholds
+        return NO_BOX_THRESHOLD if self._shown_maps is None else self._shown_maps.cam_thresholds
+
+    @property
+    def _shown_maps(self) -> Protocol | None:
+        """The protocol whose boxes people are shown, where they are read off maps."""
+        return None if self.shown is None or not self.from_maps else self.protocols[self.shown]
 
     def localize(self, prediction: Prediction, truth: Truth) -> Prediction:
         """Add the score maps and boxes that people are shown."""
@@ -147,7 +158,7 @@ class SplitProtocols(nn.Module):
             prediction._replace(score_maps=shown.score_maps, boxes=boxes),
             truth,
             outcomes,
-            None if boxes is None else boxes[:, at],
+            prediction.regressed_boxes if boxes is None else boxes[:, at],
         )
 
     def compute(self) -> dict[str, Tensor]:

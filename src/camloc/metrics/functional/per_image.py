@@ -53,10 +53,10 @@ class PerImage:
     iou: NDArray[np.float64]
     """(N,T) best IoU of the box with a true box of the image, at every threshold; 0 without a box."""
     cam_thresholds: NDArray[np.float64]
-    """(T,) fractions of the score map's maximum, ascending."""
+    """(T,) fractions of the score map's maximum, ascending; empty where boxes have none: ``iou`` is then (N,1)."""
 
     def __post_init__(self) -> None:
-        shape = (len(self.image_ids), len(self.cam_thresholds))
+        shape = (len(self.image_ids), len(self.cam_thresholds) or 1)
         if self.image_ids.dtype.kind != "U":
             raise ValueError(f"image_ids must be an array of text, got {self.image_ids.dtype}")
         rank_shape = shape[:1] if self.rank is None else self.rank.shape
@@ -76,13 +76,13 @@ class PerImage:
 
     @classmethod
     def of(cls, outcome: SplitOutcome, cam_thresholds: Sequence[float]) -> Self:
-        """Read the outcome of a :class:`~camloc.metrics.localization_error.LocalizationError`."""
+        """Read the outcome of a ``LocalizationError``, or of a ``BoxLocalizationError``, which has no thresholds."""
         rank = outcome.values.get("rank")
         return cls(
             image_ids=np.array(outcome.image_ids, dtype=np.str_),
             target=outcome.classes.numpy(),
             rank=None if rank is None else rank.numpy(),
-            iou=outcome.values["iou"].numpy(),
+            iou=outcome.values["iou"].numpy().reshape(len(outcome.image_ids), -1),
             cam_thresholds=np.array(cam_thresholds, dtype=np.float64),
         )
 

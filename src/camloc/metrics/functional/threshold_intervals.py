@@ -61,5 +61,5 @@ def fixed_intervals(test: PerImage, iou_threshold: float) -> dict[Condition, lis
     counted = np.concatenate([hits(test, condition, iou_threshold) for condition in test.conditions], axis=1)
     errors = 1 - resampled_sums(counted).astype(np.float64) / len(counted)
     ends = [percentiles(errors[:, column]) for column in range(errors.shape[1])]
-    size = len(test.cam_thresholds)
+    size = test.iou.shape[1]
     return {condition: ends[i * size : (i + 1) * size] for i, condition in enumerate(test.conditions)}
