@@ -15,7 +15,7 @@ from runpy import run_path
 
 from torch import Tensor
 
-from camloc.data.loading.sample import EvalBatch, TrainBatch
+from camloc.data.loading.sample import BoxedTrainBatch, EvalBatch, TrainBatch
 from camloc.experiment.measuring.split_protocols import Counted
 from camloc.experiment.training import TrainingModule
 
@@ -48,7 +48,7 @@ def let_no_file_grow() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (HALF_A_CHECKPOINT, resource.RLIM_INFINITY))
 
 
-def dying_training_step(self: TrainingModule, batch: TrainBatch) -> Tensor:
+def dying_training_step(self: TrainingModule, batch: TrainBatch | BoxedTrainBatch) -> Tensor:
     global batches  # noqa: PLW0603 - of this one process
     batches += 1
     if number and batches == int(number):

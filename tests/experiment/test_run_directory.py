@@ -78,6 +78,7 @@ def test_rows_are_read_back(tmp_path: Path) -> None:
         "direction": "min",
         "threshold_source": "",
         "part": "",
+        "supervision": "",
     }
 
 

@@ -62,7 +62,8 @@ def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
         stub.measured = [module.predictor.backbone.head.linear.weight[0, 0].item(), datamodule]
         return {"test": "measured"}
 
-    def conclude(*arguments: Any) -> None:  # noqa: ANN401 - ours
+    def conclude(*arguments: Any, trained_with_boxes: bool) -> None:  # noqa: ANN401 - ours
+        assert not trained_with_boxes
         assert arguments[2] is stub
         assert arguments[3] == {"test": "measured"}
         stub.notes = arguments[4]
@@ -88,6 +89,7 @@ def test_the_loop_is_given_all_that_a_run_needs(loop: Loop, tmp_path: Path) -> N
         "cam_threshold": None,
         "threshold_source": None,
         "fingerprint": None,  # images in memory
+        "trained_with_boxes": False,
     }
     assert record.config["localization"]["iou_threshold"] == 0.5
     assert len(loop.of_kind(Repeatable)) == 1

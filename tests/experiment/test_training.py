@@ -128,7 +128,7 @@ def test_parameters_of_the_objective_are_trained_too() -> None:
     trained = module(Scaled())
     optimizer = trained.configure_optimizers()
     assert isinstance(optimizer, Optimizer)
-    assert any(p is trained.objective.scale for group in optimizer.param_groups for p in group["params"])  # type: ignore[attr-defined] # Scaled
+    assert any(p is trained.objective.scale for group in optimizer.param_groups for p in group["params"])  # type: ignore[union-attr] # Scaled
 
 
 def test_a_schedule_counts_optimizer_steps() -> None:

@@ -181,3 +181,16 @@ class TestGalleryCaption:
 
     def test_a_near_miss_is_not_rounded_to_a_hit(self) -> None:
         assert "IoU 0.49 ✗" in gallery_caption("a", "a", self.BOX, 0.4999, 0.5)
+
+
+def test_a_box_without_a_map_is_drawn_on_the_image_alone() -> None:
+    image, box = torch.zeros(3, 64, 64, dtype=torch.uint8), torch.tensor([8.0, 8.0, 40.0, 40.0])
+
+    def drawn(score_map: Tensor | None) -> RGB:
+        names = {"true_class": "tench", "predicted_class": "carp"}
+        return gallery_tile(image, score_map, box[None], box, **names, iou=1.0, iou_threshold=0.5)
+
+    alone, with_map = drawn(None), drawn(torch.rand(64, 64))
+    assert alone.shape == with_map.shape
+    left = (520 - 256) // 2
+    assert np.array_equal(alone[:256, left : left + 256], with_map[:256, :256])

@@ -149,3 +149,10 @@ def test_a_part_of_a_split_is_said_in_its_heading_and_a_note_is_referred_to() ->
     ((heading, lines),) = split_results([replace(TOP1, has_note=True), MAX_BOX_ACC], {"test": SplitSize(64, 50_000)})
     assert heading == "test, 64 of 50,000 images"
     assert [name for name, _ in lines] == ["top-1 classification error (see notes)", "MaxBoxAccV2, higher is better"]
+
+
+def test_numbers_of_full_supervision_stand_below_a_heading_that_says_so() -> None:
+    plain = ReportedNumber("val", "val/localization/pxap", "PxAP", "max", 0.6, None, None, "", "pxap")
+    boxed = replace(plain, split="test", supervision="trained with boxes")
+    headings = [group.heading for group in split_results([plain, boxed], {"test": SplitSize(9, 9)})]
+    assert headings == ["val", "test, 9 images, trained with boxes"]

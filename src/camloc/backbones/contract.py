@@ -76,3 +76,10 @@ class Backbone(Protocol):
 
     def to(self, *args: Any, **kwargs: Any) -> Self:  # noqa: ANN401 - torch's signature
         """Move to a device, a dtype or a memory format."""
+
+
+class BoxBackbone(Backbone, Protocol):
+    """A backbone that also regresses a box for each class, for full supervision."""
+
+    def forward_boxes(self, features: Features) -> Tensor:
+        """Return (B,C,4) xyxy boxes, fractions of the input's sides; neither ordered nor cut at its edges."""

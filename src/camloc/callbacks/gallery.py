@@ -19,7 +19,7 @@ class Gallery(Callback):
     """Draw some test images into a folder, a PNG each.
 
     The heatmap and the predicted box are those of the true class, as GT-known localization sees them, at the reported
-    threshold. Every process draws the images it was given.
+    threshold; a network that predicts boxes itself has no heatmap. Every process draws the images it was given.
 
     Args:
         run: Has the folder.
@@ -79,9 +79,9 @@ class Gallery(Callback):
     ) -> GalleryItem:
         prediction, truth = outputs.prediction, outputs.truth
         image = int(prediction.pairs.image_index[pair])
-        if prediction.score_maps is None or outputs.shown_boxes is None or prediction.logits is None:
-            raise ValueError("a gallery needs logits and maps; callbacks.gallery=null leaves it out")
-        score_map = prediction.score_maps[pair].float().cpu()
+        if outputs.shown_boxes is None or prediction.logits is None:
+            raise ValueError("a gallery needs logits and boxes; callbacks.gallery=null leaves it out")
+        score_map = None if prediction.score_maps is None else prediction.score_maps[pair].float().cpu()
         box = outputs.shown_boxes[pair].float()
         gt_boxes = truth.gt_boxes[pair]
         shown: dict[str, Any] = {
@@ -97,7 +97,7 @@ class Gallery(Callback):
         resized = interpolate(seen[None].cpu().float(), size, mode="bilinear", antialias=True)
         tile = gallery_tile(
             resized[0].round().byte(),
-            interpolate(score_map[None, None], size, mode="bilinear")[0, 0],
+            None if score_map is None else interpolate(score_map[None, None], size, mode="bilinear")[0, 0],
             rescale(gt_boxes, truth.map_size, size),
             rescale(box, truth.map_size, size),
             iou_threshold=self.iou_threshold,

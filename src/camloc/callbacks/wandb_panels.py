@@ -67,7 +67,8 @@ class WandbPanels(Callback):
     ``val_curve/gt_known_error`` is the GT-known error against the CAM threshold. ``val_images/boxes`` and
     ``val_images/heatmaps`` show some images of ``val`` as the network sees them, the same ones in every epoch and
     run, plain and under the true class's heatmap. Both have the true boxes and the map's box as layers to switch on
-    and off. The summary holds ``best/epoch`` and the best value of the monitored number.
+    and off. A network that predicts boxes itself has neither curve nor heatmaps. The summary holds ``best/epoch`` and
+    the best value of the monitored number.
 
     The first process evaluates these images by itself.
 
@@ -127,15 +128,17 @@ class WandbPanels(Callback):
         on_device = EvalBatch(images.to(module.device), truth._replace(target=truth.target.to(module.device)))
         with trainer.precision_plugin.forward_context():
             prediction = module.predict(on_device, module.val_protocols)
-        if prediction.score_maps is None or prediction.boxes is None or prediction.logits is None:
-            raise ValueError("the panels need logits and maps; callbacks.wandb_panels=null leaves them out")
-        logits, score_maps = prediction.logits, prediction.score_maps.float().cpu()
-        at = list(module.val_protocols.shown_thresholds).index(module.shown_threshold())
-        boxes = prediction.boxes[:, at].float()
+        logits, boxes = prediction.logits, prediction.regressed_boxes
+        if prediction.boxes is not None:
+            boxes = prediction.boxes[:, list(module.val_protocols.shown_thresholds).index(module.shown_threshold())]
+        if boxes is None or logits is None:
+            raise ValueError("the panels need logits and boxes; callbacks.wandb_panels=null leaves them out")
+        boxes = boxes.float()
+        score_maps = None if prediction.score_maps is None else prediction.score_maps.float().cpu()
         names = datamodule_of(trainer).class_names
         # Every image brings all labels: W&B keeps one list per key, the last one it is given.
         class_labels = {target: names[target] for target in truth.target.tolist()}
-        panels: dict[str, list[Any]] = {IMAGES: [], HEATMAPS: []}
+        panels: dict[str, list[Any]] = {IMAGES: []} if score_maps is None else {IMAGES: [], HEATMAPS: []}
         for index, target in enumerate(truth.target.tolist()):
             gt_boxes, box = truth.gt_boxes[index], boxes[index]
             overlap = float(iou(box[None], gt_boxes).max()) if len(gt_boxes) else None
@@ -148,7 +151,9 @@ class WandbPanels(Callback):
             }
             layers = {name: {"box_data": data, "class_labels": class_labels} for name, data in found.items()}
             text = f"{truth.image_ids[index]}: {caption}"
-            shown = (images[index].permute(1, 2, 0).numpy(), overlay_heatmap(images[index], score_maps[index]))
+            shown = [images[index].permute(1, 2, 0).numpy()]
+            if score_maps is not None:
+                shown.append(overlay_heatmap(images[index], score_maps[index]))
             for key, rgb in zip(panels, shown, strict=True):
                 panels[key].append(wandb.Image(rgb, caption=text, boxes=layers))
         return panels

@@ -23,7 +23,7 @@ class BatchResult(Protocol):
 
     @property
     def shown_boxes(self) -> Tensor | None:
-        """(P,4) half-open pixels of the score maps at the reported threshold; None without maps."""
+        """(P,4) half-open pixels of the score maps at the reported threshold, or the network's own; else None."""
 
 
 class RunPaths(Protocol):

@@ -7,13 +7,14 @@ from functools import partial
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from camloc.attribution.contract import Attribution
+from camloc.backbones.box_head import BoxRegressor
 from camloc.backbones.contract import Backbone
 from camloc.data.loading.datamodule import LocalizationDataModule
 from camloc.data.loading.split import SplitName
@@ -27,14 +28,24 @@ from camloc.experiment.run_directory import RunDirectory
 from camloc.experiment.stop import StopTogether
 from camloc.experiment.training import TrainingModule
 from camloc.localization.threshold_sweep import largest_component_boxes
-from camloc.objectives.contract import Objective
+from camloc.objectives.contract import BoxedObjective, Objective
+from camloc.predictors.box_network import BoxPredictor
 from camloc.predictors.contract import ScoreMapFunction
-from camloc.predictors.network import NetworkPredictor
+from camloc.predictors.network import NetworkPredictor, check_backbone
 
 
-def build_datamodule(config: DictConfig, splits: tuple[SplitName, ...]) -> LocalizationDataModule:
+def trains_with_boxes(config: DictConfig) -> bool:
+    """Tell whether the objective says that it trains with true boxes, see ``objectives.contract.BoxedObjective``."""
+    return bool(getattr(get_object(config.objective._target_), "trains_with_boxes", False))
+
+
+def build_datamodule(
+    config: DictConfig, splits: tuple[SplitName, ...], *, trained_with_boxes: bool = False
+) -> LocalizationDataModule:
     """Build the data module and load the splits, so that bad data is found before anything starts."""
     datamodule: LocalizationDataModule = instantiate(config.datamodule)
+    if trained_with_boxes:
+        datamodule.train_with_boxes()
     refuse_few_descriptors(datamodule.workers_per_loader(), "datamodule.num_workers")
     for name in splits:
         datamodule.split(name)
@@ -43,12 +54,15 @@ def build_datamodule(config: DictConfig, splits: tuple[SplitName, ...]) -> Local
     return datamodule
 
 
-def build_measures(config: DictConfig, score_map: ScoreMapFunction | None = None) -> Measures:
+def build_measures(
+    config: DictConfig, score_map: ScoreMapFunction | None = None, *, from_maps: bool = True
+) -> Measures:
     """Build what is measured.
 
     Args:
         config: With ``localization``, ``score_map`` and ``box_rule``.
         score_map: Replaces the configured one, as for maps that are score maps already.
+        from_maps: See :class:`Measures`.
 
     Raises:
         ValueError: If no protocol is left.
@@ -63,26 +77,32 @@ def build_measures(config: DictConfig, score_map: ScoreMapFunction | None = None
         own_score_maps=instantiate_all(localization.score_maps),
         box_rule=instantiate(config.box_rule) if config.box_rule else largest_component_boxes,
         iou_threshold=localization.iou_threshold,
+        from_maps=from_maps,
     )
 
 
-def build_predictor(config: DictConfig, datamodule: LocalizationDataModule) -> NetworkPredictor:
-    """Build the network and its attribution; the data module takes the size that the network was made for."""
+def build_predictor(
+    config: DictConfig, datamodule: LocalizationDataModule, *, trained_with_boxes: bool = False
+) -> NetworkPredictor | BoxPredictor:
+    """Build the network, with its attribution or a box head; the data module takes the size that it was made for."""
     backbone: Backbone = instantiate(config.backbone)(num_classes=datamodule.num_classes)
-    attribution: Attribution = instantiate(config.views)(instantiate(config.attribution))
-    predictor = NetworkPredictor(backbone, attribution, channels_last=config.classifier.channels_last)
+    check_backbone(backbone)
+    channels_last = config.classifier.channels_last
     datamodule.use_input_size(backbone.input_spec.size)
-    return predictor
+    if trained_with_boxes:
+        return BoxPredictor(BoxRegressor(backbone), channels_last=channels_last)
+    attribution: Attribution = instantiate(config.views)(instantiate(config.attribution))
+    return NetworkPredictor(backbone, attribution, channels_last=channels_last)
 
 
 def build_training(
-    config: DictConfig, predictor: NetworkPredictor, datamodule: LocalizationDataModule
+    config: DictConfig, predictor: NetworkPredictor | BoxPredictor, datamodule: LocalizationDataModule
 ) -> TrainingModule:
     """Build the module that trains a network, with its objective and optimizer."""
-    objective: Objective = instantiate(config.objective)(class_counts=datamodule.class_counts())
+    objective: Objective | BoxedObjective = instantiate(config.objective)(class_counts=datamodule.class_counts())
     return TrainingModule(
         predictor,
-        build_measures(config),
+        build_measures(config, from_maps=not datamodule.trains_with_boxes),
         objective,
         optimizer=instantiate(config.optimizer),
         scheduler=instantiate(config.scheduler),

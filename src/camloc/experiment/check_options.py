@@ -13,13 +13,13 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from camloc.experiment.build import check_trainer, instantiate_all
+from camloc.experiment.build import check_trainer, instantiate_all, trains_with_boxes
 from camloc.experiment.composition import near, one_line
 from camloc.experiment.options import Built, EvaluateOptions, SvmOptions, TrainOptions
 from camloc.experiment.run_directory import VERSION_KEY
 from camloc.experiment.run_job import message
 from camloc.experiment.signatures import Parameter, Signature, allowed, fits, shown, signature_of
-from camloc.experiment.unused_options import unused_in_evaluation, unused_in_training
+from camloc.experiment.unused_options import unused_in_evaluation, unused_in_training, unused_with_boxes
 
 _HYDRAS = ("_target_", "_partial_", "_recursive_", "_convert_", "_args_")
 _UNKNOWN = Built(partial=None)
@@ -36,7 +36,13 @@ def check_training(config: DictConfig, given: Sequence[str]) -> None:
     Raises:
         ValueError: Naming every option that is unknown, does not fit, or has no effect.
     """
-    _check(config, TrainOptions, given, unused_in_training)
+
+    def unused(config: DictConfig, given: Sequence[str]) -> Iterator[str]:
+        yield from unused_in_training(config, given)
+        if trains_with_boxes(config):
+            yield from unused_with_boxes(given)
+
+    _check(config, TrainOptions, given, unused)
 
 
 def check_evaluation(config: DictConfig, given: Sequence[str]) -> None:

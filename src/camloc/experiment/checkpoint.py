@@ -162,6 +162,8 @@ class RunRecord(NamedTuple):
     """``val`` or ``fixed``."""
     fingerprint: Tensor | None
     """Of the images it was trained on, see :mod:`camloc.data.loading.fingerprint`; None for images made in memory."""
+    trained_with_boxes: bool = False
+    """Whether training saw true boxes, so that the network has a box head; a file that does not say so saw none."""
 
 
 _RECORD = TypeAdapter(RunRecord, config=ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=False))
@@ -183,11 +185,13 @@ def record_in(checkpoint: Mapping[str, Any], file: Path) -> RunRecord:
         ValueError: See :func:`run_record`.
     """
     found = checkpoint.get(RUN_KEY)
-    if not isinstance(found, dict) or not set(RunRecord._fields) <= found.keys():
+    required = set(RunRecord._fields) - RunRecord._field_defaults.keys()
+    if not isinstance(found, dict) or not required <= found.keys():
         raise ValueError(
             f"{file} does not say which run it comes from; camloc 0.1 reads checkpoints of camloc 0.1, and this is "
             f"camloc {camloc.__version__}"
         )
+    found = {**RunRecord._field_defaults, **found}
     try:
         record = _RECORD.validate_python([found[name] for name in RunRecord._fields])
     except ValidationError as error:

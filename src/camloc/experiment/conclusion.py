@@ -16,13 +16,14 @@ from camloc.callbacks.gallery import Gallery
 from camloc.callbacks.watched import WatchedData, datamodule_of
 from camloc.experiment.loggers import summarize
 from camloc.experiment.measuring.results import MeasuredSplit, Numbers
-from camloc.experiment.notes import notes_on, remarks_on
+from camloc.experiment.notes import WITH_BOXES, notes_on, remarks_on
 from camloc.experiment.run_directory import ReportedRow, RunDirectory
 from camloc.export.csv_file import write_csv
 from camloc.export.outcomes import write_outcomes
 from camloc.export.predictions_csv import write_predictions
 from camloc.export.replaced import replaced
 from camloc.export.submission import write_submission
+from camloc.metrics.box_error import BoxLocalizationError
 from camloc.metrics.functional.devkit import devkit_pixels
 from camloc.metrics.functional.per_image import PerImage
 from camloc.metrics.localization_error import LocalizationError
@@ -31,7 +32,7 @@ from camloc.report.charts import misses_chart, threshold_curve, training_curve
 from camloc.report.misses import MissRow, misses_by_class, misses_by_size, misses_table, worst_first
 from camloc.report.page import Figure, write_page
 from camloc.report.rgb import contact_sheet, save_png
-from camloc.report.table import ReportedNumber, SplitSize, results_table
+from camloc.report.table import TRAINED_WITH_BOXES, ReportedNumber, SplitSize, results_table
 
 Kind = TypeVar("Kind")
 GALLERY_COLUMNS = 4
@@ -49,6 +50,8 @@ def conclude(
     trainer: Trainer,
     results: Mapping[str, MeasuredSplit],
     notes: Sequence[str],
+    *,
+    trained_with_boxes: bool = False,
 ) -> None:
     """Write the run's files and print its table; every process waits for the gallery, the first one writes.
 
@@ -58,6 +61,7 @@ def conclude(
         trainer: Has just tested.
         results: Of the splits.
         notes: On what was measured.
+        trained_with_boxes: Whether the network's training saw true boxes, which everything here then says.
     """
     trainer.strategy.barrier("gallery drawn")
     if not trainer.is_global_zero:
@@ -69,6 +73,8 @@ def conclude(
     metrics: Numbers = {key: value for split in results.values() for key, value in split.numbers().items()}
     for name, size in sizes.items():
         metrics |= {f"{name}/num_images": size.num_images, f"{name}/num_images_in_split": size.in_split}
+    supervision = TRAINED_WITH_BOXES if trained_with_boxes else ""
+    metrics |= {f"{name}/supervision": supervision for name in results if supervision}
     run.write_metrics(metrics)  # first of all: nothing that follows can cost the numbers
     intervals = {
         key: interval for split in results.values() for key, interval in split.intervals(results.get("val")).items()
@@ -76,15 +82,21 @@ def conclude(
     for key, (low, high) in intervals.items():
         metrics |= {f"{key}_low": low, f"{key}_high": high}
     run.write_metrics(metrics)
-    rows = [row for split in results.values() for row in split.rows(intervals)]
+    rows = [replace(row, supervision=supervision) for split in results.values() for row in split.rows(intervals)]
     parts = {name: size.text for name, size in sizes.items() if size.is_part}
-    run.write_rows([ReportedRow(r.key, r.title, r.direction, r.threshold_source, parts.get(r.split, "")) for r in rows])
+    run.write_rows(
+        [
+            ReportedRow(row.key, row.title, row.direction, row.threshold_source, parts.get(row.split, ""), supervision)
+            for row in rows
+        ]
+    )
     summarize(trainer, metrics)
     test_pairs = test.pairs()
     _write_records(run, data, results, test_pairs)
     remarks = remarks_on(rows, test_pairs, data.class_names)
     rows = [replace(row, has_note=any(row.key in remark.keys for remark in remarks)) for row in rows]
     all_notes = [
+        *([WITH_BOXES] if trained_with_boxes else []),
         *notes,
         *(
             f"Only {part} of {name} were measured: numbers of a part are not those of the split."
@@ -101,7 +113,7 @@ def conclude(
         save_png(run.report / "gallery.png", contact_sheet(tiles, GALLERY_COLUMNS))
     page = write_page(
         run.report,
-        title=f"{run.path.name}: localization from image labels",
+        title=f"{run.path.name}: localization {supervision or 'from image labels'}",
         numbers=rows,
         num_images=sizes,
         figures=[
@@ -126,7 +138,7 @@ def _write_records(
             if outcome is None:
                 continue
             measured = split.protocols.protocols[protocol]
-            if protocol == split.protocols.shown and isinstance(measured, LocalizationError):
+            if protocol == split.protocols.shown and isinstance(measured, LocalizationError | BoxLocalizationError):
                 with replaced(run.per_image(name)) as partial:
                     PerImage.of(outcome, measured.cam_thresholds).save(partial)
             else:

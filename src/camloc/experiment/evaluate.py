@@ -28,7 +28,7 @@ def evaluate(config: DictConfig, run: RunDirectory) -> None:
     writes_submission = bool(config.localization.submission) and source.has_other_classes
     module = EvaluationModule(
         source.predictor,
-        build_measures(config, source.score_map),
+        build_measures(config, source.score_map, from_maps=not source.trained_with_boxes),
         num_ranked=NUM_PREDICTIONS if writes_submission or config.save_score_maps else 0,
         box_ranked=writes_submission,
     )
@@ -37,7 +37,7 @@ def evaluate(config: DictConfig, run: RunDirectory) -> None:
     ]
     trainer = build_trainer(config, run, [*callbacks, *_writers(config, run)])
     results = measure(trainer, module, source.data, source.splits, source.threshold)
-    conclude(config, run, trainer, results, source.notes)
+    conclude(config, run, trainer, results, source.notes, trained_with_boxes=source.trained_with_boxes)
 
 
 def _writers(config: DictConfig, run: RunDirectory) -> list[Callback]:

@@ -4,11 +4,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from camloc.experiment.measuring.results import MeasuredSplit, Numbers
+from camloc.metrics.box_error import BoxLocalizationError
 from camloc.metrics.functional.localization import IOU_THRESHOLD
 from camloc.metrics.localization_error import LocalizationError
 from camloc.records import PairRecords
 from camloc.report.table import ReportedNumber
 
+WITH_BOXES = (
+    "The network was trained with boxes, which weakly supervised localization never sees. It predicts its boxes "
+    "itself: there are no maps and no CAM threshold."
+)
 PLAIN_NEEDS: Mapping[str, str] = {
     "logits": "a classifier's logits",
     "score_maps": "maps",
@@ -86,7 +91,8 @@ def notes_on(test: MeasuredSplit, metrics: Numbers) -> list[str]:
 
 def _iou_notes(test: MeasuredSplit) -> list[str]:
     """Say from which IoU on a box is a hit where that is not the field's."""
-    used = {p.iou_threshold for p in test.protocols.protocols.values() if isinstance(p, LocalizationError)}
+    kinds = (LocalizationError, BoxLocalizationError)
+    used = {p.iou_threshold for p in test.protocols.protocols.values() if isinstance(p, kinds)}
     return [f"A box is a hit from IoU {value:g} on (localization.iou_threshold)." for value in used - {IOU_THRESHOLD}]
 
 

@@ -40,6 +40,8 @@ class ReportedRow(NamedTuple):
     """Where its CAM threshold came from: ``fixed``, ``val``, ``pseudo`` or ``oracle``; empty where it has none."""
     part: str = ""
     """Such as ``8 of 20 images`` where only part of the split was measured; empty where all of it was."""
+    supervision: str = ""
+    """``trained with boxes`` where training saw true boxes; empty where it saw image labels alone."""
 
 
 class RunDirectory:

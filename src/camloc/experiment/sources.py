@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
@@ -51,7 +51,9 @@ class Source(NamedTuple):
     has_images: bool = False
     """Whether there are images to draw on."""
     has_other_classes: bool = False
-    """Whether it can map other classes than the true ones."""
+    """Whether it can localize other classes than the true ones."""
+    trained_with_boxes: bool = False
+    """Whether its network was trained with true boxes and predicts boxes itself, without maps."""
 
 
 class PredictedData(LightningDataModule):
@@ -125,6 +127,8 @@ def build_source(config: DictConfig, run: RunDirectory) -> Source:
 def _checkpoint(config: DictConfig, run: RunDirectory) -> Source:
     file = checkpoint_file(Path(config.checkpoint))
     record = run_record(file)
+    if record.trained_with_boxes:
+        _refuse_what_needs_maps(config, file)
     splits: tuple[SplitName, ...] = ("val", "test") if config.threshold_from == "val" else ("test",)
     datamodule = build_datamodule(config, splits)
     preflight(datamodule, splits, run, config.on_unreadable)
@@ -133,12 +137,12 @@ def _checkpoint(config: DictConfig, run: RunDirectory) -> Source:
         refuse_trained_images(record.fingerprint, datamodule.split(name), name, file)
     if "weights" in config.backbone:
         config.backbone.weights = None  # the checkpoint brings all weights; nothing is fetched for it
-    predictor = build_predictor(config, datamodule)
+    predictor = build_predictor(config, datamodule, trained_with_boxes=record.trained_with_boxes)
     load_weights(predictor, file, prefix="predictor.")
     threshold = None
     if record.cam_threshold is not None and record.threshold_source is not None:
         threshold = Threshold(record.cam_threshold, record.threshold_source)
-    if splits == ("test",) and threshold is None:
+    if splits == ("test",) and threshold is None and not record.trained_with_boxes:
         raise ValueError(
             f"threshold_from=checkpoint: {file} has no threshold, for its val had no boxes to choose it on"
         )
@@ -150,7 +154,22 @@ def _checkpoint(config: DictConfig, run: RunDirectory) -> Source:
         threshold=threshold,
         has_images=True,
         has_other_classes=True,
+        trained_with_boxes=record.trained_with_boxes,
     )
+
+
+def _refuse_what_needs_maps(config: DictConfig, file: Path) -> None:
+    """Refuse options that have no effect on a network which predicts boxes itself.
+
+    Raises:
+        ValueError: Naming the first of them.
+    """
+    for key in ("localization.cam_threshold", "localization.more_thresholds", "save_score_maps", "export_score_maps"):
+        if value := OmegaConf.select(config, key):
+            raise ValueError(
+                f"{key}={value}: {file} was trained with boxes and predicts boxes itself; there is no map and no CAM "
+                f"threshold, so leave out {key}"
+            )
 
 
 def _saved_maps(config: DictConfig) -> Source:

@@ -19,6 +19,7 @@ from camloc.experiment.build import (
     build_predictor,
     build_trainer,
     build_training,
+    trains_with_boxes,
 )
 from camloc.experiment.checkpoint import (
     CONFIG_KEY,
@@ -53,12 +54,13 @@ def train(config: DictConfig, run: RunDirectory) -> None:
         run.write_config(config)
     seed_everything(config.seed, workers=True, verbose=False)
     splits: tuple[SplitName, ...] = ("train", "val", "test")
-    datamodule = build_datamodule(config, splits)
+    with_boxes = trains_with_boxes(config)
+    datamodule = build_datamodule(config, splits, trained_with_boxes=with_boxes)
     preflight(datamodule, splits, run, config.on_unreadable, open_all=config.check_only)
     if config.check_only:
         _say("check_only=true: every image was opened, no error was found, and nothing was trained.")
         return
-    predictor = build_predictor(config, datamodule)
+    predictor = build_predictor(config, datamodule, trained_with_boxes=with_boxes)
     if config.compile:
         compile_backbone(cast(nn.Module, predictor.backbone), config.trainer.accelerator)
     module = build_training(config, predictor, datamodule)
@@ -69,6 +71,7 @@ def train(config: DictConfig, run: RunDirectory) -> None:
         cam_threshold=None,
         threshold_source=None,
         fingerprint=fingerprint(datamodule.split("train")),
+        trained_with_boxes=with_boxes,
     )
     own = [best, last, RunInCheckpoint(values, record), Repeatable(config.seed), EpochMeans()]
     changes = [ApplyChanged(so_far.changed)] if so_far is not None and so_far.changed else []
@@ -91,7 +94,7 @@ def train(config: DictConfig, run: RunDirectory) -> None:
         value = float(best.best_model_score) if best.best_model_score is not None else float("nan")
         note = f"Best checkpoint: {'least' if best.mode == 'min' else 'greatest'} {best.monitor} = {value:.4f}."
     results = measure(trainer, module, datamodule)
-    conclude(config, run, trainer, results, [note, *notes])
+    conclude(config, run, trainer, results, [note, *notes], trained_with_boxes=with_boxes)
 
 
 class _SoFar(NamedTuple):

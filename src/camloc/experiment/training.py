@@ -1,18 +1,20 @@
-"""The LightningModule that trains a backbone on image labels and measures its localization every epoch."""
+"""The LightningModule that trains a backbone, on image labels as a rule, and measures its localization every epoch."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from camloc.data.loading.sample import TrainBatch
+from camloc.backbones.contract import BoxBackbone
+from camloc.data.loading.sample import BoxedTrainBatch, TrainBatch
 from camloc.experiment.measuring.module import EvaluationModule
 from camloc.experiment.measuring.split_protocols import Measures
-from camloc.objectives.contract import Labelled, Objective
+from camloc.objectives.contract import Boxed, BoxedObjective, Labelled, Losses, Objective
 from camloc.optimization import parameter_groups, scale_learning_rates
+from camloc.predictors.box_network import BoxPredictor
 from camloc.predictors.network import NetworkPredictor
 
 
@@ -27,7 +29,7 @@ class TrainingModule(EvaluationModule):
     """An objective's losses in training; every protocol's numbers in validation and test.
 
     Args:
-        predictor: The network to be trained, with its attribution method.
+        predictor: The network to be trained, with its attribution method, or a box head where it trains with boxes.
         measures: What is measured.
         objective: Losses of a batch.
         optimizer: Factory over parameter groups.
@@ -35,13 +37,13 @@ class TrainingModule(EvaluationModule):
         head_lr_multiplier: How many times faster the new layers learn than the trunk.
     """
 
-    predictor: NetworkPredictor
+    predictor: NetworkPredictor | BoxPredictor
 
     def __init__(
         self,
-        predictor: NetworkPredictor,
+        predictor: NetworkPredictor | BoxPredictor,
         measures: Measures,
-        objective: Objective,
+        objective: Objective | BoxedObjective,
         optimizer: Callable[[list[dict[str, Any]]], Optimizer],
         scheduler: SchedulerFactory | None = None,
         head_lr_multiplier: float = 1.0,
@@ -52,10 +54,9 @@ class TrainingModule(EvaluationModule):
         self.scheduler = scheduler
         self.head_lr_multiplier = head_lr_multiplier
 
-    def training_step(self, batch: TrainBatch) -> Tensor:
-        """Return the sum of the objective's losses on a batch that carries no boxes."""
-        labelled = Labelled(self.predictor.normalize(batch.images), batch.target)
-        losses = self.objective(self.predictor.backbone, labelled)
+    def training_step(self, batch: TrainBatch | BoxedTrainBatch) -> Tensor:
+        """Return the sum of the objective's losses on a batch, which carries boxes for full supervision alone."""
+        losses = self._losses(batch)
         loss = _sum(losses.by_name)
         wrong = (losses.logits.detach().argmax(dim=1) != batch.target).float().mean()
         options: dict[str, Any] = {
@@ -69,6 +70,14 @@ class TrainingModule(EvaluationModule):
             self.log_dict({f"train/loss/{name}": value for name, value in losses.by_name.items()}, **options)
         self.log("train/classification/top1_error", wrong, **options)
         return loss
+
+    def _losses(self, batch: TrainBatch | BoxedTrainBatch) -> Losses:
+        inputs, backbone, objective = self.predictor.normalize(batch.images), self.predictor.backbone, self.objective
+        if isinstance(batch, BoxedTrainBatch):
+            return cast(BoxedObjective, objective)(
+                cast(BoxBackbone, backbone), Boxed(inputs, batch.target, batch.boxes)
+            )
+        return cast(Objective, objective)(backbone, Labelled(inputs, batch.target))
 
     def new_optimizer(self) -> Optimizer:
         """Build the optimizer as it is configured, at its highest learning rates."""

@@ -38,6 +38,11 @@ _OF_TRAINING = (
 _OF_PROTOCOLS = ("cam_threshold", "num_thresholds", "more_thresholds", "iou_thresholds", "threshold_interval")
 """Options of ``localization`` that are read where a protocol refers to them, and nowhere else."""
 
+_OF_MAPS = (
+    *("attribution", "views", "score_map", "box_rule"),
+    *("localization.cam_threshold", "localization.num_thresholds", "localization.more_thresholds"),
+)
+
 
 def unused_in_training(config: DictConfig, given: Sequence[str]) -> Iterator[str]:
     """Yield what has no effect on a training.
@@ -53,6 +58,19 @@ def unused_in_training(config: DictConfig, given: Sequence[str]) -> Iterator[str
         yield "localization.submission=true has no effect on a training; evaluate its checkpoint with it"
     if "datamodule.crop_area" in given and config.datamodule.get("train_transform") == "resize_crop":
         yield "datamodule.crop_area has no effect with datamodule.train_transform=resize_crop"
+
+
+def unused_with_boxes(given: Sequence[str]) -> Iterator[str]:
+    """Yield what has no effect on the training of a network that predicts boxes itself.
+
+    Args:
+        given: The keys that the command line sets.
+    """
+    for key in given:
+        if any(key == name or key.startswith(f"{name}.") for name in _OF_MAPS):
+            yield f"{key} has no effect on a training with boxes, which has no maps and no CAM threshold"
+    if "compile" in given:
+        yield "compile has no effect on a training with boxes, which runs the network's two halves"
 
 
 def unused_in_evaluation(config: DictConfig, given: Sequence[str]) -> Iterator[str]:

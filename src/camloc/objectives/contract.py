@@ -1,11 +1,11 @@
 """The contract of objectives: what a training minimizes."""
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from torch import Tensor
 
-from camloc.backbones.contract import Backbone
+from camloc.backbones.contract import Backbone, BoxBackbone
 
 
 class Labelled(NamedTuple):
@@ -15,6 +15,17 @@ class Labelled(NamedTuple):
     """(B,3,H,W) float, normalized as the backbone expects."""
     target: Tensor
     """(B,) int64, or (B,C) bool where images have several labels."""
+
+
+class Boxed(NamedTuple):
+    """A training batch of full supervision on the device: what :class:`Labelled` has, and boxes."""
+
+    images: Tensor
+    """(B,3,H,W) float, normalized as the backbone expects."""
+    target: Tensor
+    """(B,) int64."""
+    boxes: Tensor
+    """(B,4) float half-open xyxy pixels of the images; (0,0,0,0) where none is known."""
 
 
 class Losses(NamedTuple):
@@ -34,4 +45,17 @@ class Objective(Protocol):
     """
 
     def __call__(self, backbone: Backbone, batch: Labelled) -> Losses:
+        """Return the losses by name."""
+
+
+class BoxedObjective(Protocol):
+    """An objective of full supervision: it says so, and is then handed boxes and a backbone that regresses them.
+
+    Every table with numbers of a network that it trained says "trained with boxes".
+    """
+
+    trains_with_boxes: ClassVar[bool] = True
+    """Read off the class before data is loaded; an objective without it never meets a box."""
+
+    def __call__(self, backbone: BoxBackbone, batch: Boxed) -> Losses:
         """Return the losses by name."""

@@ -9,12 +9,11 @@ from camloc.data.loading.sample import EvalBatch
 from camloc.records import Pairs, Prediction, Ranked
 
 
-class NetworkPredictor(nn.Module):
-    """A backbone with the attribution method that reads its evidence.
+class Network(nn.Module):
+    """A backbone that is fed uint8 images; what predictions are made of its outputs is a subclass's.
 
     Args:
         backbone: See :mod:`camloc.backbones.contract`.
-        attribution: See :mod:`camloc.attribution.contract`.
         channels_last: Memory format that convolutions prefer on GPUs with mixed precision.
 
     Raises:
@@ -24,12 +23,11 @@ class NetworkPredictor(nn.Module):
     pixel_mean: Tensor
     pixel_std: Tensor
 
-    def __init__(self, backbone: Backbone, attribution: Attribution, *, channels_last: bool = False) -> None:
+    def __init__(self, backbone: Backbone, *, channels_last: bool = False) -> None:
         super().__init__()
         check_backbone(backbone)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.backbone = backbone.to(memory_format=self.memory_format)
-        self.attribution = attribution
         spec = backbone.input_spec
         for name, values in (("pixel_mean", spec.mean), ("pixel_std", spec.std)):
             self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1) * 255, persistent=False)
@@ -42,6 +40,23 @@ class NetworkPredictor(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Classify (B,3,H,W) uint8 images into (B,C) logits."""
         return self.backbone(self.normalize(images))
+
+
+class NetworkPredictor(Network):
+    """A backbone with the attribution method that reads its evidence.
+
+    Args:
+        backbone: See :mod:`camloc.backbones.contract`.
+        attribution: See :mod:`camloc.attribution.contract`.
+        channels_last: Memory format that convolutions prefer on GPUs with mixed precision.
+
+    Raises:
+        TypeError: If the backbone does not keep its contract; the message names what it lacks.
+    """
+
+    def __init__(self, backbone: Backbone, attribution: Attribution, *, channels_last: bool = False) -> None:
+        super().__init__(backbone, channels_last=channels_last)
+        self.attribution = attribution
 
     def predict(self, batch: EvalBatch, *, num_ranked: int = 0) -> Prediction:
         """Classify images and map the evidence for their true classes, and for the ``num_ranked`` most likely ones."""

@@ -25,7 +25,8 @@ from camloc.metrics.functional.bootstrap import (
     paired_difference,
 )
 from camloc.metrics.functional.localization import Condition
-from camloc.metrics.functional.per_image import PerImage
+from camloc.metrics.functional.per_image import PerImage, hits
+from camloc.report.table import TRAINED_WITH_BOXES
 
 _CLASSIFICATION = "test/classification/top1_error"
 _CONDITIONS: dict[Condition, str] = {
@@ -88,7 +89,8 @@ class Measured:
     """
 
     run: str
-    cam_threshold: float
+    cam_threshold: float | None
+    """None for a network that predicts boxes itself."""
     threshold_source: Select
     outcomes: dict[str, Outcome]
     """By key of ``metrics.json``."""
@@ -99,7 +101,9 @@ class Measured:
 
     @property
     def label(self) -> str:
-        """The run with its CAM threshold, the source of that threshold, and what part of ``test`` was measured."""
+        """The run with its CAM threshold and its source, or that it was trained with boxes, and what was measured."""
+        if self.cam_threshold is None:
+            return f"{self.run} ({TRAINED_WITH_BOXES}, no CAM threshold{self.part})"
         return f"{self.run} (CAM threshold {self.cam_threshold:.3g}, {self.threshold_source}{self.part})"
 
 
@@ -118,21 +122,18 @@ def read_run(run: Path) -> Measured:
     """
     metrics = _read(run / "metrics.json")
     iou_threshold = _iou_threshold(run / "config.yaml")
-    threshold = _number(run, metrics, "test/localization/cam_threshold")
-    source = metrics.get("test/localization/threshold_source")
-    if source not in get_args(Select):
-        raise ValueError(
-            f"{run / 'metrics.json'}: test/localization/threshold_source must be one of {get_args(Select)}, "
-            f"got {source!r}"
-        )
-    select = cast("Select", source)
+    threshold, select = _threshold(run, metrics)
     test = PerImage.load(run / "per_image" / "test.npz")
     val = PerImage.load(run / "per_image" / "val.npz") if select == "val" else None
     try:
         outcomes = {} if test.rank is None else {_CLASSIFICATION: Outcome(test.image_ids, test.rank < 1)}
         for condition in (condition for condition in _CONDITIONS if condition in test.conditions):
-            outcomes[_CONDITIONS[condition]] = localization_outcome(
-                test, condition, select, iou_threshold=iou_threshold, cam_threshold=threshold, val=val
+            outcomes[_CONDITIONS[condition]] = (
+                Outcome(test.image_ids, hits(test, condition, iou_threshold)[:, 0])
+                if threshold is None
+                else localization_outcome(
+                    test, condition, select, iou_threshold=iou_threshold, cam_threshold=threshold, val=val
+                )
             )
     except ValueError as error:
         raise ValueError(f"{run / 'per_image'}: {error}") from error
@@ -247,6 +248,20 @@ def _read(path: Path) -> dict[str, object]:
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold a mapping, got {type(content).__name__}; evaluate the run again")  # noqa: TRY004 - a file's content, not an argument
     return content
+
+
+def _threshold(run: Path, metrics: dict[str, object]) -> tuple[float | None, Select]:
+    """Return the CAM threshold and its source; null, as if fixed, for a network that predicts boxes itself."""
+    if metrics.get("test/supervision") == TRAINED_WITH_BOXES:
+        return None, "fixed"
+    threshold = _number(run, metrics, "test/localization/cam_threshold")
+    source = metrics.get("test/localization/threshold_source")
+    if source not in get_args(Select):
+        raise ValueError(
+            f"{run / 'metrics.json'}: test/localization/threshold_source must be one of {get_args(Select)}, "
+            f"got {source!r}"
+        )
+    return threshold, cast("Select", source)
 
 
 def _number(run: Path, metrics: dict[str, object], key: str) -> float:

@@ -31,7 +31,7 @@ FONT_SIZE, LINE_HEIGHT, MARGIN = 19, 27, 10
 
 def gallery_tile(
     image: Tensor,
-    score_map: Tensor,
+    score_map: Tensor | None,
     gt_boxes: Tensor,
     predicted_box: Tensor,
     *,
@@ -43,11 +43,12 @@ def gallery_tile(
     """Draw an image and its heatmap with boxes above a caption.
 
     The tile is always 520 px wide. The image is resized before boxes and text are drawn, so that these stay sharp. The
-    heatmap is on the right of the image, or below it if the image is more than twice as wide as high.
+    heatmap is on the right of the image, or below it if the image is more than twice as wide as high; without a score
+    map the image stands alone.
 
     Args:
         image: (3,H,W) uint8 RGB.
-        score_map: (H,W) in [0,1], from which the predicted box was made.
+        score_map: (H,W) in [0,1], from which the predicted box was made; null for one that a network predicted itself.
         gt_boxes: (M,4) half-open xyxy pixels of ``image``, drawn solid and green; M may be 0.
         predicted_box: (4,) half-open xyxy pixels of ``image``, drawn dashed and vermillion; (0,0,0,0) if there is none.
         true_class: As in :func:`gallery_caption`; long names are shortened.
@@ -69,13 +70,14 @@ def gallery_tile(
         (355, 520, 3)
     """
     height, width = image_size = (image.shape[-2], image.shape[-1])
-    columns = 1 if width > 2 * height else 2
+    columns = 1 if score_map is None or width > 2 * height else 2
     cell_width = TILE_WIDTH if columns == 1 else PANEL_SIDE
     scale = min(cell_width / width, PANEL_SIDE / height)
     # A very thin image is stretched, otherwise nothing of it would be visible.
     panel_size = (max(round(height * scale), MIN_PANEL_SIDE), max(round(width * scale), MIN_PANEL_SIDE))
     cells = []
-    for shown in (as_rgb(image), overlay_heatmap(image, score_map)):
+    heatmaps = [] if score_map is None else [overlay_heatmap(image, score_map)]
+    for shown in (as_rgb(image), *heatmaps):
         panel = np.array(Image.fromarray(shown).resize(panel_size[::-1], Image.Resampling.BICUBIC))
         for gt_box in rescale(gt_boxes.double().cpu(), image_size, panel_size):
             _draw_box(panel, gt_box, GREEN)

@@ -85,6 +85,7 @@ def write_page(
         title=title,
         results=split_results(numbers, num_images),
         figures=[(_link(directory, figure.path), figure) for figure in figures],
+        has_heatmaps=not any(number.supervision for number in numbers),
         gallery=[(_link(directory, item.path), item) for item in gallery],
         misses=[(title, rows) for title, rows in misses.items() if rows],
         config_yaml=config_yaml,

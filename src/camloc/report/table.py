@@ -14,6 +14,10 @@ THRESHOLD_SOURCES = ("fixed", "val", "pseudo", "oracle", "")
 """Given beforehand; chosen on val; chosen without true boxes; best on the reported split itself; no threshold."""
 
 
+TRAINED_WITH_BOXES = "trained with boxes"
+"""What every table says of a network whose training saw true boxes."""
+
+
 @dataclass(frozen=True)
 class ReportedNumber:
     """A number that a protocol reports on a split, and where its CAM threshold came from.
@@ -57,6 +61,8 @@ class ReportedNumber:
     """Name of the protocol, shown where several protocols report numbers of the same title."""
     has_note: bool = False
     """Whether a note says what to make of it, to which its line refers."""
+    supervision: str = ""
+    """``trained with boxes`` where the network's training saw true boxes; empty where it saw image labels alone."""
 
     def __post_init__(self) -> None:
         if self.threshold_source not in THRESHOLD_SOURCES:
@@ -117,7 +123,7 @@ class SplitResults(NamedTuple):
     """The lines of a split."""
 
     heading: str
-    """The split with its number of images."""
+    """The split with its number of images, and whether the network was trained with boxes."""
     lines: list[NamedNumber]
 
 
@@ -143,8 +149,10 @@ def split_results(numbers: Sequence[ReportedNumber], num_images: Mapping[str, Sp
     groups = []
     for split, group in groupby(numbers, key=lambda number: number.split):
         heading = f"{split}, {num_images[split].text}" if split in num_images else split
+        shown = list(group)
+        heading += "".join(f", {words}" for words in dict.fromkeys(number.supervision for number in shown) if words)
         lines = []
-        for number in group:
+        for number in shown:
             name = number.title if len(protocols[number.title]) == 1 else f"{number.title} ({number.protocol})"
             name += "" if number.direction == "min" else ", higher is better"
             lines.append(NamedNumber(f"{name} (see notes)" if number.has_note else name, number))

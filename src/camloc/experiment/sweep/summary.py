@@ -16,8 +16,8 @@ from camloc.export.csv_file import write_csv
 JobStatus = Literal["completed", "failed", "interrupted", "skipped"]
 Metrics = Mapping[str, float | int | str]
 
-_THRESHOLDS = ("cam_threshold", "threshold_source")
-"""Ends of the keys that say at which CAM threshold a number was taken."""
+_SOURCES = ("cam_threshold", "threshold_source", "supervision")
+"""Ends of the keys that say at which CAM threshold a number was taken, or that training saw boxes."""
 _FIXED_COLUMNS = 30
 """Characters of the columns that every table has: number, status, the mark of the best."""
 
@@ -110,14 +110,14 @@ def write_summary(path: Path, results: Sequence[JobResult]) -> None:
 
     Args:
         path: ``sweep_summary.csv``.
-        results: So far; each number that a job reports has a column, and each CAM threshold with its source; where only
-            part of a split was measured, so have its numbers of images.
+        results: So far; each number that a job reports has a column, and each CAM threshold with its source, and
+            whether training saw boxes; where only part of a split was measured, so have its numbers of images.
     """
     swept = list(dict.fromkeys(name for result in results for name in result.swept))
-    thresholds = (key for result in results for key in result.metrics if key.endswith(_THRESHOLDS))
+    sources = (key for result in results for key in result.metrics if key.endswith(_SOURCES))
     splits = (row.key.partition("/")[0] for result in results for row in result.rows if row.part)
     parts = (f"{split}/{count}" for split in splits for count in ("num_images", "num_images_in_split"))
-    numbers = [key for key in dict.fromkeys((*reported_rows(results), *thresholds, *parts)) if _in_any(key, results)]
+    numbers = [key for key in dict.fromkeys((*reported_rows(results), *sources, *parts)) if _in_any(key, results)]
     rows = []
     for result in results:
         seconds = "" if result.seconds is None else f"{result.seconds:.1f}"
@@ -199,5 +199,5 @@ def _shown(key: str, result: JobResult) -> str:
     if key.endswith("loss"):  # the only reported numbers that are no fractions
         return f"{value:.3g}"
     row = next((row for row in result.rows if row.key == key), None)
-    words = (row.threshold_source, "part" if row.part else "") if row else ()
+    words = (row.threshold_source, "part" if row.part else "", row.supervision) if row else ()
     return " ".join([f"{100 * value:.2f}", *filter(None, words)])
