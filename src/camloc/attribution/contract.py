@@ -1,7 +1,7 @@
 """The contract of attribution methods: images and a choice of pairs in, logits and evidence maps out."""
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -45,3 +45,14 @@ All views of an image map the same pairs, which ``choose`` chooses once, from th
 end all views go through the wrapped attribution as one batch; :func:`camloc.attribution.views.attribute_views` does
 so. What is left to a wrapper is to make the views, and to paste their maps back onto the image.
 """
+
+
+@runtime_checkable
+class Cropping(Protocol):
+    """Views whose crops are the network's input, and which therefore need a larger image.
+
+    An attribution with this method is handed images of that size by every evaluation; its maps are then of that size.
+    """
+
+    def image_size(self, input_size: int) -> int:
+        """Return the side of the square image whose crops are ``input_size`` pixels wide and high."""

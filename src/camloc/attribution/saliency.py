@@ -14,7 +14,8 @@ def saliency(backbone: Backbone, images: Tensor, choose: Choose) -> Attributed:
 
     .. math:: M_c(x, y) = \max_j \left| \frac{\partial y^c}{\partial I_j(x, y)} \right|
 
-    over the image's channels j (Simonyan et al., arXiv 1312.6034, Sec. 3.1).
+    over the image's channels j (Simonyan et al., arXiv 1312.6034, Sec. 3.1). I is the network's input: where its
+    normalization divides channels by different deviations, they weigh as differently in the maximum.
 
     Args:
         backbone: Any; its parameters may be frozen.

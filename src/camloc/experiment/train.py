@@ -67,7 +67,7 @@ def train(config: DictConfig, run: RunDirectory) -> None:
     best, last = best_and_last_checkpoint(config.monitor, module.val_protocols, datamodule.split("val"), run)
     record = RunRecord(
         class_names=list(datamodule.class_names),
-        input_size=datamodule.eval_transform.size[0],
+        input_size=cast("int", datamodule.input_size),  # the predictor has set it
         cam_threshold=None,
         threshold_source=None,
         fingerprint=fingerprint(datamodule.split("train")),

@@ -143,7 +143,7 @@ class EvalTransform:
 
     @property
     def size(self) -> tuple[int, int]:
-        """``(height, width)`` of the network's input.
+        """``(height, width)`` of the square.
 
         Raises:
             ValueError: If it is not known yet.

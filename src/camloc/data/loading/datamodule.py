@@ -122,6 +122,14 @@ class LocalizationDataModule(LightningDataModule, ABC):
         if self.input_size is None:
             self.input_size = self.train_transform.input_size = self.eval_transform.input_size = size
 
+    def enlarge_evaluation(self, image_size: Callable[[int], int]) -> None:
+        """Load the images of ``val`` and ``test`` larger than the network's input, which views then cut out of them.
+
+        Args:
+            image_size: From the side of the network's input to the side of the image, pixels.
+        """
+        self.eval_transform.input_size = image_size(self._known_size())
+
     def repeat_first_epoch(self) -> None:
         """Train on the same images in the same order in every epoch, to see whether a network learns them."""
         self._reshuffles = False
@@ -153,7 +161,7 @@ class LocalizationDataModule(LightningDataModule, ABC):
 
     def train_dataloader(self) -> DataLoader[TrainSample] | DataLoader[BoxedTrainSample]:
         """Return shuffled, augmented training batches: without boxes, unless :meth:`train_with_boxes` was called."""
-        self._refuse_unknown_size()
+        self._known_size()
         split = self.split("train")
         sampler = TrainSampler(len(split), self.seed, *self._processes(), reshuffle=self._reshuffles)
         epoch, batches = self._resume_at
@@ -171,7 +179,7 @@ class LocalizationDataModule(LightningDataModule, ABC):
         return self._eval_loader("test")
 
     def _eval_loader(self, name: SplitName) -> DataLoader[EvalSample]:
-        self._refuse_unknown_size()
+        self._known_size()
         split = self.split(name)
         dataset = EvalDataset(split, self.eval_transform)
         return self._loader(dataset, EvalSampler(len(split), *self._processes()), collate_eval)
@@ -197,12 +205,13 @@ class LocalizationDataModule(LightningDataModule, ABC):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return min(MAX_DEFAULT_WORKERS, max(1, cores // self._processes()[0]))
 
-    def _refuse_unknown_size(self) -> None:
+    def _known_size(self) -> int:
         if self.input_size is None:
             raise ValueError(
                 "datamodule.input_size is null and no backbone has set it; call use_input_size with the size that the "
                 "backbone was made for, or give datamodule.input_size"
             )
+        return self.input_size
 
     def _processes(self) -> tuple[int, int]:
         """Return (world size, rank); one process outside a trainer."""
