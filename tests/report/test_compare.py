@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from camloc.export.outcomes import write_outcomes
 from camloc.metrics.functional.bootstrap import Interval
 from camloc.metrics.functional.per_image import PerImage
+from camloc.records import SplitOutcome
 from camloc.report.compare import ComparedRow, compare, main, read_run
 
 NUM_TEST, NUM_VAL = 200, 50
@@ -101,6 +104,25 @@ def test_a_run_does_not_differ_from_itself(runs: tuple[Path, Path]) -> None:
     rows = compare(*(read_run(runs[0]) for _ in "ab"))
     assert [row.difference for row in rows] == [Interval(0.0, 0.0, 0.0)] * 4
     assert {row.verdict for row in rows} == {"not significant"}
+
+
+def test_errors_by_the_rules_of_the_devkit_are_compared_without_blacklisted_images(runs: tuple[Path, Path]) -> None:
+    for run, localized in zip(runs, (1, 3), strict=True):
+        counts = torch.zeros(NUM_TEST, 5, dtype=torch.bool)
+        counts[:localized, :2] = True
+        counts[-1, 4] = counts[-1, 1] = True  # localized, and blacklisted
+        ids = [f"{place}.jpg" for place in range(NUM_TEST)]
+        write_outcomes(
+            run / "per_image" / "test_ilsvrc.npz", SplitOutcome(ids, torch.zeros(NUM_TEST), {"counts": counts})
+        )
+        error = 1 - localized / (NUM_TEST - 1)
+        write(run, 150, 120, {f"test/localization/ilsvrc_top{k}_error": error for k in (1, 5)})
+    rows = compare(*(read_run(run) for run in runs))[4:]
+    assert [row.name for row in rows] == ["top-1, devkit", "top-5, devkit"]
+    assert [row.difference.value for row in rows] == pytest.approx([2 / 199] * 2)
+    (runs[0] / "per_image" / "test_ilsvrc.npz").write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"test_ilsvrc\.npz holds no outcomes per image"):
+        read_run(runs[0])
 
 
 def test_texts_of_a_row() -> None:

@@ -5,11 +5,14 @@ import json
 import math
 import reprlib
 import sys
-from collections.abc import Sequence
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, cast, get_args
 
+import numpy as np
 import yaml  # type: ignore[import-untyped] # no types published
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -26,7 +29,6 @@ from camloc.metrics.functional.bootstrap import (
 )
 from camloc.metrics.functional.localization import Condition
 from camloc.metrics.functional.per_image import PerImage, hits
-from camloc.report.table import TRAINED_WITH_BOXES
 
 _CLASSIFICATION = "test/classification/top1_error"
 _CONDITIONS: dict[Condition, str] = {
@@ -34,16 +36,26 @@ _CONDITIONS: dict[Condition, str] = {
     "top5": "test/localization/top5_error",
     "gt_known": "test/localization/gt_known_error",
 }
+_DEVKIT: Mapping[str, Mapping[str, int]] = {
+    "ilsvrc": {"test/localization/ilsvrc_top1_error": 0, "test/localization/ilsvrc_top5_error": 1},
+    "paper_heuristic": {"test/localization/heuristic_top5_error": 1},
+}
+"""By protocol, errors by the rules of the ILSVRC devkit, and where they stand among its five counts of an image."""
+_BLACKLISTED = 4
 _NAMES = {
     _CLASSIFICATION: "top-1 classification",
     _CONDITIONS["top1"]: "top-1 localization",
     _CONDITIONS["top5"]: "top-5 localization",
     _CONDITIONS["gt_known"]: "GT-known localization",
+    "test/localization/ilsvrc_top1_error": "top-1, devkit",
+    "test/localization/ilsvrc_top5_error": "top-5, devkit",
+    "test/localization/heuristic_top5_error": "top-5, heuristic",
 }
 _NOTE = (
     f"A - B in percentage points; below zero, A is better. The 95% intervals are bootstrapped over the images "
-    f"({NUM_RESAMPLES:,} paired resamples); a threshold that was chosen is chosen again in each resample. They are not "
-    "corrected for the number of rows, and they do not include the variation between trainings with different seeds."
+    f"({NUM_RESAMPLES:,} paired resamples); a threshold that was chosen is chosen again in each resample, but for the "
+    "devkit's errors. They are not corrected for the number of rows, and they do not include the variation between "
+    "trainings with different seeds."
 )
 
 
@@ -90,7 +102,7 @@ class Measured:
 
     run: str
     cam_threshold: float | None
-    """None for a network that predicts boxes itself."""
+    """None for boxes without one: of a network that predicts them itself, or of a box rule that cuts at none."""
     threshold_source: Select
     outcomes: dict[str, Outcome]
     """By key of ``metrics.json``."""
@@ -98,13 +110,16 @@ class Measured:
     """Fraction from which a box is a hit."""
     part: str = ""
     """Such as ``, 8 of 20 images`` where only part of ``test`` was measured."""
+    supervision: str = ""
+    """How the network was trained where not from image labels."""
 
     @property
     def label(self) -> str:
-        """The run with its CAM threshold and its source, or that it was trained with boxes, and what was measured."""
-        if self.cam_threshold is None:
-            return f"{self.run} ({TRAINED_WITH_BOXES}, no CAM threshold{self.part})"
-        return f"{self.run} (CAM threshold {self.cam_threshold:.3g}, {self.threshold_source}{self.part})"
+        """The run with its supervision if it is strong, its CAM threshold and its source, and what was measured."""
+        threshold = "no CAM threshold"
+        if self.cam_threshold is not None:
+            threshold = f"CAM threshold {self.cam_threshold:.3g}, {self.threshold_source}"
+        return f"{self.run} ({f'{self.supervision}, ' if self.supervision else ''}{threshold}{self.part})"
 
 
 def read_run(run: Path) -> Measured:
@@ -122,8 +137,8 @@ def read_run(run: Path) -> Measured:
     """
     metrics = _read(run / "metrics.json")
     iou_threshold = _iou_threshold(run / "config.yaml")
-    threshold, select = _threshold(run, metrics)
     test = PerImage.load(run / "per_image" / "test.npz")
+    threshold, select = _threshold(run, metrics, test)
     val = PerImage.load(run / "per_image" / "val.npz") if select == "val" else None
     try:
         outcomes = {} if test.rank is None else {_CLASSIFICATION: Outcome(test.image_ids, test.rank < 1)}
@@ -137,6 +152,7 @@ def read_run(run: Path) -> Measured:
             )
     except ValueError as error:
         raise ValueError(f"{run / 'per_image'}: {error}") from error
+    outcomes |= _devkit_outcomes(run / "per_image")
     for key, outcome in outcomes.items():
         reported = _number(run, metrics, key)
         if not math.isclose(reported, outcome.error, abs_tol=1e-9):
@@ -146,7 +162,26 @@ def read_run(run: Path) -> Measured:
             )
     num_images, in_split = (metrics.get(f"test/{count}") for count in ("num_images", "num_images_in_split"))
     part = "" if num_images == in_split else f", {num_images} of {in_split} images"
-    return Measured(str(run), threshold, select, outcomes, iou_threshold, part)
+    supervision = str(metrics.get("test/supervision", ""))
+    return Measured(str(run), threshold, select, outcomes, iou_threshold, part, supervision)
+
+
+def _devkit_outcomes(folder: Path) -> dict[str, Outcome]:
+    """Read which images were localized by the devkit's rules, blacklisted ones left out."""
+    found: dict[str, Outcome] = {}
+    for protocol, columns in _DEVKIT.items():
+        path = folder / f"test_{protocol}.npz"
+        if not path.is_file():
+            continue
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                counts = np.unpackbits(arrays["counts"], axis=-1, count=int(arrays["counts_length"])).astype(np.bool_)
+                counted = ~counts[:, _BLACKLISTED]
+                ids = arrays["image_ids"][counted]
+            found |= {key: Outcome(ids, counts[counted, column]) for key, column in columns.items()}
+        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, IndexError, ValueError, OSError) as error:
+            raise ValueError(f"{path} holds no outcomes per image: {error}; evaluate the run again") from error
+    return found
 
 
 def compare(a: Measured, b: Measured) -> list[ComparedRow]:
@@ -250,9 +285,9 @@ def _read(path: Path) -> dict[str, object]:
     return content
 
 
-def _threshold(run: Path, metrics: dict[str, object]) -> tuple[float | None, Select]:
-    """Return the CAM threshold and its source; null, as if fixed, for a network that predicts boxes itself."""
-    if metrics.get("test/supervision") == TRAINED_WITH_BOXES:
+def _threshold(run: Path, metrics: dict[str, object], test: PerImage) -> tuple[float | None, Select]:
+    """Return the CAM threshold and its source; null, as if fixed, where boxes have none."""
+    if not test.cam_thresholds.size:
         return None, "fixed"
     threshold = _number(run, metrics, "test/localization/cam_threshold")
     source = metrics.get("test/localization/threshold_source")
