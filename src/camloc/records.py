@@ -74,12 +74,15 @@ class Prediction(NamedTuple):
     score_maps: Tensor | None = None
     """(P,H,W) in [0,1]; null where the source gives boxes alone."""
     boxes: Tensor | None = None
-    """(P,T,4) half-open xyxy pixels of the score map, on the CPU, at each of T CAM thresholds."""
+    """(P,T,4) half-open xyxy pixels of the score map, on the CPU, at each of T CAM thresholds; (P,1,4) where
+    boxes have none."""
     ranked: Ranked | None = None
     """The most likely classes with their maps or boxes; null unless they were asked for."""
     regressed_boxes: Tensor | None = None
     """(P,4) float64 half-open xyxy pixels of the score map, on the CPU: boxes that a network predicts itself, without a
     map or a CAM threshold; null where there are none."""
+    images: Tensor | None = None
+    """(B,3,H,W) uint8 at the size of the score maps; null where the source has no images."""
 
 
 class Truth(NamedTuple):

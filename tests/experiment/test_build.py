@@ -200,3 +200,12 @@ def test_what_a_device_cannot_do_is_refused_before_it_starts(monkeypatch: pytest
     clipped.optimizer.fused = True
     with pytest.raises(ValueError, match=r"set optimizer\.fused=false"):
         check_trainer(clipped)
+
+
+def test_crops_need_larger_images_in_evaluations_alone() -> None:
+    ten_crop = {"_target_": "camloc.attribution.ten_crop.TenCrop", "_partial_": True, "crop_share": 0.8}
+    given = config(views=ten_crop)
+    data = build_datamodule(given, ("val",))
+    for _ in range(2):  # whoever builds it again does not enlarge it again
+        build_predictor(given, data)
+        assert (data.input_size, data.train_transform.input_size, data.eval_transform.size) == (8, 8, (10, 10))

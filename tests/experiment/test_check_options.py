@@ -247,6 +247,15 @@ def test_one_word_for_gpus_serves_an_evaluation_too(refused: Refused) -> None:
     assert refused("evaluate", "checkpoint=trained", *on_cpu) == []
 
 
+def test_no_submission_is_written_of_the_heuristic(refused: Refused) -> None:
+    options = ("evaluate", "score_maps=no_job.py", "localization=paper_heuristic")
+    assert refused(*options) == []
+    assert refused(*options, "localization.submission=true") == [
+        "localization.submission=true writes one box for each of five classes, not those of the heuristic",
+        "write it with localization=ilsvrc",
+    ]
+
+
 def test_relative_paths_are_meant_from_where_the_command_was_given(refused: Refused, tmp_path: Path) -> None:
     assert refused("train", "hydra.job.chdir=true") == []
     assert json.loads((tmp_path / "ran.json").read_text())[0] == str(tmp_path)

@@ -1,5 +1,6 @@
 """Evaluations from the first line to the run directory; each source of predictions gives the same numbers."""
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from camloc.experiment.evaluate import evaluate
 from camloc.experiment.run_directory import RunDirectory
+from camloc.report.compare import compare, read_run
 
 HERE = Path(__file__).parent
 SQUARES = run_path(str(HERE / "squares.py"))
@@ -100,3 +102,68 @@ def test_ready_made_maps_are_measured_without_classifier_and_images(tmp_path: Pa
     assert found["test/localization/threshold_source"] == "fixed"
     assert not any("classification" in key or "top1" in key for key in found)
     assert not (tmp_path / "run" / "submission.txt").exists()
+
+
+def with_rule(given: DictConfig, rule: str) -> DictConfig:
+    given.box_rule = {"_target_": f"camloc.localization.{rule}", "_partial_": True}
+    return with_ilsvrc(given)
+
+
+def test_a_box_rule_without_thresholds_reports_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = SQUARES["write_checkpoint"](tmp_path / "best.ckpt", threshold=None)
+    given = config(checkpoint=str(file), threshold_from="checkpoint")
+    found = evaluated(tmp_path / "run", with_rule(given, "released_boxes.released_boxes"))
+    assert not any("threshold" in key or "best" in key or "curve" in key for key in found)
+    assert found["test/localization/gt_known_error"] == found["test/localization/ilsvrc_top5_error"] == 1  # the halo's
+    said = capsys.readouterr().out
+    assert "The CAM threshold" not in said
+    with (tmp_path / "run" / "predictions.csv").open() as table:
+        rows = list(csv.DictReader(table))
+    assert [(row["x0"], row["y0"], row["x1"], row["y1"]) for row in rows] == [("0", "1", "8", "7")] * 3
+    assert {(row["best_iou"], row["best_cam_threshold"]) for row in rows} == {("", "")}
+    assert float(rows[0]["iou"]) == pytest.approx(1 / 3)
+    assert not (tmp_path / "run" / "threshold_curve.csv").exists()
+    assert (tmp_path / "run" / "submission.txt").read_text().startswith("1 0 1 7 6 ")
+    assert {row["threshold_source"] for row in json.loads((tmp_path / "run" / "rows.json").read_text())} == {""}
+
+    compared = read_run(tmp_path / "run")
+    assert compared.label.endswith("(no CAM threshold)")
+    assert all(row.difference.value == 0 for row in compare(compared, compared))
+    assert len(compared.outcomes) == 6
+
+    saving = config(checkpoint=str(file), threshold_from="val", save_score_maps=True)
+    evaluated(tmp_path / "saving", saving)
+    saved = config(score_maps=str(tmp_path / "saving" / "score_maps.npz"), datamodule=None, backbone=None)
+    again = evaluated(tmp_path / "again", with_rule(saved, "released_boxes.released_boxes"))
+    assert {key: again[key] for key in found} == found
+
+
+def test_a_box_rule_that_reads_images_needs_a_checkpoint(tmp_path: Path) -> None:
+    file = SQUARES["write_checkpoint"](tmp_path / "best.ckpt")
+    given = config(checkpoint=str(file), threshold_from="val", save_score_maps=True)
+    found = evaluated(tmp_path / "run", with_rule(given, "graph_cut.graph_cut_boxes"))
+    assert 0 <= found["test/localization/gt_known_error"] <= 1
+    assert "test/localization/cam_threshold" not in found
+    saved = config(score_maps=str(tmp_path / "run" / "score_maps.npz"), datamodule=None, backbone=None)
+    with pytest.raises(ValueError, match="graph_cut_boxes needs images, which these predictions come without"):
+        evaluated(tmp_path / "again", with_rule(saved, "graph_cut.graph_cut_boxes"))
+
+
+@pytest.mark.parametrize(("name", "value"), [("cam_threshold", 0.2), ("more_thresholds", [0.3])])
+def test_a_threshold_for_a_rule_without_any_is_refused(tmp_path: Path, name: str, value: object) -> None:
+    file = SQUARES["write_checkpoint"](tmp_path / "best.ckpt")
+    given = with_rule(config(checkpoint=str(file), threshold_from="val"), "released_boxes.released_boxes")
+    given.localization[name] = value
+    with pytest.raises(ValueError, match=rf"localization.{name}=.* has no effect: .*cuts at no CAM threshold"):
+        evaluated(tmp_path / "run", given)
+
+
+def test_ten_crops_are_cut_out_of_larger_images_and_measured_there(tmp_path: Path) -> None:
+    file = SQUARES["write_checkpoint"](tmp_path / "best.ckpt")
+    given = config(checkpoint=str(file), threshold_from="val", save_score_maps=True)
+    given.views = {"_target_": "camloc.attribution.ten_crop.TenCrop", "_partial_": True, "crop_share": 0.8}
+    found = evaluated(tmp_path / "run", given)
+    with np.load(tmp_path / "run" / "score_maps.npz") as kept:
+        assert kept["map_size"].tolist() == [10, 10]  # crops of the network's 8 pixels
+        assert kept["test/cam"].shape[1:] == (10, 10)
+    assert found["test/localization/gt_known_error_at_best"] < 1

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from camloc.metrics.box_error import BoxLocalizationError
+from camloc.metrics.heuristic_error import HeuristicError
 from camloc.metrics.ilsvrc_error import IlsvrcError
 from camloc.metrics.localization_error import LocalizationError
 from camloc.metrics.max_box_acc import MaxBoxAcc
@@ -62,15 +63,15 @@ def test_intervals_are_around_the_errors_and_need_pairs() -> None:
     assert metric.intervals(nothing, None) == {}
 
 
-def test_protocols_say_what_they_are_without_maps() -> None:
-    plain = LocalizationError(cam_threshold=0.2, iou_thresholds=[0.3, 0.7], iou_threshold=0.7).without_maps()
+def test_protocols_say_what_they_are_without_thresholds() -> None:
+    plain = LocalizationError(cam_threshold=0.2, iou_thresholds=[0.3, 0.7], iou_threshold=0.7).without_thresholds()
     assert isinstance(plain, BoxLocalizationError)
     assert plain.iou_threshold == 0.7
-    ilsvrc = IlsvrcError(iou_threshold=0.6, cam_threshold=0.2).without_maps()
+    ilsvrc = IlsvrcError(iou_threshold=0.6, cam_threshold=0.2).without_thresholds()
     assert isinstance(ilsvrc, IlsvrcError)
     assert (ilsvrc.cam_threshold, ilsvrc.iou_threshold) == (None, 0.6)
-    other = MaxBoxAcc(v1=True)
-    assert other.without_maps() is other
+    for other in (MaxBoxAcc(v1=True), HeuristicError()):
+        assert other.without_thresholds() is other
 
 
 @pytest.mark.parametrize(
@@ -92,3 +93,21 @@ def test_an_argument_that_does_not_fit_is_named(change: dict[str, Any], message:
 def test_an_iou_threshold_is_a_fraction() -> None:
     with pytest.raises(ValueError, match=r"localization\.iou_threshold"):
         BoxLocalizationError(50)
+
+
+def test_agrees_with_the_error_at_one_threshold() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, target = torch.rand(50, 9, generator=generator), torch.randint(9, (50,), generator=generator)
+    corners = torch.rand(50, 2, generator=generator) * 4
+    boxes = torch.cat([corners, corners + 6], dim=1)
+    true = [torch.tensor([[1.0, 1.0, 8.0, 8.0]])] * 50
+    ours, swept = BoxLocalizationError(), LocalizationError(cam_threshold=0.0, num_thresholds=1)
+    outcome = ours.update(logits, target, boxes, true)
+    score_maps = torch.rand(50, 9, 9, generator=generator)
+    swept_outcome = swept.update(logits, target, score_maps, true, boxes=boxes[:, None])
+    found, expected = ours.compute(), swept.compute()
+    assert all(torch.equal(found[key], expected[key]) for key in found)
+    ids = [str(number) for number in range(50)]
+    intervals = ours.intervals(SplitOutcome(ids, target, outcome.values), None)
+    same = swept.intervals(SplitOutcome(ids, target, swept_outcome.values), None)
+    assert all(intervals[key] == pytest.approx(same[key]) for key in intervals)

@@ -54,6 +54,7 @@ def test_every_choice_builds_protocols_whose_needs_are_known(name: str) -> None:
         ("maxboxacc_v2", ["val_threshold", "max_box_acc"]),
         ("pxap", ["val_threshold", "pxap"]),
         ("ilsvrc", ["val_threshold", "ilsvrc"]),
+        ("paper_heuristic", ["val_threshold", "ilsvrc", "paper_heuristic"]),
         ("wsolevaluation", ["val_threshold", "max_box_acc", "pxap"]),
         ("[val_threshold,paper]", ["val_threshold", "paper"]),
         ("[paper,val_threshold]", ["paper", "val_threshold"]),
@@ -90,6 +91,14 @@ def test_a_fixed_rule_has_its_threshold_and_normalization(name: str, normalizati
     assert config["protocols"]["val_threshold"]["cam_threshold"] is None
 
 
+def test_the_heuristic_has_the_blacklist_of_ilsvrc_and_maps_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "blacklist.txt"
+    file.write_text("2\n")
+    config = composed("paper_heuristic", f"localization.protocols.ilsvrc.blacklist={file}")
+    assert config["protocols"]["paper_heuristic"]["blacklist"] == str(file)
+    assert config["score_maps"]["paper_heuristic"]["normalization"] == "max"
+
+
 @pytest.mark.parametrize("cam_threshold", [0.35, 0.0])
 def test_a_given_threshold_replaces_every_protocols_own(cam_threshold: float) -> None:
     protocols = built(
@@ -112,7 +121,7 @@ def test_the_interval_is_that_of_curves() -> None:
 
 def test_only_the_devkits_error_needs_an_evaluation_for_each_threshold() -> None:
     separate = [name for name in NAMES if not composed(name)["one_evaluation_for_thresholds"]]
-    assert separate == ["ilsvrc"]
+    assert separate == ["ilsvrc", "paper_heuristic"]
     assert [name for name in NAMES if composed(name)["submission"]] == ["ilsvrc"]
     together = composed("[ilsvrc,paper]")
     assert together["submission"]

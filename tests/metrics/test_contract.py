@@ -13,6 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from camloc.metrics.centred_box import CentredBoxError
 from camloc.metrics.classification_error import ClassificationError
 from camloc.metrics.contract import NEEDS, Protocol, needs_of
+from camloc.metrics.heuristic_error import HeuristicError
 from camloc.metrics.ilsvrc_error import IlsvrcError
 from camloc.metrics.localization_error import LocalizationError
 from camloc.metrics.max_box_acc import MaxBoxAcc
@@ -25,6 +26,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "max_box_acc": MaxBoxAcc(0.1),
     "pxap": PxAP(0.1),
     "ilsvrc": IlsvrcError(),
+    "heuristic": HeuristicError(),
     "classification": ClassificationError(),
     "centred_box": CentredBoxError(),
     "stock": StockMetric("accuracy", MulticlassAccuracy(num_classes=3, average="micro")),
@@ -36,6 +38,7 @@ GIVEN: dict[str, Any] = {
     "gt_boxes": [torch.tensor([[0.0, 0.0, 6.0, 5.0]])] * 2,
     "map_size": (6, 6),
     "reported_boxes": torch.tensor([[0.0, 0.0, 12.0, 12.0]]).expand(2, -1),
+    "released_boxes": torch.tensor([[0.0, 0.0, 12.0, 12.0]]).expand(2, 2, -1),
     "image_boxes": [torch.tensor([[0.0, 0.0, 12.0, 10.0]])] * 2,
     "image_sizes": [(12, 12)] * 2,
     "resized_boxes": [torch.tensor([[0, 0, 5, 4]])] * 2,
@@ -101,6 +104,7 @@ def test_needs_are_required_nullable_or_optional() -> None:
             {"predicted_classes", "predicted_boxes"},
         ),
         ("classification", {"logits", "target"}, set(), set()),
+        ("heuristic", {"logits", "target", "released_boxes", "image_boxes", "positions"}, set(), set()),
         ("centred_box", {"gt_boxes", "map_size"}, set(), set()),
         ("stock", {"logits", "target"}, set(), set()),
     ],
@@ -169,6 +173,7 @@ DIFFERENT: dict[str, list[Protocol]] = {
         LocalizationError(num_thresholds=99, more_thresholds=(0.123,)),
     ],
     "ilsvrc": [IlsvrcError(), IlsvrcError(iou_threshold=0.6), IlsvrcError(cam_threshold=0.2)],
+    "heuristic": [HeuristicError(), HeuristicError(iou_threshold=0.6), IlsvrcError()],
     "max_box_acc": [MaxBoxAcc(0.1), MaxBoxAcc(0.1, v1=True), MaxBoxAcc(0.1, v2=True), MaxBoxAcc(0.1 + 1e-9)],
     "pxap": [PxAP(0.1), PxAP(0.1 + 1e-9)],
     "centred_box": [CentredBoxError(), CentredBoxError(iou_threshold=0.6), CentredBoxError(num_scales=2)],

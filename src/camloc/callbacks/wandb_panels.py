@@ -57,8 +57,8 @@ class Watched(Protocol):
     def shown_curve(self) -> tuple[Sequence[float], Tensor] | None:
         """Return the IoU thresholds (I,) and the GT-known errors (I,T) of the last validation; None without boxes."""
 
-    def shown_threshold(self) -> float:
-        """Return the CAM threshold of the boxes that people are shown."""
+    def shown_threshold(self) -> float | None:
+        """Return the CAM threshold of the boxes that people are shown; None where there is none."""
 
 
 class WandbPanels(Callback):
@@ -128,12 +128,11 @@ class WandbPanels(Callback):
         on_device = EvalBatch(images.to(module.device), truth._replace(target=truth.target.to(module.device)))
         with trainer.precision_plugin.forward_context():
             prediction = module.predict(on_device, module.val_protocols)
-        logits, boxes = prediction.logits, prediction.regressed_boxes
-        if prediction.boxes is not None:
-            boxes = prediction.boxes[:, list(module.val_protocols.shown_thresholds).index(module.shown_threshold())]
-        if boxes is None or logits is None:
+        if prediction.boxes is None or prediction.logits is None:
             raise ValueError("the panels need logits and boxes; callbacks.wandb_panels=null leaves them out")
-        boxes = boxes.float()
+        threshold = module.shown_threshold()
+        at = 0 if threshold is None else list(module.val_protocols.shown_thresholds).index(threshold)
+        logits, boxes = prediction.logits, prediction.boxes[:, at].float()
         score_maps = None if prediction.score_maps is None else prediction.score_maps.float().cpu()
         names = datamodule_of(trainer).class_names
         # Every image brings all labels: W&B keeps one list per key, the last one it is given.

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
-from camloc.attribution.contract import Attribution
+from camloc.attribution.contract import Attribution, Cropping
 from camloc.backbones.box_head import BoxRegressor
 from camloc.backbones.contract import Backbone
 from camloc.data.loading.datamodule import LocalizationDataModule
@@ -27,6 +27,7 @@ from camloc.experiment.measuring.split_protocols import Measures
 from camloc.experiment.run_directory import RunDirectory
 from camloc.experiment.stop import StopTogether
 from camloc.experiment.training import TrainingModule
+from camloc.localization.contract import BoxRule, UncutBoxRule, cuts_at_thresholds
 from camloc.localization.threshold_sweep import largest_component_boxes
 from camloc.objectives.contract import BoxedObjective, Objective
 from camloc.predictors.box_network import BoxPredictor
@@ -65,20 +66,35 @@ def build_measures(
         from_maps: See :class:`Measures`.
 
     Raises:
-        ValueError: If no protocol is left.
+        ValueError: If no protocol is left, or a CAM threshold is given to a box rule that cuts at none.
     """
     localization = config.localization
     protocols = instantiate_all(localization.protocols)
     if not protocols:
         raise ValueError("localization.protocols is empty; choose one or several, such as localization=val_threshold")
+    box_rule = build_box_rule(config)
+    for name in ("cam_threshold", "more_thresholds"):
+        if localization.get(name) not in (None, []) and not cuts_at_thresholds(box_rule):
+            raise ValueError(
+                f"localization.{name}={localization[name]} has no effect: "
+                f"box_rule={config.box_rule._target_} cuts at no CAM threshold"
+            )
     return Measures(
         protocols=protocols,
         score_map=score_map or instantiate(config.score_map),
         own_score_maps=instantiate_all(localization.score_maps),
-        box_rule=instantiate(config.box_rule) if config.box_rule else largest_component_boxes,
+        box_rule=box_rule,
         iou_threshold=localization.iou_threshold,
         from_maps=from_maps,
     )
+
+
+def build_box_rule(config: DictConfig) -> BoxRule | UncutBoxRule:
+    """Build what makes boxes of score maps, by default the largest component."""
+    if not config.box_rule:
+        return largest_component_boxes
+    rule: BoxRule | UncutBoxRule = instantiate(config.box_rule)
+    return rule
 
 
 def build_predictor(
@@ -92,6 +108,8 @@ def build_predictor(
     if trained_with_boxes:
         return BoxPredictor(BoxRegressor(backbone), channels_last=channels_last)
     attribution: Attribution = instantiate(config.views)(instantiate(config.attribution))
+    if isinstance(attribution, Cropping):
+        datamodule.enlarge_evaluation(attribution.image_size)
     return NetworkPredictor(backbone, attribution, channels_last=channels_last)
 
 

@@ -109,14 +109,15 @@ def monitored_directions(protocols: SplitProtocols, val: Split) -> dict[str, str
     """Return ``min`` or ``max`` of every number that will be measured on ``val``, by key."""
     has_boxes, has_masks = len(val.gt_boxes(0)) > 0, val.masks(0) is not None
     absent = {name for name in NEEDS if (name in OF_BOXES and not has_boxes) or (name in MASKS and not has_masks)}
-    absent |= set() if protocols.from_maps else {"score_maps", "boxes"}
+    absent |= set() if protocols.from_maps else {"score_maps"}
     # What reports at a threshold that is chosen only when val has been measured is not there in time.
     found = {LOSS: "min"}
     for key, (name, row) in protocols.rows().items():
         needs = protocols.needs[name]
-        has_threshold = not protocols.from_maps or protocols.protocols[name].cam_threshold is not None
+        has_threshold = not protocols.is_swept or protocols.protocols[name].cam_threshold is not None
         waits = "reported_boxes" in needs.required | needs.nullable and not has_threshold
-        if not needs.required & absent and not waits:
+        lacks = needs.required & absent or ("boxes" in needs.all and not protocols.is_swept)
+        if not lacks and not waits:
             found[f"val/{key}"] = row.direction
     return found
 

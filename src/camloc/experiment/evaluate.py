@@ -13,6 +13,7 @@ from camloc.experiment.measuring.module import EvaluationModule
 from camloc.experiment.run_directory import RunDirectory, saved_values
 from camloc.experiment.sources import build_source
 from camloc.export.score_map_files import ScoreMapFolder
+from camloc.localization.contract import needs_images
 from camloc.records import NUM_PREDICTIONS
 
 
@@ -25,10 +26,16 @@ def evaluate(config: DictConfig, run: RunDirectory) -> None:
     run.write_config(config)
     seed_everything(config.seed, workers=True, verbose=False)
     source = build_source(config, run)
+    measures = build_measures(config, source.score_map, from_maps=not source.trained_with_boxes)
+    if needs_images(measures.box_rule) and not source.has_images:
+        raise ValueError(
+            f"box_rule={config.box_rule._target_} needs images, which these predictions come without; evaluate a "
+            "checkpoint with it"
+        )
     writes_submission = bool(config.localization.submission) and source.has_other_classes
     module = EvaluationModule(
         source.predictor,
-        build_measures(config, source.score_map, from_maps=not source.trained_with_boxes),
+        measures,
         num_ranked=NUM_PREDICTIONS if writes_submission or config.save_score_maps else 0,
         box_ranked=writes_submission,
     )

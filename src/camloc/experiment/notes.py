@@ -17,8 +17,9 @@ WITH_BOXES = (
 PLAIN_NEEDS: Mapping[str, str] = {
     "logits": "a classifier's logits",
     "score_maps": "maps",
-    "boxes": "maps",
+    "boxes": "boxes at CAM thresholds",
     "reported_boxes": "maps",
+    "released_boxes": "maps",
     "gt_boxes": "true boxes",
     "image_boxes": "true boxes",
     "resized_boxes": "true boxes",

@@ -100,7 +100,7 @@ class CommonOptions(TypedDict):
     """Of every command."""
 
     score_map: Annotated[Part, Built(2, optional=True)]
-    box_rule: Annotated[Part | None, Built(2, optional=True)]
+    box_rule: Annotated[Part | None, Built(1, names=("cam_thresholds", "images"), optional=True)]
     localization: LocalizationOptions
     classifier: ClassifierOptions
     trainer: Annotated[Part, _TRAINER]

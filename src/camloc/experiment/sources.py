@@ -15,7 +15,7 @@ from camloc.data.datasets.wsol_metadata import WsolMetadata
 from camloc.data.loading.datamodule import LocalizationDataModule
 from camloc.data.loading.samplers import EvalSampler
 from camloc.data.loading.split import SplitName
-from camloc.experiment.build import build_datamodule, build_predictor
+from camloc.experiment.build import build_box_rule, build_datamodule, build_predictor
 from camloc.experiment.checkpoint import (
     load_weights,
     refuse_other_classes,
@@ -27,6 +27,7 @@ from camloc.experiment.measuring.results import Threshold
 from camloc.experiment.preflight import preflight
 from camloc.experiment.run_directory import RunDirectory
 from camloc.experiment.saved_config import checkpoint_file
+from camloc.localization.contract import cuts_at_thresholds
 from camloc.predictors.contract import Predictor, ScoreMapFunction
 from camloc.predictors.map_files import MAP_SIZE, MapDataset, MapFolder, MapPredictor
 from camloc.predictors.saved_maps import SavedMaps, SavedPredictor
@@ -142,7 +143,8 @@ def _checkpoint(config: DictConfig, run: RunDirectory) -> Source:
     threshold = None
     if record.cam_threshold is not None and record.threshold_source is not None:
         threshold = Threshold(record.cam_threshold, record.threshold_source)
-    if splits == ("test",) and threshold is None and not record.trained_with_boxes:
+    needs_threshold = not record.trained_with_boxes and cuts_at_thresholds(build_box_rule(config))
+    if splits == ("test",) and threshold is None and needs_threshold:
         raise ValueError(
             f"threshold_from=checkpoint: {file} has no threshold, for its val had no boxes to choose it on"
         )

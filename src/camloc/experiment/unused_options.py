@@ -38,6 +38,7 @@ _OF_TRAINING = (
 _OF_PROTOCOLS = ("cam_threshold", "num_thresholds", "more_thresholds", "iou_thresholds", "threshold_interval")
 """Options of ``localization`` that are read where a protocol refers to them, and nowhere else."""
 
+_HEURISTIC = "camloc.metrics.heuristic_error.HeuristicError"
 _OF_MAPS = (
     *("attribution", "views", "score_map", "box_rule"),
     *("localization.cam_threshold", "localization.num_thresholds", "localization.more_thresholds"),
@@ -76,6 +77,11 @@ def unused_with_boxes(given: Sequence[str]) -> Iterator[str]:
 def unused_in_evaluation(config: DictConfig, given: Sequence[str]) -> Iterator[str]:
     """Yield what has no effect on an evaluation; the same arguments as :func:`unused_in_training`."""
     yield from _in_any_call(config, given)
+    if config.localization.submission and _HEURISTIC in OmegaConf.to_yaml(config.localization.protocols):
+        yield (
+            "localization.submission=true writes one box for each of five classes, not those of the heuristic; write "
+            "it with localization=ilsvrc"
+        )
     yield from (f"{key} has no effect on an evaluation: nothing is trained" for key in _OF_TRAINING if key in given)
     source = _source(config)
     if source is None:

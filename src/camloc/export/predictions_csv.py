@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from torch import Tensor
+
 from camloc.export.csv_file import write_csv
 from camloc.metrics.functional.breakdown import CAUSES
 from camloc.metrics.functional.threshold_choice import middle_of_best
@@ -46,16 +48,18 @@ def _row(pairs: PairRecords, index: int, class_names: Sequence[str]) -> list[obj
     row += [""] * 4 if pairs.boxes is None else [f"{value:g}" for value in pairs.boxes[index].tolist()]
     if pairs.iou is None or pairs.causes is None or pairs.object_shares is None:
         return [*row, *[""] * (len(COLUMNS) - len(row))]
-    iou = pairs.iou[index]
-    if pairs.cam_threshold is None:
-        overlaps: list[object] = [f"{iou[0]:.6f}", "", ""]
-    else:
-        best = int(middle_of_best(iou.numpy()))
-        at = list(pairs.cam_thresholds).index(pairs.cam_threshold)
-        overlaps = [f"{iou[at]:.6f}", f"{iou[best]:.6f}", pairs.cam_thresholds[best]]
     return [
         *row,
-        *overlaps,
+        *_overlaps(pairs.iou[index], pairs),
         CAUSES[int(pairs.causes[index])],
         f"{pairs.object_shares[index]:.6f}",
     ]
+
+
+def _overlaps(iou: Tensor, pairs: PairRecords) -> list[object]:
+    """Return the reported IoU, the best one and its CAM threshold, of (T,) IoUs."""
+    if pairs.cam_threshold is None:
+        return [f"{iou[0]:.6f}", "", ""]
+    best = int(middle_of_best(iou.numpy()))
+    reported = iou[list(pairs.cam_thresholds).index(pairs.cam_threshold)]
+    return [f"{reported:.6f}", f"{iou[best]:.6f}", pairs.cam_thresholds[best]]

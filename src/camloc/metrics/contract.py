@@ -31,7 +31,8 @@ NEEDS: Mapping[str, str] = {
     "boxes": "(P,T,4) boxes at the protocol's `cam_thresholds`, half-open pixels of the score map",
     "gt_boxes": "P tensors (M_i,4), true boxes in pixels of the score map",
     "map_size": "(height, width) of the score maps",
-    "reported_boxes": "(P,4) boxes at the reported CAM threshold, or the network's own, pixels of the image",
+    "reported_boxes": "(P,4) boxes at the reported CAM threshold, or those that have none, pixels of the image",
+    "released_boxes": "(P,2,4) loose and tight boxes of the paper's release, pixels of the image",
     "image_boxes": "P tensors (M_i,4), true boxes in pixels of the image",
     "image_sizes": "P (height, width) of the images",
     "resized_boxes": "P integer tensors (M_i,4), true boxes as the evaluator wsolevaluation carries them to the map",
@@ -114,10 +115,11 @@ class Protocol(Metric, ABC):
         self.cam_threshold = cam_threshold
         self._computed = None  # torchmetrics would go on returning the numbers at the earlier one
 
-    def without_maps(self) -> "Protocol":
-        """Return the protocol for a network that predicts boxes itself, so that no CAM threshold applies.
+    def without_thresholds(self) -> "Protocol":
+        """Return the protocol for boxes without a CAM threshold: a network's own, or of a box rule that cuts at none.
 
-        It is then handed these as ``reported_boxes``; one that needs maps is not measured. By default it is this one.
+        It is then handed these as ``reported_boxes``; one that needs ``boxes`` is not measured. By default it
+        is this one.
         """
         return self
 

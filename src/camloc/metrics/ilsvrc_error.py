@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -92,6 +92,8 @@ class IlsvrcError(Protocol):
     """
 
     higher_is_better = False
+    prefix: ClassVar[str] = "ilsvrc"
+    """Of the keys."""
     localized: Tensor
     classified: Tensor
     num_images: Tensor
@@ -115,7 +117,7 @@ class IlsvrcError(Protocol):
         for name, shape in (("localized", (2,)), ("classified", (2,)), ("num_images", ()), ("num_blacklisted", ())):
             self.add_state(name, torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
 
-    def without_maps(self) -> Protocol:
+    def without_thresholds(self) -> Protocol:
         """Return the same error without a CAM threshold."""
         return IlsvrcError(self._blacklist_file, self.iou_threshold)
 
@@ -200,6 +202,10 @@ class IlsvrcError(Protocol):
             hits = self._hits_by_rank(class_rank(logits, target).cpu()[keep], devkit_pixels(reported), true_boxes)
         else:
             return Outcome({})
+        return self._count(hits, positions, keep)
+
+    def _count(self, hits: DevkitCounts, positions: Sequence[int], keep: Tensor) -> Outcome:
+        """Count the hits of the (P,) pairs that are kept."""
         listed = torch.tensor([position in self.blacklist for position in positions], dtype=torch.bool)[keep]
         localized = hits.localization & ~listed[:, None]
         self.localized += localized.sum(dim=0).to(self.localized.device)
@@ -225,12 +231,15 @@ class IlsvrcError(Protocol):
         """
         localization = 1 - self.localized.to(torch.float64) / (self.num_images - self.num_blacklisted)
         classification = 1 - self.classified.to(torch.float64) / self.num_images
-        found = {"ilsvrc_num_images": self.num_images.clone(), "ilsvrc_num_blacklisted": self.num_blacklisted.clone()}
+        found = {
+            f"{self.prefix}_num_images": self.num_images.clone(),
+            f"{self.prefix}_num_blacklisted": self.num_blacklisted.clone(),
+        }
         for column, k in enumerate(TOP_K):
-            found[f"ilsvrc_top{k}_hits"] = self.localized[column]
-            found[f"ilsvrc_top{k}_error"] = localization[column]
-            found[f"ilsvrc_top{k}_classification_hits"] = self.classified[column]
-            found[f"ilsvrc_top{k}_classification_error"] = classification[column]
+            found[f"{self.prefix}_top{k}_hits"] = self.localized[column]
+            found[f"{self.prefix}_top{k}_error"] = localization[column]
+            found[f"{self.prefix}_top{k}_classification_hits"] = self.classified[column]
+            found[f"{self.prefix}_top{k}_classification_error"] = classification[column]
         return found
 
     def intervals(self, outcome: SplitOutcome, val: SplitOutcome | None) -> dict[str, Interval]:  # noqa: ARG002 - the threshold is taken as fixed
@@ -244,6 +253,8 @@ class IlsvrcError(Protocol):
         classification = 1 - sums[:, 2:4] / len(counts)
         found = {}
         for column, k in enumerate(TOP_K):
-            found[f"ilsvrc_top{k}_error"] = percentiles(localization[:, column][~np.isnan(localization[:, column])])
-            found[f"ilsvrc_top{k}_classification_error"] = percentiles(classification[:, column])
+            found[f"{self.prefix}_top{k}_error"] = percentiles(
+                localization[:, column][~np.isnan(localization[:, column])]
+            )
+            found[f"{self.prefix}_top{k}_classification_error"] = percentiles(classification[:, column])
         return found

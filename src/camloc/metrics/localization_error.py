@@ -227,7 +227,7 @@ class LocalizationError(Protocol):
             iou_threshold=self.iou_threshold,
         )
 
-    def without_maps(self) -> Protocol:
+    def without_thresholds(self) -> Protocol:
         """Return the errors of boxes without thresholds, at the same IoU."""
         return BoxLocalizationError(self.iou_threshold)
 

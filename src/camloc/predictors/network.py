@@ -70,7 +70,7 @@ class NetworkPredictor(Network):
         if num_ranked:
             classes = pairs.classes[len(true.classes) :].view(len(logits), -1)
             ranked = Ranked(classes, cams[len(true.classes) :].view(*classes.shape, *cams.shape[1:]), None)
-        return Prediction(true, logits.float(), cams[: len(true.classes)], ranked=ranked)
+        return Prediction(true, logits.float(), cams[: len(true.classes)], ranked=ranked, images=batch.images)
 
 
 def check_backbone(backbone: object) -> None:

@@ -14,10 +14,13 @@ from torchmetrics.classification import MulticlassCalibrationError
 
 from camloc.attribution.score_map import score_map
 from camloc.experiment.measuring.split_protocols import Measures, SplitProtocols, as_protocol, counted_something
+from camloc.localization.graph_cut import graph_cut_boxes
+from camloc.localization.released_boxes import released_boxes
 from camloc.localization.threshold_sweep import largest_component_boxes
 from camloc.metrics.centred_box import CentredBoxError
 from camloc.metrics.classification_error import ClassificationError
 from camloc.metrics.contract import Protocol
+from camloc.metrics.heuristic_error import HeuristicError
 from camloc.metrics.ilsvrc_error import IlsvrcError
 from camloc.metrics.localization_error import LocalizationError
 from camloc.metrics.max_box_acc import MaxBoxAcc
@@ -47,6 +50,13 @@ class Recorder(Protocol):
 
     def compute(self) -> dict[str, Tensor]:
         return {"recorded": torch.tensor(float(len(self.handed))), "num_images": torch.tensor(len(self.handed))}
+
+
+class Swept(Recorder):
+    """Is about boxes at CAM thresholds."""
+
+    def update(self, boxes: Tensor) -> Outcome:  # type: ignore[override] # on purpose
+        return Outcome({"x": boxes})
 
 
 class Misspelt(Recorder):
@@ -414,3 +424,48 @@ def test_images_with_several_labels_are_measured_pair_by_pair() -> None:
 def test_numbers_rest_on_pairs_or_are_finite(values: dict[str, float], counted: bool) -> None:
     tensors = {name: torch.tensor(value) for name, value in values.items()}
     assert counted_something(tensors, [Row("x", "x", "min"), Row("z", "z", "min")]) is counted
+
+
+def test_a_rule_without_thresholds_reports_none_and_leaves_out_what_is_about_them() -> None:
+    given = {"val_threshold": LocalizationError(num_thresholds=10), "ilsvrc": IlsvrcError(), "swept": Swept()}
+    split = protocols(given, box_rule=partial(released_boxes, box="tight"))
+    counted = split.update(prediction(halo=0.2), truth())
+    assert (split.shown, split.fixed_threshold, split.shown_threshold) == ("val_threshold", None, None)
+    assert split.shown_thresholds == ()
+    assert split.unmet == {"swept": {"boxes"}}
+    assert counted.prediction.boxes is not None
+    assert counted.prediction.boxes.tolist() == [[[1, 2, 5, 6]]] * 2
+    assert counted.shown_boxes is not None
+    assert counted.shown_boxes.tolist() == [[1, 2, 5, 6]] * 2
+    found = {key: value.item() for key, value in split.compute().items()}
+    assert found["localization/gt_known_error"] == 0
+    assert found["localization/top1_error"] == found["localization/ilsvrc_top1_error"] == 0.5
+    assert not any("threshold" in key or "best" in key for key in found)
+    assert split.chosen_threshold() is None
+    localized = split.localize(prediction(halo=0.2), truth())
+    assert localized.boxes is not None
+    assert localized.boxes.shape == (2, 1, 4)
+
+
+def test_a_rule_that_reads_images_is_given_those_of_its_pairs() -> None:
+    handed: list[Tensor] = []
+
+    def rule(score_maps: Tensor, images: Tensor) -> Tensor:
+        handed.append(images)
+        return torch.tensor([[1, 2, 5, 6]]).expand(len(score_maps), 4)
+
+    split = protocols({"val_threshold": LocalizationError()}, box_rule=rule)
+    images = torch.arange(3, dtype=torch.uint8).view(3, 1, 1, 1).expand(3, 3, 8, 12)
+    padded = truth((0, 1, 0))._replace(is_padding=torch.tensor([True, False, False]))
+    split.update(prediction((0, 1, 0))._replace(images=images), padded)
+    assert handed[0][:, 0, 0, 0].tolist() == [1, 2]
+    with pytest.raises(ValueError, match="box_rule needs images, which these predictions come without"):
+        protocols({"val_threshold": LocalizationError()}, box_rule=graph_cut_boxes).update(prediction(), truth())
+
+
+def test_the_heuristic_takes_the_released_boxes_whatever_the_rule_is() -> None:
+    split = protocols({"val_threshold": LocalizationError(num_thresholds=10), "heuristic": HeuristicError()})
+    split.update(prediction(halo=0.2), truth())
+    found = split.compute()
+    assert found["localization/heuristic_top5_error"].item() == 0  # by the tight box
+    assert "localization/best_cam_threshold" in found

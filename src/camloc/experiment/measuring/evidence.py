@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from camloc.boxes import from_window, half_open_to_inclusive
-from camloc.localization.contract import BoxRule
+from camloc.localization.contract import BoxRule, UncutBoxRule, cuts_at_thresholds, needs_images
+from camloc.localization.released_boxes import loose_and_tight_boxes
 from camloc.metrics.functional.max_box_acc import wsolevaluation_boxes
 from camloc.predictors.contract import ScoreMapFunction
 from camloc.records import Pairs, Prediction, Truth
@@ -22,7 +23,8 @@ class Localized:
         truth: Of the same images.
         score_map: Raw CAMs to score maps.
         box_rule: Score maps to boxes.
-        cam_thresholds: (T,) ascending, all that any protocol of this normalization asks for.
+        cam_thresholds: (T,) ascending, all that any protocol of this normalization asks for; unused by a rule that cuts
+            at none.
     """
 
     def __init__(
@@ -30,7 +32,7 @@ class Localized:
         prediction: Prediction,
         truth: Truth,
         score_map: ScoreMapFunction,
-        box_rule: BoxRule,
+        box_rule: BoxRule | UncutBoxRule,
         cam_thresholds: Sequence[float],
     ) -> None:
         self._prediction, self._truth = prediction, truth
@@ -46,10 +48,30 @@ class Localized:
 
     @cached_property
     def boxes(self) -> Tensor | None:
-        """(P,T,4) half-open pixels of the score maps, on the CPU; None where the predictions have no maps."""
+        """(P,T,4) half-open pixels of the score maps, on the CPU; None without maps, and where a rule cuts at none."""
         if self._prediction.boxes is not None:
             return self._prediction.boxes
-        return None if self.score_maps is None else self._box_rule(self.score_maps.cpu(), self.cam_thresholds)
+        if self.score_maps is None or not cuts_at_thresholds(self._box_rule):
+            return None
+        return self._box_rule(self.score_maps.cpu(), self.cam_thresholds)
+
+    @cached_property
+    def uncut_boxes(self) -> Tensor | None:
+        """(P,4) without CAM thresholds, likewise: a network's own, or of a rule that cuts at none; None for others."""
+        if self._prediction.regressed_boxes is not None:
+            return self._prediction.regressed_boxes
+        if self.score_maps is None or cuts_at_thresholds(self._box_rule):
+            return None
+        images, image_index = self._prediction.images, self._prediction.pairs.image_index
+        return apply_uncut(self._box_rule, self.score_maps, None if images is None else images[image_index])
+
+    @cached_property
+    def released_boxes(self) -> Tensor | None:
+        """(P,2,4) loose and tight boxes of the release, float64 pixels of the images; None without maps."""
+        if self.score_maps is None:
+            return None
+        both = loose_and_tight_boxes(self.score_maps).double().unbind(dim=1)
+        return torch.stack([to_images(boxes, self._truth.pairs, self._truth) for boxes in both], dim=1)
 
     def at(self, cam_thresholds: Sequence[float]) -> Tensor | None:
         """Return the boxes at some of the thresholds."""
@@ -57,10 +79,20 @@ class Localized:
             return self.boxes
         return self.boxes[:, [self.cam_thresholds.index(threshold) for threshold in cam_thresholds]]
 
-    def image_boxes(self, cam_threshold: float) -> Tensor | None:
-        """Return the (P,4) boxes at a threshold, float64 pixels of the images."""
-        boxes = self.at([cam_threshold])
-        return None if boxes is None else to_images(boxes[:, 0].double(), self._truth.pairs, self._truth)
+    def shown(self, cam_thresholds: Sequence[float]) -> Tensor | None:
+        """Return the boxes at these thresholds, (P,T,4); without CAM thresholds, (P,1,4)."""
+        return self.at(cam_thresholds) if self.uncut_boxes is None else self.uncut_boxes[:, None]
+
+    def image_boxes(self, cam_threshold: float | None) -> Tensor | None:
+        """Return the (P,4) boxes at a threshold, or those without one, float64 pixels of the images.
+
+        None without any, and before a threshold is chosen.
+        """
+        boxes = self.uncut_boxes
+        if boxes is None:
+            at = None if cam_threshold is None else self.at([cam_threshold])
+            boxes = None if at is None else at[:, 0]
+        return None if boxes is None else to_images(boxes.double(), self._truth.pairs, self._truth)
 
 
 class Evidence:
@@ -91,14 +123,12 @@ class Evidence:
 
     def get(self, name: str, localized: Localized, cam_thresholds: Sequence[float], cam_threshold: float | None) -> Any:  # noqa: ANN401 - as many types as names
         """Return what goes by a name for a protocol with these thresholds; None where there is nothing of the kind."""
-        if name == "score_maps":
-            return localized.score_maps
+        if name in ("score_maps", "released_boxes"):
+            return getattr(localized, name)
         if name == "boxes":
             return localized.at(cam_thresholds)
-        if name == "reported_boxes" and self._prediction.regressed_boxes is not None:
-            return to_images(self._prediction.regressed_boxes, self._truth.pairs, self._truth)
         if name == "reported_boxes":
-            return None if cam_threshold is None else localized.image_boxes(cam_threshold)
+            return localized.image_boxes(cam_threshold)
         if name not in self._makers:
             return None
         if name not in self._made:
@@ -122,6 +152,24 @@ class Evidence:
         if self._truth.target.ndim == 1:
             return values
         return [values[index] for index in self._prediction.pairs.image_index.tolist()]
+
+
+def apply_uncut(rule: UncutBoxRule, score_maps: Tensor, images: Tensor | None) -> Tensor:
+    """Apply a rule without CAM thresholds.
+
+    Args:
+        rule: See :data:`camloc.localization.contract.UncutBoxRule`.
+        score_maps: (P,H,W).
+        images: (P,3,H,W) uint8; None where the predictions have none.
+
+    Raises:
+        ValueError: If it needs images and there are none.
+    """
+    if not needs_images(rule):
+        return rule(score_maps.cpu())
+    if images is None:
+        raise ValueError("this box_rule needs images, which these predictions come without; evaluate a checkpoint")
+    return rule(score_maps.cpu(), images=images.cpu())
 
 
 def to_images(boxes: Tensor, pairs: Pairs, truth: Truth) -> Tensor:
@@ -185,6 +233,7 @@ def without_padding(prediction: Prediction, truth: Truth) -> tuple[Prediction, T
             of_pairs(prediction.boxes),
             ranked,
             of_pairs(prediction.regressed_boxes),
+            of_images(prediction.images),
         ),
         truth._replace(
             target=truth.target[images],

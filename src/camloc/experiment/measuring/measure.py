@@ -37,13 +37,7 @@ def measure(
         chosen = module.results["val"].chosen
         if chosen is not None:
             threshold = Threshold(chosen, "val")
-    tested = {}
-    for name, protocol in module.test_protocols.protocols.items() if module.measures.from_maps else ():
-        if protocol.cam_threshold is not None:
-            tested[name] = Threshold(protocol.cam_threshold, "fixed")
-        elif protocol.chooses_threshold or "reported_boxes" in module.test_protocols.needs[name].all:
-            tested[name] = threshold or Threshold(module.test_protocols.shown_threshold, "fixed")
-            protocol.set_threshold(tested[name].value)
+    tested = _set_thresholds_of_test(module, threshold)
     trainer.test(module, data, verbose=False)
     watched = _thresholds_of_val(module) if "val" in splits else {}
     return {
@@ -58,9 +52,26 @@ def measure(
     }
 
 
+def _set_thresholds_of_test(module: EvaluationModule, chosen: Threshold | None) -> dict[str, Threshold]:
+    found: dict[str, Threshold] = {}
+    shown = module.test_protocols.shown_threshold
+    if shown is None:  # boxes have none
+        return found
+    for name, protocol in module.test_protocols.protocols.items():
+        if protocol.cam_threshold is not None:
+            found[name] = Threshold(protocol.cam_threshold, "fixed")
+        elif protocol.chooses_threshold or "reported_boxes" in module.test_protocols.needs[name].all:
+            found[name] = chosen or Threshold(shown, "fixed")
+            protocol.set_threshold(found[name].value)
+    return found
+
+
 def _thresholds_of_val(module: EvaluationModule) -> dict[str, Threshold]:
-    found, numbers = {}, module.results["val"].numbers
-    for name, protocol in module.val_protocols.protocols.items() if module.measures.from_maps else ():
+    found: dict[str, Threshold] = {}
+    if not module.val_protocols.is_swept:
+        return found
+    numbers = module.results["val"].numbers
+    for name, protocol in module.val_protocols.protocols.items():
         key = module.val_protocols.key(name, "cam_threshold")
         if protocol.cam_threshold is not None:
             found[name] = Threshold(protocol.cam_threshold, "fixed")

@@ -9,7 +9,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
 from camloc.boxes import from_window
-from camloc.experiment.measuring.evidence import to_images
+from camloc.experiment.measuring.evidence import apply_uncut, to_images
 from camloc.experiment.measuring.split_protocols import Counted, Measures, SplitProtocols, SplitResult
 from camloc.experiment.measuring.store import PairStore, Stored
 from camloc.metrics.functional.breakdown import miss_causes, object_share
@@ -58,8 +58,8 @@ class EvaluationModule(LightningModule):
         """Predict on a batch and add the score maps and boxes that people are shown; nothing is counted."""
         return protocols.localize(self.predictor.predict(batch), batch.truth)
 
-    def shown_threshold(self) -> float:
-        """Return the CAM threshold of the boxes that people are shown of ``val``, as it was last validated."""
+    def shown_threshold(self) -> float | None:
+        """Return the CAM threshold of the boxes that people are shown of ``val``, as it was last validated, if any."""
         result, protocols = self.results["val"], self.val_protocols
         key = "" if protocols.shown is None else protocols.key(protocols.shown, "cam_threshold")
         return float(result.numbers[key]) if key in result.numbers else protocols.shown_threshold
@@ -136,8 +136,13 @@ class EvaluationModule(LightningModule):
             raise ValueError("this source of predictions has no maps of the most likely classes")
         protocols = self.test_protocols
         score_maps = self.measures.score_map(ranked.cams.flatten(0, 1), truth.map_size).cpu()
-        boxes = self.measures.box_rule(score_maps, [protocols.shown_threshold])[:, 0].double()
-        by_image = boxes.view(*ranked.classes.shape, 4)
+        if protocols.shown_threshold is None:
+            images = prediction.images
+            repeated = None if images is None else images.repeat_interleave(ranked.classes.shape[1], dim=0)
+            boxes = apply_uncut(self.measures.box_rule, score_maps, repeated)
+        else:
+            boxes = self.measures.box_rule(score_maps, [protocols.shown_threshold])[:, 0]
+        by_image = boxes.double().view(*ranked.classes.shape, 4)
         placed = [from_window(box, window, truth.map_size) for box, window in zip(by_image, truth.windows, strict=True)]
         return torch.stack(placed) if placed else by_image
 

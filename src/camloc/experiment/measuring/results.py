@@ -47,7 +47,7 @@ class MeasuredSplit(NamedTuple):
             f"{self.name}/{key}": value.item() for key, value in self.result.numbers.items() if value.ndim == 0
         }
         for name, protocol in self.protocols.protocols.items():
-            if not self.is_counted(name) or not self.protocols.from_maps:
+            if not self.is_counted(name):
                 continue
             if protocol.chooses_threshold:
                 found[self._key(name, "threshold_source")] = self.thresholds[name].source
@@ -112,16 +112,15 @@ class MeasuredSplit(NamedTuple):
         shown = self.protocols.shown
         outcome = self.outcome(shown) if shown is not None else None
         iou = None if outcome is None else outcome.values.get("iou")
-        from_maps = self.protocols.from_maps
         return PairRecords(
             image_ids=self.image_ids,
             classes=values["classes"],
             predicted=values.get("predicted"),
             rank=values.get("rank"),
             boxes=values.get("boxes"),
-            iou=iou if iou is None or from_maps else iou[:, None],
-            cam_thresholds=self.protocols.shown_thresholds if from_maps else (),
-            cam_threshold=self.protocols.shown_threshold if from_maps else None,
+            iou=iou[:, None] if iou is not None and iou.ndim == 1 else iou,
+            cam_thresholds=self.protocols.shown_thresholds,
+            cam_threshold=self.protocols.shown_threshold,
             causes=values.get("causes"),
             object_shares=values.get("object_shares"),
         )

@@ -13,7 +13,7 @@ from torchmetrics import MeanMetric, Metric
 
 from camloc.experiment.measuring.evidence import Evidence, Localized, without_padding
 from camloc.experiment.measuring.store import Stored
-from camloc.localization.contract import BoxRule
+from camloc.localization.contract import BoxRule, UncutBoxRule, cuts_at_thresholds
 from camloc.metrics.contract import Needs, Protocol, needs_of
 from camloc.metrics.functional.localization import PAPER_CAM_THRESHOLD
 from camloc.metrics.stock import StockMetric
@@ -32,12 +32,12 @@ class Measures(NamedTuple):
     """Raw CAMs to score maps, where a protocol has none of its own."""
     own_score_maps: Mapping[str, ScoreMapFunction]
     """Of protocols with a normalization of their own, by name."""
-    box_rule: BoxRule
+    box_rule: BoxRule | UncutBoxRule
     """Score maps to the boxes that localization is measured on."""
     iou_threshold: float
     """Fraction; from it on a box is a hit."""
     from_maps: bool = True
-    """Whether boxes are read off maps at CAM thresholds; else the network predicts them itself, and there are none."""
+    """Whether boxes are read off maps; else the network predicts them itself, and there are none."""
 
 
 class Counted(NamedTuple):
@@ -49,7 +49,7 @@ class Counted(NamedTuple):
     outcomes: Mapping[str, Outcome]
     """By protocol; one that lacks what it needs has none."""
     shown_boxes: Tensor | None
-    """(P,4) half-open pixels of the score maps, at the threshold that is reported, or the network's own; else None."""
+    """(P,4) half-open pixels of the score maps, at the reported threshold if there is one; None without boxes."""
 
 
 class SplitResult(NamedTuple):
@@ -81,11 +81,13 @@ class SplitProtocols(nn.Module):
         super().__init__()
         self.box_rule = measures.box_rule
         self.from_maps = measures.from_maps
+        self.is_swept = measures.from_maps and cuts_at_thresholds(measures.box_rule)
+        """Whether boxes are cut out of maps at CAM thresholds; else each pair has one box, and no threshold."""
         protocols = {name: as_protocol(name, deepcopy(metric)) for name, metric in measures.protocols.items()}
         if taken := [name for name in protocols if "." in name or hasattr(nn.ModuleDict(), name)]:
             raise ValueError(f"localization.protocols has {taken[0]}, which cannot be a name here; choose another")
-        if not self.from_maps:
-            protocols = {name: protocol.without_maps() for name, protocol in protocols.items()}
+        if not self.is_swept:
+            protocols = {name: protocol.without_thresholds() for name, protocol in protocols.items()}
         self.protocols: Mapping[str, Protocol] = nn.ModuleDict(protocols)  # type: ignore[assignment] # of Protocols
         self.needs: dict[str, Needs] = {name: needs_of(protocol) for name, protocol in protocols.items()}
         # By default it leaves out what is NaN: a network that has diverged would get the mean of what is left.
@@ -93,7 +95,7 @@ class SplitProtocols(nn.Module):
         if unknown := measures.own_score_maps.keys() - protocols.keys():
             raise ValueError(f"localization.score_maps has {', '.join(sorted(unknown))}, which is no protocol")
         self._groups = _group_by_score_map(protocols, measures)
-        boxed = "boxes" if self.from_maps else "reported_boxes"
+        boxed = "boxes" if self.is_swept else "reported_boxes"
         self.shown = next((name for name in protocols if boxed in self.needs[name].all), None)
         """The protocol whose boxes people are shown: the first that has any."""
         self.unmet: dict[str, frozenset[str]] = {}
@@ -102,12 +104,17 @@ class SplitProtocols(nn.Module):
     @property
     def fixed_threshold(self) -> float | None:
         """The CAM threshold that the shown protocol reports at; None until it is fixed or chosen."""
-        return None if self._shown_maps is None else self._shown_maps.cam_threshold
+        return None if self.shown is None else self.protocols[self.shown].cam_threshold
 
     @property
-    def shown_threshold(self) -> float:
-        """The CAM threshold of the boxes that people are shown; the paper's where none is fixed or chosen yet."""
-        protocol = self._shown_maps
+    def shown_threshold(self) -> float | None:
+        """The CAM threshold of the boxes that people are shown; the paper's where none is fixed or chosen yet.
+
+        None where boxes have none.
+        """
+        if not self.is_swept:
+            return None
+        protocol = self.protocols[self.shown] if self.shown is not None else None
         if protocol is None:
             return PAPER_CAM_THRESHOLD
         if protocol.cam_threshold is not None:
@@ -116,18 +123,15 @@ class SplitProtocols(nn.Module):
 
     @property
     def shown_thresholds(self) -> Sequence[float]:
-        """(T,) of the boxes of that protocol."""
-        return NO_BOX_THRESHOLD if self._shown_maps is None else self._shown_maps.cam_thresholds
-
-    @property
-    def _shown_maps(self) -> Protocol | None:
-        """The protocol whose boxes people are shown, where they are read off maps."""
-        return None if self.shown is None or not self.from_maps else self.protocols[self.shown]
+        """(T,) of the boxes of that protocol; none where boxes have none."""
+        if not self.is_swept:
+            return ()
+        return NO_BOX_THRESHOLD if self.shown is None else self.protocols[self.shown].cam_thresholds
 
     def localize(self, prediction: Prediction, truth: Truth) -> Prediction:
         """Add the score maps and boxes that people are shown."""
         localized = self._localized(prediction, truth)[self.shown]
-        return prediction._replace(score_maps=localized.score_maps, boxes=localized.at(self.shown_thresholds))
+        return prediction._replace(score_maps=localized.score_maps, boxes=localized.shown(self.shown_thresholds))
 
     def update(self, prediction: Prediction, truth: Truth) -> Counted:
         """Count a batch."""
@@ -138,6 +142,9 @@ class SplitProtocols(nn.Module):
         outcomes = {}
         for name, protocol in self.protocols.items():
             needs = self.needs[name]
+            if "boxes" in needs.all and not self.is_swept:
+                self.unmet[name] = frozenset({"boxes"})
+                continue
             arguments = {
                 need: evidence.get(need, localized[name], protocol.cam_thresholds, protocol.cam_threshold)
                 for need in needs.all
@@ -152,13 +159,13 @@ class SplitProtocols(nn.Module):
             if absent and not outcomes[name].values:
                 self.unmet[name] = absent
         shown = localized[self.shown]
-        boxes = shown.at(self.shown_thresholds) if prediction.cams is not None or shown.score_maps is not None else None
-        at = list(self.shown_thresholds).index(self.shown_threshold)
+        boxes = shown.shown(self.shown_thresholds)
+        at = 0 if self.shown_threshold is None else list(self.shown_thresholds).index(self.shown_threshold)
         return Counted(
             prediction._replace(score_maps=shown.score_maps, boxes=boxes),
             truth,
             outcomes,
-            prediction.regressed_boxes if boxes is None else boxes[:, at],
+            None if boxes is None else boxes[:, at],
         )
 
     def compute(self) -> dict[str, Tensor]:
@@ -230,6 +237,8 @@ class SplitProtocols(nn.Module):
 
     def _thresholds(self, name: str | None) -> Sequence[float]:
         """Return where a protocol needs boxes."""
+        if not self.is_swept:
+            return ()
         if name is None:
             return NO_BOX_THRESHOLD if self.shown is None else ()
         protocol, needs = self.protocols[name], self.needs[name].all
