@@ -26,6 +26,16 @@ def test_where_a_map_is_bright_decides_the_box() -> None:
     assert not torch.allclose(first, second)
 
 
+def test_boxes_are_not_rounded_to_half_precision_under_autocast() -> None:
+    head = BoxHead(num_maps=2, num_classes=1)
+    with torch.no_grad():
+        head.boxes.bias.copy_(torch.tensor([0.501, 0.601, 0.701, 0.801]))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            boxes = head(torch.zeros(1, 2, 6, 6))
+    assert boxes.dtype == torch.float32
+    assert torch.equal(boxes[0, 0], head.boxes.bias)
+
+
 def test_a_backbone_is_left_as_it_was() -> None:
     torch.manual_seed(0)
     backbone = alexnet_gap(num_classes=5, weights=None)

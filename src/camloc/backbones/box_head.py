@@ -47,7 +47,9 @@ class BoxHead(nn.Module):
     def forward(self, feature_maps: Tensor) -> Tensor:
         """Return (B,C,4) boxes of (B,K,h,w) feature maps, xyxy fractions of the input's sides."""
         grid = grid_average(self.conv(feature_maps).relu(), GRID)
-        boxes: Tensor = self.boxes(self.hidden(grid.flatten(1)).relu())
+        hidden = self.hidden(grid.flatten(1)).relu()
+        with torch.autocast(hidden.device.type, enabled=False):  # half precision would round to a pixel of 224
+            boxes: Tensor = self.boxes(hidden.float())
         return boxes.view(len(boxes), -1, 4)
 
 
