@@ -17,6 +17,7 @@ from camloc.experiment.checkpoint import run_record
 from camloc.experiment.configuration import configuration_directory
 from camloc.report.compare import main as compare
 
+Entry = Callable[..., Any]
 Here = Callable[..., Any]
 SharedOnce = Callable[[str, Callable[[Path], None]], Path]
 SIZE = (
@@ -139,6 +140,22 @@ def test_a_resumed_training_ends_with_the_same_weights(boxed: tuple[Path, str], 
     whole, resumed = (torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) for run in (boxed[0], tmp_path))
     assert whole["state_dict"].keys() == resumed["state_dict"].keys()
     assert all(torch.equal(value, resumed["state_dict"][name]) for name, value in whole["state_dict"].items())
+
+
+@pytest.mark.integration
+def test_two_processes_train_resume_and_measure_as_one_measures(entry: Entry, here: Here, tmp_path: Path) -> None:
+    two, one = tmp_path / "two", tmp_path / "one"
+    started = (*SIZE, "datamodule.num_test=35", "trainer.devices=2", "trainer.max_epochs=1", f"hydra.run.dir={two}")
+    for options in (started, (f"resume={two}", "trainer.max_epochs=2")):
+        trained = entry("train.py", *options)
+        assert trained.returncode == 0, trained.stderr
+    evaluated = here("evaluate", f"checkpoint={two}", "trainer.devices=1", f"hydra.run.dir={one}")
+    assert evaluated.returncode == 0, evaluated.stderr
+    expected, found = metrics_of(one), metrics_of(two)
+    assert found.pop("val/loss") == pytest.approx(expected["val/loss"])
+    assert found == {key: expected[key] for key in found}
+    assert found["test/supervision"] == "trained with boxes"
+    assert (two / "predictions.csv").read_text() == (one / "predictions.csv").read_text()
 
 
 @pytest.mark.parametrize("option", ["localization.cam_threshold=0.2", "save_score_maps=true", "export_score_maps=maps"])
