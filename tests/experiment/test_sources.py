@@ -38,7 +38,7 @@ def source(folder: Path, data: dict[str, Any] | None = None, **given: Any) -> So
 @pytest.mark.parametrize(
     ("named", "found"),
     [
-        ({}, "found none"),
+        ({"backbone": {}}, "found none"),
         ({"checkpoint": "a", "submission": "b"}, "found checkpoint and submission"),
         ({"checkpoint": "a", "score_maps": "b", "submission": "c"}, "found checkpoint and score_maps and submission"),
     ],
@@ -75,6 +75,38 @@ def test_a_checkpoint_without_a_threshold_cannot_give_one(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match=r"threshold_from=checkpoint: .*best\.ckpt has no threshold"):
         source(tmp_path, checkpoint=str(file), threshold_from="checkpoint")
     assert source(tmp_path, checkpoint=str(file)).threshold is None
+
+
+def with_own_weights(**given: Any) -> dict[str, Any]:  # noqa: ANN401 - of a configuration
+    return {"backbone": {"_target_": "squares.gap", "_partial_": True, "weights": "somewhere"}, **given}
+
+
+def test_a_network_with_weights_of_its_own_needs_no_run(tmp_path: Path) -> None:
+    found = source(tmp_path, **with_own_weights(classifier={}))
+    assert isinstance(found.predictor, NetworkPredictor)
+    assert found.predictor.backbone.trunk.weight.abs().sum().item() == 0  # type: ignore[attr-defined] # a GapBackbone's
+    assert (found.splits, found.threshold) == (("val", "test"), None)
+    assert (found.has_images, found.has_other_classes, found.score_map) == (True, True, None)
+    assert found.notes == ["Weights: the network's own, backbone.weights=somewhere."]
+
+
+def test_a_fixed_threshold_needs_no_val(tmp_path: Path) -> None:
+    fixed = with_own_weights(localization=config().localization)
+    fixed["localization"].protocols.val_threshold.cam_threshold = 0.2
+    found = source(tmp_path, **fixed)
+    assert found.splits == ("test",)
+    assert found.data._splits.keys() == {"test"}  # type: ignore[attr-defined] # SquaresData's
+
+
+def test_a_network_without_its_other_parts_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"name attribution=, views= too, or an experiment= that does$"):
+        source(tmp_path, **with_own_weights(attribution={}, views={}))
+
+
+def test_a_network_with_random_layers_is_refused(tmp_path: Path) -> None:
+    backbone = {"_target_": "camloc.backbones.googlenet.googlenet_gap", "_partial_": True, "weights": None}
+    with pytest.raises(ValueError, match=r"backbone\.weights=None leaves \d+ tensors at random for 2 classes"):
+        source(tmp_path, backbone=backbone)
 
 
 def test_data_with_other_classes_is_refused(tmp_path: Path) -> None:

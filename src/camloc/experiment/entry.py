@@ -26,7 +26,10 @@ from camloc.experiment.run_job import fail, run_job, wants_traceback
 from camloc.experiment.saved_config import saved_config
 from camloc.experiment.version_0_1 import refuse_options
 
-RUN_PARTS = ("backbone", "datamodule", "attribution", "views", "score_map", "box_rule", "localization", "classifier")
+RUN_PARTS = (
+    *("backbone", "datamodule", "attribution", "views", "score_map", "box_rule", "localization", "classifier"),
+    "paper",
+)
 """Config groups that an evaluation takes over from the checkpoint's run."""
 
 READERS = "annotations"

@@ -96,6 +96,31 @@ class PathOptions(TypedDict):
     runs: str
 
 
+Percent = Annotated[float, Ge(0), Le(100)]
+
+
+class PaperTableOptions(TypedDict, total=False):
+    """A line in a table of Zhou et al., CVPR 2016, under ``paper``."""
+
+    line: Count
+    name: str
+    top1: Percent
+    top5: Percent
+
+
+class PaperOptions(TypedDict, total=False):
+    """Of ``paper``: which row of the paper's tables a run is; see ``docs/paper.md``."""
+
+    row: str
+    recipe: str
+    boxes: bool
+    tolerance: Percent
+    table1: PaperTableOptions
+    table2: PaperTableOptions
+    table3: PaperTableOptions
+    table3_heuristic: PaperTableOptions
+
+
 class CommonOptions(TypedDict):
     """Of every command."""
 
@@ -112,6 +137,7 @@ class CommonOptions(TypedDict):
     overwrite: bool
     trust: bool
     on_unreadable: OnProblem
+    paper: NotRequired[PaperOptions]
     camloc_version: NotRequired[str]
 
 

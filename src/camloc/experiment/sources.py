@@ -1,13 +1,15 @@
-"""Where an evaluation's predictions come from: a checkpoint, saved maps, ready-made maps or a submission file."""
+"""Where an evaluation's predictions come from: a network, saved maps, ready-made maps or a submission file."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
+import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import LightningDataModule
+from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from camloc.attribution.score_map import score_map
@@ -15,7 +17,7 @@ from camloc.data.datasets.wsol_metadata import WsolMetadata
 from camloc.data.loading.datamodule import LocalizationDataModule
 from camloc.data.loading.samplers import EvalSampler
 from camloc.data.loading.split import SplitName
-from camloc.experiment.build import build_box_rule, build_datamodule, build_predictor
+from camloc.experiment.build import build_box_rule, build_datamodule, build_measures, build_predictor
 from camloc.experiment.checkpoint import (
     load_weights,
     refuse_other_classes,
@@ -24,9 +26,11 @@ from camloc.experiment.checkpoint import (
 )
 from camloc.experiment.limits import refuse_few_descriptors
 from camloc.experiment.measuring.results import Threshold
+from camloc.experiment.measuring.split_protocols import SplitProtocols
 from camloc.experiment.preflight import preflight
 from camloc.experiment.run_directory import RunDirectory
 from camloc.experiment.saved_config import checkpoint_file
+from camloc.experiment.unused_options import names_network
 from camloc.localization.contract import cuts_at_thresholds
 from camloc.predictors.contract import Predictor, ScoreMapFunction
 from camloc.predictors.map_files import MAP_SIZE, MapDataset, MapFolder, MapPredictor
@@ -111,18 +115,64 @@ def build_source(config: DictConfig, run: RunDirectory) -> Source:
     Raises:
         ValueError: If it names none, or several.
     """
+    if names_network(config):
+        return _network(config, run)
     named = [name for name in ("checkpoint", "score_maps", "submission") if config[name] is not None]
     if len(named) != 1:
         found = f"found {' and '.join(named)}" if named else "found none"
         raise ValueError(
-            "say what to evaluate, one of checkpoint=RUN_OR_FILE.ckpt, score_maps=FILE_OR_FOLDER and submission=FILE; "
-            f"{found}"
+            "say what to evaluate, one of checkpoint=RUN_OR_FILE.ckpt, score_maps=FILE_OR_FOLDER, backbone=NAME with "
+            f"weights of its own and submission=FILE; {found}"
         )
     if config.submission is not None:
         return _submission(config)
     if config.score_maps is None:
         return _checkpoint(config, run)
     return _saved_maps(config) if Path(config.score_maps).is_file() else _map_folder(config)
+
+
+def _network(config: DictConfig, run: RunDirectory) -> Source:
+    """Return a network with the weights that it comes with; ``val`` is read where a threshold is chosen there."""
+    missing = [part for part in ("datamodule", "attribution", "views", "score_map") if not config[part]]
+    if missing:
+        raise ValueError(
+            "a backbone= without checkpoint= brings nothing but its weights; name "
+            f"{', '.join(f'{part}=' for part in missing)} too, or an experiment= that does"
+        )
+    if "channels_last" not in config.classifier:  # trainer=gpu has it
+        OmegaConf.update(config, "classifier.channels_last", False, force_add=True)
+    protocols = SplitProtocols(build_measures(config)).protocols.values()
+    chooses = any(protocol.chooses_threshold and protocol.cam_threshold is None for protocol in protocols)
+    splits: tuple[SplitName, ...] = ("val", "test") if chooses else ("test",)
+    datamodule = build_datamodule(config, splits)
+    preflight(datamodule, splits, run, config.on_unreadable)
+    predictor = build_predictor(config, datamodule)
+    _refuse_random_weights(config, cast(nn.Module, predictor.backbone), datamodule.num_classes)
+    return Source(
+        predictor,
+        datamodule,
+        splits,
+        [f"Weights: the network's own, backbone.weights={config.backbone.get('weights')}."],
+        has_images=True,
+        has_other_classes=True,
+    )
+
+
+def _refuse_random_weights(config: DictConfig, backbone: nn.Module, num_classes: int) -> None:
+    """Refuse a network with layers that come out different when it is built with another seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed + 1)
+        other: nn.Module = instantiate(config.backbone)(num_classes=num_classes)
+    again = other.state_dict()
+    random = [
+        name for name, tensor in backbone.state_dict().items() if not torch.equal(tensor.cpu(), again[name].cpu())
+    ]
+    if random:
+        raise ValueError(
+            f"backbone.weights={config.backbone.get('weights')} leaves {len(random)} tensors at random for "
+            f"{num_classes} classes, such as {random[0]}; train the network and evaluate its checkpoint=, or give weights "
+            "for all of it"
+        )
 
 
 def _checkpoint(config: DictConfig, run: RunDirectory) -> Source:

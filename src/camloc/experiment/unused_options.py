@@ -9,23 +9,25 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-Source = Literal["checkpoint", "saved maps", "map folder", "submission"]
+Source = Literal["checkpoint", "network", "saved maps", "map folder", "submission"]
 
 _AS_GIVEN: Mapping[Source, str] = {
     "checkpoint": "checkpoint=",
+    "network": "backbone= and no checkpoint=",
     "saved maps": "score_maps=FILE",
     "map folder": "score_maps=FOLDER",
     "submission": "submission=",
 }
-_NETWORK: tuple[Source, ...] = ("checkpoint",)
-_MAPS: tuple[Source, ...] = ("checkpoint", "saved maps", "map folder")
+_NETWORK: tuple[Source, ...] = ("checkpoint", "network")
+_MAPS: tuple[Source, ...] = (*_NETWORK, "saved maps", "map folder")
 _READ_BY: Mapping[str, tuple[Source, ...]] = {
     **dict.fromkeys(("backbone", "attribution", "views", "classifier", "callbacks.gallery"), _NETWORK),
-    **dict.fromkeys(("save_score_maps", "threshold_from", "on_unreadable"), _NETWORK),
-    "datamodule": ("checkpoint", "map folder", "submission"),
+    **dict.fromkeys(("save_score_maps", "on_unreadable"), _NETWORK),
+    "threshold_from": ("checkpoint",),
+    "datamodule": (*_NETWORK, "map folder", "submission"),
     **{f"datamodule.{name}": _NETWORK for name in ("input_size", "batch_size", "num_workers", "eval_transform")},
     **dict.fromkeys(("score_map", "box_rule", "export_score_maps"), _MAPS),
-    "localization.submission": ("checkpoint", "saved maps"),
+    "localization.submission": (*_NETWORK, "saved maps"),
     "map_loader": ("saved maps", "map folder", "submission"),
     **dict.fromkeys(("on_missing", "map_loader.num_workers"), ("map folder",)),
 }
@@ -82,8 +84,11 @@ def unused_in_evaluation(config: DictConfig, given: Sequence[str]) -> Iterator[s
             "localization.submission=true writes one box for each of five classes, not those of the heuristic; write "
             "it with localization=ilsvrc"
         )
-    yield from (f"{key} has no effect on an evaluation: nothing is trained" for key in _OF_TRAINING if key in given)
     source = _source(config)
+    of_training = [
+        key for key in _OF_TRAINING if key in given and not (key == "backbone.weights" and source == "network")
+    ]
+    yield from (f"{key} has no effect on an evaluation: nothing is trained" for key in of_training)
     if source is None:
         return  # none or several are named, which is an error of its own
     for key in given:
@@ -92,6 +97,12 @@ def unused_in_evaluation(config: DictConfig, given: Sequence[str]) -> Iterator[s
             value = OmegaConf.select(config, key)
             if not (value is None or value is False or value in ("error", "val")):  # which ask for nothing
                 yield f"{key} has no effect with {_AS_GIVEN[source]}"
+
+
+def names_network(config: DictConfig) -> bool:
+    """Return whether an evaluation is of a network with weights of its own: nothing else is named to be measured."""
+    others = (config.checkpoint, config.score_maps, config.submission)
+    return bool(config.backbone) and all(other is None for other in others)
 
 
 def _in_any_call(config: DictConfig, given: Sequence[str]) -> Iterator[str]:
@@ -108,6 +119,8 @@ def _in_any_call(config: DictConfig, given: Sequence[str]) -> Iterator[str]:
 
 def _source(config: DictConfig) -> Source | None:
     named = [name for name in ("checkpoint", "score_maps", "submission") if config[name] is not None]
+    if names_network(config):
+        return "network"
     if len(named) != 1:
         return None
     if named == ["score_maps"]:
