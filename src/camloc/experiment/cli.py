@@ -17,6 +17,7 @@ Commands:
   evaluate    measure a checkpoint, saved or ready-made score maps, or a submission file
   compare     say whether two runs differ by more than chance
   svm         classify CAM crops by a linear SVM on a network's features
+  tables      lay runs of the paper's rows next to its tables
   completion  print a script for tab completion of commands and options (bash, zsh, fish)
 
 Examples:
@@ -24,11 +25,12 @@ Examples:
   camloc train backbone=vgg_gap datamodule=folder datamodule.root=DIR
   camloc evaluate checkpoint=runs/train/DATE_TIME_ID localization.cam_threshold=0.2
   camloc compare RUN_A RUN_B
+  camloc tables paper runs/train
   eval "$(camloc completion bash)"
 
 camloc COMMAND --help explains the options of a command, camloc --version prints the version.
 """
-COMMANDS = ("train", "evaluate", "compare", "svm", "completion")
+COMMANDS = ("train", "evaluate", "compare", "svm", "tables", "completion")
 
 
 def _interruptible(command: Callable[[], None]) -> Callable[[], None]:
@@ -61,6 +63,10 @@ def main() -> None:
         from camloc.report.compare import main as compare  # noqa: PLC0415 - imports torch
 
         sys.exit(compare(sys.argv[2:]))
+    elif command == "tables":
+        from camloc.experiment.paper.command import main as tables  # noqa: PLC0415 - imports Hydra
+
+        sys.exit(tables(sys.argv[2:]))
     elif command == "completion":
         _completion(sys.argv[2:])
     elif command in COMMANDS:
@@ -110,7 +116,10 @@ def _complete(line: str) -> None:
         sys.stdout.write("".join(f"{command}\n" for command in found))
     elif before[0] == "completion":
         sys.stdout.write("".join(f"{shell}\n" for shell in SHELLS if shell.startswith(word)))
-    elif before[0] in COMMANDS and before[0] != "compare":  # which takes directories: the shell knows them
+    elif before[0] in COMMANDS and before[0] not in (
+        "compare",
+        "tables",
+    ):  # which take directories: the shell knows them
         from camloc.experiment.entry import ENTRIES  # noqa: PLC0415 - imports Hydra
 
         ENTRIES[before[0]].complete(before[1:], line.lstrip().partition(" ")[2].lstrip())

@@ -170,8 +170,8 @@ def _refuse_random_weights(config: DictConfig, backbone: nn.Module, num_classes:
     if random:
         raise ValueError(
             f"backbone.weights={config.backbone.get('weights')} leaves {len(random)} tensors at random for "
-            f"{num_classes} classes, such as {random[0]}; train the network and evaluate its checkpoint=, or give weights "
-            "for all of it"
+            f"{num_classes} classes, such as {random[0]}; train the network and evaluate its checkpoint=, or give "
+            "weights for all of it"
         )
 
 

@@ -155,6 +155,53 @@ def misses_chart(groups: Sequence[str], causes: Sequence[str], counts: Sequence[
     _save_plot(figure, axes, path)
 
 
+def reference_chart(
+    names: Sequence[str],
+    references: Sequence[float],
+    values: Sequence[float],
+    intervals: Sequence[tuple[float, float] | None],
+    path: Path,
+) -> None:
+    """Plot values next to the numbers of a paper, a line each.
+
+    Args:
+        names: N names, from top to bottom.
+        references: N errors of the paper, %.
+        values: N errors, %.
+        intervals: N 95% intervals of the values, %; None for none.
+        path: PNG to write, 1280 px wide and as high as its lines need.
+
+    Raises:
+        ValueError: If there is none, or their numbers differ.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from PIL import Image
+        >>> with TemporaryDirectory() as directory:
+        ...     path = Path(directory, "chart.png")
+        ...     reference_chart(["GoogLeNet-GAP, top-1"], [56.4], [57.0], [(56.6, 57.4)], path)
+        ...     Image.open(path).size[0]
+        1280
+    """
+    if not names or not len(names) == len(references) == len(values) == len(intervals):
+        raise ValueError(
+            f"{path}: {len(names)} names, {len(references)} references, {len(values)} values and {len(intervals)} "
+            "intervals; all must be as many, at least one"
+        )
+    figure, axes = _plot("error (%)")
+    figure.set_figheight(1.5 + 0.25 * len(names))
+    axes.set_ylabel("")
+    places = range(len(names))
+    for place, interval in zip(places, intervals, strict=True):
+        if interval is not None:
+            axes.plot(interval, (place, place), color=CURVE_STYLES[0][0], linewidth=2)
+    axes.plot(references, places, "D", color=CURVE_STYLES[1][0], fillstyle="none", label="paper")
+    axes.plot(values, places, "o", color=CURVE_STYLES[0][0], label="run, with its 95% interval")
+    axes.set_yticks(places, names, fontsize=8)
+    axes.set_ylim(len(names) - 0.5, -0.5)  # from top to bottom, with room for the first and the last marker
+    _save_plot(figure, axes, path)
+
+
 def _plot(xlabel: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(6.4, 4), dpi=200, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))
     axes = figure.add_subplot(xlabel=xlabel, ylabel="error (%)")

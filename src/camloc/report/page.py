@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from camloc.export.replaced import replaced
 from camloc.report.misses import MissRow
@@ -74,19 +74,12 @@ def write_page(
         ...     "<h1>A &lt;b&gt;bold&lt;/b&gt; claim</h1>" in page.read_text(encoding="utf-8")
         True
     """
-    environment = Environment(
-        loader=PackageLoader("camloc", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    html = environment.get_template("page.html").render(
+    html = template("page.html").render(
         title=title,
         results=split_results(numbers, num_images),
-        figures=[(_link(directory, figure.path), figure) for figure in figures],
         has_heatmaps=not any(number.supervision for number in numbers),
-        gallery=[(_link(directory, item.path), item) for item in gallery],
+        figures=[(link(directory, figure.path), figure) for figure in figures],
+        gallery=[(link(directory, item.path), item) for item in gallery],
         misses=[(title, rows) for title, rows in misses.items() if rows],
         config_yaml=config_yaml,
         notes=notes,
@@ -98,8 +91,25 @@ def write_page(
     return page
 
 
-def _link(directory: Path, path: Path) -> str:
-    """Return the URL of an image relative to the page."""
+def template(name: str) -> Template:
+    """Return a page's template, which shows whatever it is given as text."""
+    environment = Environment(
+        loader=PackageLoader("camloc", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
+
+
+def link(directory: Path, path: Path) -> str:
+    """Return the URL of an image relative to the page.
+
+    Raises:
+        FileNotFoundError: If it does not exist.
+        ValueError: If it lies outside ``directory``.
+    """
     file = (directory / path).resolve()
     if not file.is_file():
         raise FileNotFoundError(f"the report links to {file}, which does not exist; save the image first")
