@@ -268,7 +268,8 @@ def _following(raw: Any, resolved: Any) -> Any:  # noqa: ANN401 - any part of a 
     if isinstance(raw, dict):
         return {name: _following(part, resolved[name]) for name, part in raw.items()}
     refers = re.findall(r"\$\{([^${},]*)", raw) if isinstance(raw, str) else []
-    return raw if refers and all(one.startswith(("localization.", "either:")) for one in refers) else resolved
+    # A reference to an option of one protocol is resolved: what reads a saved configuration refuses it.
+    return raw if refers and all(re.fullmatch(r"localization\.\w+|either:", one) for one in refers) else resolved
 
 
 def read_json(file: Path, kind: type[Any] = dict) -> Any:  # noqa: ANN401 - a JSON value
