@@ -277,11 +277,13 @@ def write_checkpoint(
     threshold: tuple[float, Literal["val", "fixed"]] | None = (0.8, "val"),
     class_names: Sequence[str] = CLASS_NAMES,
     fingerprint: Tensor | None = None,
+    *,
+    trained_with_boxes: bool = False,
     **more: Any,  # noqa: ANN401 - of a checkpoint
 ) -> Path:
     """Write what a training of the network leaves behind."""
     cam_threshold, source = threshold or (None, None)
-    record = RunRecord(list(class_names), 8, cam_threshold, source, fingerprint)
+    record = RunRecord(list(class_names), 8, cam_threshold, source, fingerprint, trained_with_boxes)
     file.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"state_dict": module().state_dict(), RUN_KEY: record._asdict(), **more}, file)
     return file

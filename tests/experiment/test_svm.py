@@ -117,6 +117,12 @@ def test_images_that_the_network_was_trained_on_are_refused(tmp_path: Path) -> N
         measured(given, tmp_path / "run")
 
 
+def test_a_network_that_was_trained_with_boxes_has_no_maps_to_crop_at(tmp_path: Path) -> None:
+    file = SQUARES["write_checkpoint"](tmp_path / "best.ckpt", trained_with_boxes=True)
+    with pytest.raises(ValueError, match=r"best\.ckpt was trained with boxes and has no class activation maps"):
+        measured(config(file), tmp_path / "run")
+
+
 @pytest.mark.parametrize(("cam_threshold", "window"), [(0.8, (1, 2, 5, 6)), (0.5, (0, 1, 8, 7))])
 def test_a_cam_crop_is_the_box_of_the_map(cam_threshold: float, window: tuple[int, int, int, int]) -> None:
     features = crop_features(cam_threshold)

@@ -49,6 +49,11 @@ def svm(config: DictConfig, run: RunDirectory) -> None:
     seed_everything(config.seed, workers=True, verbose=False)
     file = checkpoint_file(Path(config.checkpoint))
     record = run_record(file)
+    if record.trained_with_boxes:
+        raise ValueError(
+            f"checkpoint={config.checkpoint} was trained with boxes and has no class activation maps to crop at; "
+            "give a network that was trained on image labels"
+        )
     datamodule: LocalizationDataModule = instantiate(config.datamodule)
     refuse_few_descriptors(datamodule.workers_per_loader(), "datamodule.num_workers")
     if config.true_box:
