@@ -158,11 +158,19 @@ def test_two_processes_train_resume_and_measure_as_one_measures(entry: Entry, he
     assert (two / "predictions.csv").read_text() == (one / "predictions.csv").read_text()
 
 
-@pytest.mark.parametrize("option", ["localization.cam_threshold=0.2", "save_score_maps=true", "export_score_maps=maps"])
-def test_what_needs_a_map_is_refused(option: str, boxed: tuple[Path, str], here: Here, tmp_path: Path) -> None:
-    refused = here("evaluate", f"checkpoint={boxed[0]}", option, f"hydra.run.dir={tmp_path}")
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["localization.cam_threshold=0.2"],
+        ["save_score_maps=true"],
+        ["export_score_maps=maps"],
+        ["attribution=grad_cam", "views=flip", "score_map=max"],
+    ],
+)
+def test_what_needs_a_map_is_refused(options: list[str], boxed: tuple[Path, str], here: Here, tmp_path: Path) -> None:
+    refused = here("evaluate", f"checkpoint={boxed[0]}", *options, f"hydra.run.dir={tmp_path}")
     assert refused.returncode == 1
-    assert f"leave out {option.partition('=')[0]}" in refused.stderr
+    assert f"leave out {', '.join(option.partition('=')[0] for option in options)} (run" in refused.stderr
     assert "was trained with boxes" in refused.stderr
 
 

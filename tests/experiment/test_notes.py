@@ -1,6 +1,7 @@
 """Sentences before the numbers."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from runpy import run_path
 
@@ -154,6 +155,9 @@ def test_nothing_localized_is_remarked_on_next_to_the_numbers(value: float, dire
     (remark,) = remarks_on([*NUMBERS, missed], EVERY_CLASS, ["ant", "bee"])
     assert remark.keys == {"test/localization/GT-known"}
     assert remark.sentence.startswith("No image of test is localized according to GT-known. Look at the gallery")
+    assert "CAM threshold" in remark.sentence
+    (remark,) = remarks_on([replace(missed, supervision="trained with boxes")], EVERY_CLASS, ["ant", "bee"])
+    assert remark.sentence.endswith("where the predicted boxes are, and whether the true boxes fit them.")
 
 
 def test_a_test_split_of_one_class_is_remarked_on() -> None:

@@ -57,10 +57,12 @@ def remarks_on(rows: Iterable[ReportedNumber], pairs: PairRecords, class_names: 
     ]
     if missed:
         titles = "; ".join(dict.fromkeys(row.title for row in missed))
+        where = "the maps are, and whether the true boxes and the CAM threshold"
+        if any(row.supervision for row in missed):
+            where = "the predicted boxes are, and whether the true boxes"
         found.append(
             Remark(
-                f"No image of test is localized according to {titles}. Look at the gallery for where the maps are, and "
-                "whether the true boxes and the CAM threshold fit them.",
+                f"No image of test is localized according to {titles}. Look at the gallery for where {where} fit them.",
                 frozenset(row.key for row in missed),
             )
         )

@@ -29,7 +29,7 @@ from camloc.experiment.measuring.results import Threshold
 from camloc.experiment.measuring.split_protocols import SplitProtocols
 from camloc.experiment.preflight import preflight
 from camloc.experiment.run_directory import RunDirectory
-from camloc.experiment.saved_config import checkpoint_file
+from camloc.experiment.saved_config import checkpoint_file, saved_config
 from camloc.experiment.unused_options import names_network
 from camloc.localization.contract import cuts_at_thresholds
 from camloc.predictors.contract import Predictor, ScoreMapFunction
@@ -37,6 +37,11 @@ from camloc.predictors.map_files import MAP_SIZE, MapDataset, MapFolder, MapPred
 from camloc.predictors.saved_maps import SavedMaps, SavedPredictor
 from camloc.predictors.submission import SubmissionDataset, SubmissionPredictor
 from camloc.predictors.truth import MetadataSplit, SomeOf, SplitTruth, UnseenSplit
+
+_ASKING_FOR_MAPS = (
+    *("localization.cam_threshold", "localization.more_thresholds"),
+    *("save_score_maps", "export_score_maps"),
+)
 
 
 class Source(NamedTuple):
@@ -214,14 +219,16 @@ def _refuse_what_needs_maps(config: DictConfig, file: Path) -> None:
     """Refuse options that have no effect on a network which predicts boxes itself.
 
     Raises:
-        ValueError: Naming the first of them.
+        ValueError: Naming all of them.
     """
-    for key in ("localization.cam_threshold", "localization.more_thresholds", "save_score_maps", "export_score_maps"):
-        if value := OmegaConf.select(config, key):
-            raise ValueError(
-                f"{key}={value}: {file} was trained with boxes and predicts boxes itself; there is no map and no CAM "
-                f"threshold, so leave out {key}"
-            )
+    of_run = saved_config(Path(config.checkpoint))
+    asked = [key for key in ("attribution", "views", "score_map", "box_rule") if config[key] != of_run.get(key)]
+    asked += [key for key in _ASKING_FOR_MAPS if OmegaConf.select(config, key)]
+    if asked:
+        raise ValueError(
+            f"{file} was trained with boxes and predicts boxes itself; there is no map and no CAM threshold, so leave "
+            f"out {', '.join(asked)}"
+        )
 
 
 def _saved_maps(config: DictConfig) -> Source:
