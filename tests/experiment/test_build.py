@@ -184,9 +184,12 @@ def test_slurm_does_not_requeue_a_run(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_repeatable_kernels_come_without_filling_every_new_tensor(tmp_path: Path) -> None:
-    build_trainer(config(), RunDirectory(tmp_path), [])
+    given = config()
+    given.trainer.deterministic = "warn"
+    build_trainer(given, RunDirectory(tmp_path), [])
     assert torch.are_deterministic_algorithms_enabled()
     assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined] # torch makes it at import
+    torch.use_deterministic_algorithms(mode=False)
 
 
 def test_what_a_device_cannot_do_is_refused_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
