@@ -123,8 +123,10 @@ class Evidence:
 
     def get(self, name: str, localized: Localized, cam_thresholds: Sequence[float], cam_threshold: float | None) -> Any:  # noqa: ANN401 - as many types as names
         """Return what goes by a name for a protocol with these thresholds; None where there is nothing of the kind."""
-        if name in ("score_maps", "released_boxes"):
-            return getattr(localized, name)
+        if name == "score_maps":
+            return localized.score_maps
+        if name == "released_boxes":
+            return localized.released_boxes
         if name == "boxes":
             return localized.at(cam_thresholds)
         if name == "reported_boxes":
