@@ -224,10 +224,11 @@ def test_an_option_that_the_source_of_an_evaluation_does_not_read_is_refused(
         ("+trainer.max_time=abc", "trainer: "),
         ("+trainer.limit_test_batches=1.5", "trainer: You have passed invalid value 1.5 for limit_test_batches"),
         ("+trainer.limit_test_batches=0", "trainer.limit_test_batches=0 measures nothing"),
+        ("backbone.weights=nowhere.pth", "backbone.weights=nowhere.pth: there is no such file"),
         ("+trainer.profiler=foo", "trainer: When passing string value for the `profiler` parameter of `Trainer`"),
     ],
 )
-def test_what_the_trainer_refuses_is_refused_before_a_run_is_replaced(
+def test_what_only_a_part_itself_refuses_is_refused_before_a_run_is_replaced(
     option: str, said: str, refused: Refused, tmp_path: Path
 ) -> None:
     run = RunDirectory(tmp_path / "run")

@@ -13,6 +13,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from camloc.backbones.weights import find_file
 from camloc.experiment.build import check_trainer, instantiate_all, trains_with_boxes
 from camloc.experiment.composition import near, one_line
 from camloc.experiment.options import Built, EvaluateOptions, SvmOptions, TrainOptions
@@ -210,7 +211,7 @@ def _has_target(value: Any) -> bool:  # noqa: ANN401 - any configured value
 
 
 def _out_of_range(config: DictConfig) -> Iterator[str]:
-    """Build what says its ranges in its code alone: the protocols, the trainer, and the optimizer over one weight."""
+    """Build what says its ranges in its code alone: protocols, trainer, the optimizer over one weight; find the weights."""
     refusals = (OSError, ValueError, InstantiationException)
     try:
         if "localization" in config:
@@ -229,3 +230,10 @@ def _out_of_range(config: DictConfig) -> Iterator[str]:
             instantiate(config.optimizer)([torch.nn.Parameter(torch.zeros(1, 1))])
         except refusals as error:
             yield f"optimizer: {message(error)}"  # torch's words do not say which option they mean
+    if all(OmegaConf.select(config, brings_weights) is None for brings_weights in ("resume", "checkpoint")):
+        weights = OmegaConf.select(config, "backbone.weights")
+        try:
+            if isinstance(weights, str) and not weights.isidentifier():  # a name is the backbone's to know
+                find_file(weights)
+        except refusals as error:
+            yield message(error)
