@@ -211,7 +211,7 @@ def _has_target(value: Any) -> bool:  # noqa: ANN401 - any configured value
 
 
 def _out_of_range(config: DictConfig) -> Iterator[str]:
-    """Build what says its ranges in its code alone: protocols, trainer, the optimizer over one weight; find the weights."""
+    """Build what alone knows its ranges: protocols, trainer, the optimizer over one weight; find the weights."""
     refusals = (OSError, ValueError, InstantiationException)
     try:
         if "localization" in config:
