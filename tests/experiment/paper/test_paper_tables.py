@@ -134,7 +134,10 @@ def test_every_verdict(write_run: WritesRun, printed: Printed, tmp_path: Path) -
     [
         ("views._target_=camloc.attribution.views.Flip", "views=Flip (recipe: "),
         ("score_map.normalization=minmax", "score_map.normalization=minmax (recipe: max)"),
-        ("localization.cam_threshold=0.3", "localization.cam_threshold=0.3 (recipe: 0.2)"),
+        ("localization.cam_threshold=0.3", "localization.protocols.ilsvrc.cam_threshold=0.3 (recipe: 0.2)"),
+        ("localization.protocols.ilsvrc.cam_threshold=0.5", "ilsvrc.cam_threshold=0.5 (recipe: 0.2)"),
+        ("localization.protocols.ilsvrc.iou_threshold=0.1", "ilsvrc.iou_threshold=0.1 (recipe: 0.5)"),
+        ("localization.iou_threshold=0.3", "localization.protocols.ilsvrc.iou_threshold=0.3 (recipe: 0.5)"),
         ("attribution._target_=camloc.attribution.saliency.saliency", "attribution=saliency (recipe: cam)"),
     ],
 )
@@ -145,7 +148,14 @@ def test_localization_measured_otherwise_leaves_or_takes_classification(
     assert "GoogLeNet-GAP top-1 56.40 56.40 56.0 to 56.8 other protocol 1" in lines
     expected = "other protocol" if changed.startswith("views") else "reproduced"
     assert f"GoogLeNet-GAP top-1 35.0 35.00 34.6 to 35.4 {expected} 1" in lines
-    assert f"other protocol: {said}" in next(line for line in lines if line.startswith("1: "))
+    deviations = next(line for line in lines if line.startswith("1: ")).partition("other protocol: ")[2]
+    assert said in deviations.partition(",")[0]
+
+
+def test_a_value_that_a_reference_stands_for_is_no_other_protocol(write_run: WritesRun, printed: Printed) -> None:
+    changed = "localization.protocols.ilsvrc.cam_threshold=0.2"
+    lines = printed(write_run("a", "googlenet_gap", numbers(56.4, 43.0), changed))
+    assert "GoogLeNet-GAP top-1 56.40 56.40 56.0 to 56.8 reproduced 1" in lines
 
 
 @pytest.mark.parametrize(
@@ -175,6 +185,7 @@ def test_a_run_that_saw_boxes_says_so_in_a_row_that_did_not(write_run: WritesRun
     saw = {"test/supervision": "trained with boxes"}
     boxed = "objective._target_=camloc.objectives.box_regression.BoxRegression"
     lines = printed(write_run("a", "googlenet_gap", numbers(56.4, 43.0) | saw, boxed))
+    assert "trained with boxes (recipe: without)" in next(line for line in lines if line.startswith("1: "))
     assert "GoogLeNet-GAP, trained with boxes top-1 56.40 56.40 56.0 to 56.8 other protocol 1" in lines
     assert "GoogLeNet-GMP top-1 57.78 not run" in lines
 
@@ -207,6 +218,69 @@ def test_a_network_that_was_trained_where_the_recipe_takes_published_weights(
     run = write_run("a", "googlenet", numbers(60.09, 49.34), "optimizer.lr=1")
     line = next(line for line in printed(run) if line.startswith("1: "))
     assert "trained otherwise: a training (recipe: published weights as they are); GT-known" in line
+
+
+def evaluation(run: Path, **changed: object) -> None:
+    """Make a run's configuration that of an evaluation, which has nothing of a training."""
+    values = OmegaConf.to_container(OmegaConf.load(run / "config.yaml"))
+    assert isinstance(values, dict)
+    for name in ("objective", "optimizer", "scheduler", "monitor", "resume", "compile", "check_only"):
+        values.pop(name, None)
+    sources = {"checkpoint": None, "score_maps": None, "submission": None}
+    (run / "config.yaml").write_text(OmegaConf.to_yaml({**values, **sources, **changed}))
+
+
+def test_an_evaluation_of_published_weights_can_reproduce(write_run: WritesRun, printed: Printed) -> None:
+    run = write_run("a", "googlenet", numbers(60.09, 49.34))
+    evaluation(run)
+    lines = printed(run)
+    assert "GoogLeNet top-1 60.09 60.09 59.7 to 60.5 reproduced 1" in lines
+    said = next(line for line in lines if line.startswith("1: "))
+    assert "other protocol" not in said
+    assert "trained otherwise" not in said
+
+
+def test_an_evaluation_says_which_weights_it_took_in_place_of_published_ones(
+    write_run: WritesRun, printed: Printed
+) -> None:
+    run = write_run("a", "googlenet", numbers(60.09, 49.34), "backbone.weights=mine.pth")
+    evaluation(run)
+    lines = printed(run)
+    assert "GoogLeNet top-1 60.09 60.09 59.7 to 60.5 reproduced 1" in lines
+    said = "trained otherwise: backbone.weights=mine.pth (recipe: IMAGENET1K_V1); GT-known"
+    assert said in next(line for line in lines if line.startswith("1: "))
+
+
+def test_an_evaluation_is_of_what_its_checkpoint_was_trained_as(
+    write_run: WritesRun, printed: Printed, tmp_path: Path
+) -> None:
+    trained = write_run("trained", "googlenet_gap", numbers(56.4, 43.0), "trainer.max_epochs=1")
+    RunDirectory(trained).best_checkpoint.parent.mkdir()
+    RunDirectory(trained).best_checkpoint.touch()
+    for name, checkpoint in (("here", trained), ("gone", tmp_path / "gone")):
+        evaluation(write_run(name, "googlenet_gap", numbers(56.4, 43.0)), checkpoint=str(checkpoint))
+    here = printed(tmp_path / "runs" / "here")
+    assert "GoogLeNet-GAP top-1 56.40 56.40 56.0 to 56.8 reproduced 1" in here
+    assert "trained otherwise: trainer.max_epochs=1 (recipe: 8); GT-known" in "".join(here)
+    gone = "".join(printed(tmp_path / "runs" / "gone"))
+    assert f"trained otherwise: how is not known, for {tmp_path}/gone cannot be read; GT-known" in gone
+
+
+@pytest.mark.parametrize("source", ["submission", "score_maps"])
+def test_predictions_that_were_read_are_not_those_of_the_network(
+    source: str, write_run: WritesRun, printed: Printed
+) -> None:
+    run = write_run("a", "googlenet", numbers(60.09, 49.34))
+    evaluation(run, **{source: "of/anyone"})
+    lines = printed(run)
+    assert "GoogLeNet top-1 31.9 35.00 34.6 to 35.4 other protocol 1" in lines
+    assert "GoogLeNet top-1 60.09 60.09 59.7 to 60.5 other protocol 1" in lines
+    assert f"other protocol: {source}=of/anyone (recipe: a network)" in "".join(lines)
+
+
+def test_a_row_of_boxes_without_boxes(write_run: WritesRun, printed: Printed) -> None:
+    lines = printed(write_run("a", "alexnet_boxes", numbers(56.4, 34.2)))
+    assert "trained without boxes (recipe: with)" in "".join(lines)
 
 
 def test_a_long_value_is_cut(write_run: WritesRun, printed: Printed) -> None:

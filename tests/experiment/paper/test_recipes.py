@@ -13,6 +13,7 @@ import pytest
 from camloc.experiment import sources
 from camloc.experiment.configuration import configuration_directory
 from camloc.experiment.paper.rows import recipe_files
+from camloc.experiment.paper.runs import PaperRun, read_runs
 
 Here = Callable[..., Any]
 WNIDS = ("n01440764", "n02100735", "n02119789")
@@ -94,6 +95,13 @@ def test_every_recipe_measures_a_batch(
     check(run, name)
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["test/localization/ilsvrc_num_blacklisted"] == 1
+    (in_tables,) = read_runs([run])
+    assert isinstance(in_tables, PaperRun)
+    assert in_tables.deviations[2] == [
+        "datamodule.input_size=64 (recipe: null)",
+        "3 instead of 50,000 images",
+        "1 instead of 1,762 images blacklisted",
+    ]
     if "table3_heuristic" in recipe_files()[name].read_text():
         assert "test/localization/heuristic_top5_error" in metrics
 

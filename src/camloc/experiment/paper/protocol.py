@@ -1,9 +1,11 @@
 """In what a run differs from its recipe: what makes its numbers other numbers, and what only makes another training."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from camloc.experiment.signatures import shown
+from camloc.report.table import TRAINED_WITH_BOXES
 
 NUM_IMAGES, NUM_BLACKLISTED = 50_000, 1_762
 """Of the validation images of ILSVRC, as the devkit counts them."""
@@ -11,12 +13,12 @@ NUM_IMAGES, NUM_BLACKLISTED = 50_000, 1_762
 Config = Mapping[str, Any]
 
 _NETWORK_AND_IMAGES = (
-    *("backbone", "views", "objective._target_", "datamodule._target_", "datamodule.input_size"),
-    *("datamodule.eval_transform", "datamodule.classes"),
+    *("backbone", "views", "datamodule._target_", "datamodule.input_size", "datamodule.eval_transform"),
+    "datamodule.classes",
 )
 _MAPS_AND_BOXES = (
     *("attribution", "score_map", "box_rule", "datamodule.metadata", "localization.score_maps"),
-    *("localization.cam_threshold", "localization.iou_threshold", "localization.protocols.ilsvrc._target_"),
+    *(f"localization.protocols.ilsvrc.{name}" for name in ("_target_", "cam_threshold", "iou_threshold")),
 )
 _TRAINING = (
     *("backbone.weights", "backbone.dropout", "objective", "optimizer", "scheduler", "classifier.head_lr_multiplier"),
@@ -37,7 +39,12 @@ def classification_deviations(run: Config, recipe: Config, metrics: Config) -> l
         recipe: As composed.
         metrics: The run's.
     """
-    return [*_differences(run, recipe, _NETWORK_AND_IMAGES), *_other_images(metrics)]
+    return [
+        *_other_predictions(run),
+        *_differences(run, recipe, _NETWORK_AND_IMAGES),
+        *_other_supervision(recipe, metrics),
+        *_other_images(metrics),
+    ]
 
 
 def localization_deviations(run: Config, recipe: Config, metrics: Config) -> list[str]:
@@ -50,14 +57,30 @@ def localization_deviations(run: Config, recipe: Config, metrics: Config) -> lis
 
 
 def training_changes(run: Config, recipe: Config) -> list[str]:
-    """Say in what a training differs from its recipe; nothing for an evaluation, which does not say."""
+    """Say in what a training differs from its recipe; of an evaluation, in what the weights that it names do."""
     if "optimizer" not in run:
-        return []
+        named = _value(recipe, "backbone.weights")
+        return list(_differences(run, recipe, ("backbone.weights",), ignored=())) if named else []
     if "optimizer" not in recipe:
         return ["a training (recipe: published weights as they are)"]
     found = list(_differences(run, recipe, _TRAINING, ignored=("_partial_", "optimizer.fused")))
     ours, theirs = _images_per_step(run), _images_per_step(recipe)
     return found if ours == theirs else [*found, f"{ours} images per step (recipe: {theirs})"]
+
+
+def _other_predictions(run: Config) -> Iterator[str]:
+    """Yield what the predictions were read from, where that is not known to be of the network that is configured."""
+    for name in ("submission", "score_maps"):
+        source = run.get(name)
+        # A file of saved maps brings the configuration of its network.
+        if source is not None and not (name == "score_maps" and str(source).endswith(".npz")):
+            yield f"{name}={_text(source)} (recipe: a network)"
+
+
+def _other_supervision(recipe: Config, metrics: Config) -> Iterator[str]:
+    boxes, expected = metrics.get("test/supervision") == TRAINED_WITH_BOXES, _value(recipe, "paper.boxes") is True
+    if boxes != expected:
+        yield f"trained {'with' if boxes else 'without'} boxes (recipe: {'with' if expected else 'without'})"
 
 
 def _other_images(metrics: Config) -> Iterator[str]:
@@ -90,10 +113,12 @@ def _compared(key: str, ours: Any, theirs: Any, ignored: Sequence[str]) -> Itera
 
 
 def _value(config: Config, key: str) -> Any:  # noqa: ANN401 - a configured value
+    """Return what an option is, that which it refers to where it is a reference such as ``${localization.x}``."""
     value: Any = config
     for name in key.split("."):
         value = value.get(name, _ABSENT) if isinstance(value, Mapping) else _ABSENT
-    return value
+    refers = re.fullmatch(r"\$\{([\w.]+)\}", value) if isinstance(value, str) else None
+    return value if refers is None or refers[1] == key else _value(config, refers[1])
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - a configured value

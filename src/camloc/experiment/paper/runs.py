@@ -11,9 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 from camloc.experiment.paper.protocol import classification_deviations, localization_deviations, training_changes
 from camloc.experiment.paper.rows import recipe, recipe_files
 from camloc.experiment.run_directory import RunDirectory, read_json
+from camloc.experiment.saved_config import saved_config
 from camloc.experiment.trusted import read_config_file
 
 NOT_THE_TEST_IMAGES = "validation in place of test images, whose labels are not public"
+_MOST_SOURCES = 3
+"""Saved maps are of an evaluation, and that is of a checkpoint, which a training wrote."""
 
 
 class LeftOut(NamedTuple):
@@ -112,8 +115,23 @@ def _read(run: RunDirectory) -> PaperRun:
             2: localization,
             3: [*localization, NOT_THE_TEST_IMAGES],
         },
-        changes=training_changes(values, as_recipe),
+        changes=[*_training(config, as_recipe)],
     )
+
+
+def _training(config: DictConfig, as_recipe: Mapping[str, Any]) -> Iterator[str]:
+    """Yield in what the weights that a run measured were trained otherwise than its recipe's."""
+    for _ in range(_MOST_SOURCES):
+        saved = [config.get("checkpoint"), config.get("score_maps")]
+        source = next((str(path) for path in saved if path is not None), None)
+        if source is None:
+            yield from training_changes(_plain(config), as_recipe)
+            return
+        try:
+            config = saved_config(Path(source))
+        except (OSError, ValueError):
+            break
+    yield f"how is not known, for {source} cannot be read"
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
