@@ -72,6 +72,21 @@ def test_saved_maps_give_the_numbers_of_the_network(here: Here, saved: Path, tmp
     assert again == (saved / "predictions.csv").read_text()
 
 
+def test_maps_of_test_alone_are_measured_where_no_threshold_is_chosen(here: Here, saved: Path, tmp_path: Path) -> None:
+    with np.load(saved / "score_maps.npz") as file:
+        kept = {name: file[name] for name in file.files if not name.startswith("val/")}
+    write_saved_maps(tmp_path / "test.npz", kept)
+    for name, maps in (("all", saved / "score_maps.npz"), ("test", tmp_path / "test.npz")):
+        given = (f"score_maps={maps}", "localization=paper", "trainer.accelerator=cpu")
+        finished = here("evaluate", *given, f"hydra.run.dir={tmp_path / name}")
+        assert finished.returncode == 0, finished.stderr
+    expected = {name: value for name, value in metrics(tmp_path / "all").items() if name.startswith("test/")}
+    assert metrics(tmp_path / "test") == expected
+    given = (f"score_maps={tmp_path / 'test.npz'}", "localization=val_threshold", "trainer.accelerator=cpu")
+    refused = here("evaluate", *given, f"hydra.run.dir={tmp_path / 'refused'}")
+    assert "test.npz holds maps of test alone, and a CAM threshold is to be chosen on val" in refused.stderr
+
+
 @pytest.mark.integration
 def test_a_moved_checkpoint_and_its_maps_are_measured_alike_by_any_number_of_processes(
     entry: Entry, trained: tuple[Path, str], saved: Path, tmp_path: Path

@@ -146,9 +146,7 @@ def _network(config: DictConfig, run: RunDirectory) -> Source:
         )
     if "channels_last" not in config.classifier:  # trainer=gpu has it
         OmegaConf.update(config, "classifier.channels_last", False, force_add=True)
-    protocols = SplitProtocols(build_measures(config)).protocols.values()
-    chooses = any(protocol.chooses_threshold and protocol.cam_threshold is None for protocol in protocols)
-    splits: tuple[SplitName, ...] = ("val", "test") if chooses else ("test",)
+    splits: tuple[SplitName, ...] = ("val", "test") if _chooses_on_val(config) else ("test",)
     datamodule = build_datamodule(config, splits)
     preflight(datamodule, splits, run, config.on_unreadable)
     predictor = build_predictor(config, datamodule)
@@ -161,6 +159,12 @@ def _network(config: DictConfig, run: RunDirectory) -> Source:
         has_images=True,
         has_other_classes=True,
     )
+
+
+def _chooses_on_val(config: DictConfig) -> bool:
+    """Return whether a protocol chooses its CAM threshold."""
+    protocols = SplitProtocols(build_measures(config)).protocols.values()
+    return any(protocol.chooses_threshold and protocol.cam_threshold is None for protocol in protocols)
 
 
 def _refuse_random_weights(config: DictConfig, backbone: nn.Module, num_classes: int) -> None:
@@ -233,16 +237,24 @@ def _refuse_what_needs_maps(config: DictConfig, file: Path) -> None:
 
 def _saved_maps(config: DictConfig) -> Source:
     saved = SavedMaps(Path(config.score_maps))
-    splits = {name: saved.split(name) for name in ("val", "test")}
+    names: tuple[SplitName, ...] = ("val", "test")
+    if not saved.has("val"):  # an evaluation that chose no threshold has not read it
+        if _chooses_on_val(config):
+            raise ValueError(
+                f"score_maps={saved.path} holds maps of test alone, and a CAM threshold is to be chosen on val; give "
+                "localization.cam_threshold=, or a protocol with a threshold of its own, such as localization=paper"
+            )
+        names = ("test",)
+    splits = {name: saved.split(name) for name in names}
     data = PredictedData(
-        splits,  # type: ignore[arg-type] # literal names
-        {name: split.collate for name, split in splits.items()},  # type: ignore[misc] # the same
+        splits,
+        {name: split.collate for name, split in splits.items()},
         saved.class_names,
         saved.devkit_ids,
         config.map_loader.batch_size,
         num_workers=0,  # they lie in memory
     )
-    return Source(SavedPredictor(), data, ("val", "test"), [f"Saved score maps: {saved.path}."], has_other_classes=True)
+    return Source(SavedPredictor(), data, names, [f"Saved score maps: {saved.path}."], has_other_classes=True)
 
 
 def _map_folder(config: DictConfig) -> Source:

@@ -62,6 +62,11 @@ class SavedArrays:
             self.general = self._read(_GENERAL, "", {})
             _check_general(self.general)
 
+    def has(self, name: str) -> bool:
+        """Tell whether there is an array of a split."""
+        with self._naming_the_file(), zipfile.ZipFile(self.path) as archive:
+            return any(member.startswith(f"{name}/") for member in archive.namelist())
+
     def split(self, name: str) -> Arrays:
         """Read the arrays of a split, by name."""
         known = {"C": (len(self.general["class_names"]), "class_names")}

@@ -1,10 +1,11 @@
 """Predictions of one evaluation in one file: logits, raw maps and what they are measured against.
 
-An uncompressed ``.npz`` without pickled objects, which any NumPy reads. Per split (``val``, ``test``) it holds arrays
-over the split's N images in order: ``<split>/logits`` (N,C), ``cam`` (N,h,w) of the true class, ``ranked_classes``
-(N,G) and ``ranked_cams`` (N,G,h,w) of the most likely classes, ``target``, ``image_ids``, ``image_sizes`` (N,2) height
-and width, ``windows`` (N,4), ``image_boxes`` (M,4) with ``box_ends`` (N,), and ``masks`` (N,2,...) packed bits where
-the split has any. ``config`` (the evaluation's, YAML), ``class_names``, ``devkit_ids`` and ``map_size`` belong to both.
+An uncompressed ``.npz`` without pickled objects, which any NumPy reads. Per split (``test``, and ``val`` where that was
+evaluated) it holds arrays over the split's N images in order: ``<split>/logits`` (N,C), ``cam`` (N,h,w) of the true
+class, ``ranked_classes`` (N,G) and ``ranked_cams`` (N,G,h,w) of the most likely classes, ``target``, ``image_ids``,
+``image_sizes`` (N,2) height and width, ``windows`` (N,4), ``image_boxes`` (M,4) with ``box_ends`` (N,), and ``masks``
+(N,2,...) packed bits where the split has any. ``config`` (the evaluation's, YAML), ``class_names``, ``devkit_ids`` and
+``map_size`` belong to all.
 Such a file may come from anyone: :mod:`camloc.predictors.saved_arrays` checks it.
 """
 
@@ -84,6 +85,10 @@ class SavedMaps:
         height, width = general["map_size"].tolist()
         self.map_size = (height, width)
         self.config_yaml = str(general["config"])
+
+    def has(self, name: SplitName) -> bool:
+        """Tell whether the file has anything of a split."""
+        return self._arrays.has(name)
 
     def split(self, name: SplitName) -> "SavedSplit":
         """Read a split.
