@@ -133,6 +133,9 @@ class Protocol(Metric, ABC):
             ValueError: If the two do not fit; the message names the file or field.
         """
 
+    def forget_listed_images(self) -> None:
+        """Count every image from now on, of ``val``: what a list names are places in ``test``."""
+
     def set_dtype(self, dst_type: str | torch.dtype) -> Self:  # noqa: ARG002 - counts have one type
         """Return the metric as it is: its counts are whole numbers, which half precision could not hold."""
         return self

@@ -72,7 +72,8 @@ class IlsvrcError(Protocol):
     States are int64 counts reduced by sum.
 
     Args:
-        blacklist: See :func:`read_blacklist`; numbers are places in the split, which must be in the devkit's order.
+        blacklist: See :func:`read_blacklist`; numbers are places in ``test``, which must be in the devkit's order. On
+            ``val``, which is other images, it leaves none out.
         iou_threshold: Fraction.
         cam_threshold: Fraction of the score map's maximum that boxes are made at; null takes the one that another
             protocol chooses.
@@ -120,6 +121,10 @@ class IlsvrcError(Protocol):
     def without_thresholds(self) -> Protocol:
         """Return the same error without a CAM threshold."""
         return IlsvrcError(self._blacklist_file, self.iou_threshold)
+
+    def forget_listed_images(self) -> None:
+        """Leave no image out."""
+        self.blacklist = frozenset()
 
     def check_split(self, num_images: int) -> None:
         """Refuse a blacklist that names images beyond the split."""

@@ -17,6 +17,7 @@ from camloc.experiment.measuring.module import EvaluationModule
 from camloc.metrics.classification_error import ClassificationError
 from camloc.metrics.functional.breakdown import Cause
 from camloc.metrics.ilsvrc_error import IlsvrcError
+from camloc.metrics.ilsvrc_error import IlsvrcError
 from camloc.metrics.localization_error import LocalizationError
 from camloc.metrics.max_box_acc import MaxBoxAcc
 from camloc.records import Prediction, Ranked
@@ -214,3 +215,15 @@ def test_pairs_of_all_processes_come_together_in_the_splits_order(monkeypatch: p
         assert result.pairs.values["ranked_classes"].tolist() == [[0, 1], [1, 0], [0, 1]]
         assert result.outcomes["val_threshold"].values["iou"].shape == (3, 10)
         assert result.outcomes["classification"].values["rank"].tolist() == [0, 0, 0]
+
+
+def test_a_list_of_test_images_leaves_none_out_on_val(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("1\n")
+    given = SQUARES["measures"]({"ilsvrc": IlsvrcError(tmp_path / "list.txt", cam_threshold=0.7)})
+    measured = EvaluationModule(module().predictor, given)
+    trainer: Trainer = SQUARES["trainer"]()
+    for validates in (True, False):
+        run = trainer.validate if validates else trainer.test
+        run(measured, DataLoader([batch([0, 1], 0.45)], batch_size=None), verbose=False)  # type: ignore[arg-type] # a list is a data set
+    counts = [measured.results[name].numbers["localization/ilsvrc_num_blacklisted"].item() for name in ("val", "test")]
+    assert counts == [0, 1]

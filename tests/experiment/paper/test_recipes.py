@@ -95,6 +95,8 @@ def test_every_recipe_measures_a_batch(
     check(run, name)
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["test/localization/ilsvrc_num_blacklisted"] == 1
+    # The list is of the validation images, which are test here; val is held out of the training images.
+    assert metrics.get("val/localization/ilsvrc_num_blacklisted", 0) == 0
     (in_tables,) = read_runs([run])
     assert isinstance(in_tables, PaperRun)
     assert in_tables.deviations[2] == [

@@ -39,6 +39,8 @@ class EvaluationModule(LightningModule):
         self.num_ranked, self.box_ranked = num_ranked, box_ranked
         self.protocols = {"val": SplitProtocols(measures), "test": SplitProtocols(measures)}
         self.val_protocols, self.test_protocols = self.protocols["val"], self.protocols["test"]
+        for protocol in self.val_protocols.protocols.values():
+            protocol.forget_listed_images()
         self.results: dict[str, SplitResult] = {}
         """Of each split when it was last evaluated."""
         self._outcomes: dict[str, PairStore] = {}
