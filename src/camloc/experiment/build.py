@@ -77,7 +77,8 @@ def build_measures(
         if localization.get(name) not in (None, []) and not cuts_at_thresholds(box_rule):
             raise ValueError(
                 f"localization.{name}={localization[name]} has no effect: "
-                f"box_rule={config.box_rule._target_} cuts at no CAM threshold"
+                f"box_rule={config.box_rule._target_} cuts at no CAM threshold; give "
+                f"localization.{name}={'null' if name == 'cam_threshold' else '[]'}"
             )
     return Measures(
         protocols=protocols,
