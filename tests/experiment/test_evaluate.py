@@ -72,6 +72,9 @@ def test_a_checkpoint_its_saved_maps_and_its_submission_give_the_same_counts(
     for k in (1, 5):
         assert submitted[f"test/localization/ilsvrc_top{k}_hits"] == first[f"test/localization/ilsvrc_top{k}_hits"]
     assert not any(key.startswith("val/") for key in submitted)
+    # Nobody knows at which threshold the boxes of a file were made.
+    reported = {row.key: row.threshold_source for row in RunDirectory(tmp_path / "submitted").read_rows()}
+    assert reported["test/localization/ilsvrc_top5_error"] == ""
     assert sorted(path.name for path in exported.iterdir()) == ["test0.png.npy", "test1.png.npy", "test2.png.npy"]
     assert np.load(exported / "test0.png.npy").max() == 1
 

@@ -26,7 +26,7 @@ def evaluate(config: DictConfig, run: RunDirectory) -> None:
     run.write_config(config)
     seed_everything(config.seed, workers=True, verbose=False)
     source = build_source(config, run)
-    measures = build_measures(config, source.score_map, from_maps=not source.trained_with_boxes)
+    measures = build_measures(config, source.score_map, from_maps=source.has_maps)
     if needs_images(measures.box_rule) and not source.has_images:
         raise ValueError(
             f"box_rule={config.box_rule._target_} needs images, which these predictions come without; evaluate a "

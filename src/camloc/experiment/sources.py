@@ -58,6 +58,8 @@ class Source(NamedTuple):
     """In place of the configured one; None where that applies."""
     threshold: Threshold | None = None
     """To report at where ``val`` is not evaluated."""
+    has_maps: bool = True
+    """Whether boxes are read off maps; else there is no CAM threshold."""
     has_images: bool = False
     """Whether there are images to draw on."""
     has_other_classes: bool = False
@@ -213,6 +215,7 @@ def _checkpoint(config: DictConfig, run: RunDirectory) -> Source:
         splits,
         [f"Weights: {file}."],
         threshold=threshold,
+        has_maps=not record.trained_with_boxes,
         has_images=True,
         has_other_classes=True,
         trained_with_boxes=record.trained_with_boxes,
@@ -284,7 +287,7 @@ def _submission(config: DictConfig) -> Source:
         config.map_loader.batch_size,
         num_workers=0,
     )
-    return Source(SubmissionPredictor(), data, ("test",), [f"Submission: {path}."])
+    return Source(SubmissionPredictor(), data, ("test",), [f"Submission: {path}."], has_maps=False)
 
 
 def _unseen_test_split(

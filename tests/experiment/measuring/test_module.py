@@ -17,7 +17,6 @@ from camloc.experiment.measuring.module import EvaluationModule
 from camloc.metrics.classification_error import ClassificationError
 from camloc.metrics.functional.breakdown import Cause
 from camloc.metrics.ilsvrc_error import IlsvrcError
-from camloc.metrics.ilsvrc_error import IlsvrcError
 from camloc.metrics.localization_error import LocalizationError
 from camloc.metrics.max_box_acc import MaxBoxAcc
 from camloc.records import Prediction, Ranked

@@ -37,7 +37,7 @@ class Measures(NamedTuple):
     iou_threshold: float
     """Fraction; from it on a box is a hit."""
     from_maps: bool = True
-    """Whether boxes are read off maps; else the network predicts them itself, and there are none."""
+    """Whether boxes are read off maps; else a network predicts them itself, or a file names them."""
 
 
 class Counted(NamedTuple):
