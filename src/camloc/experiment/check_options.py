@@ -65,7 +65,7 @@ def _check(
     values: Any = OmegaConf.to_container(config, resolve=True)
     problems = list(_Check(config, given).mapping("", values, schema))
     if not problems:  # what follows reads options that are known to fit
-        problems = [*_out_of_range(config), *unused(config, given)]
+        problems = [*_needed(config)] or [*_out_of_range(config), *unused(config, given)]
     if problems:
         raise ValueError("; ".join(problems))
 
@@ -208,6 +208,13 @@ def _has_target(value: Any) -> bool:  # noqa: ANN401 - any configured value
     if isinstance(value, Mapping):
         return "_target_" in value or any(map(_has_target, value.values()))
     return isinstance(value, list) and any(map(_has_target, value))
+
+
+def _needed(config: DictConfig) -> Iterator[str]:
+    """Name what a recipe needs; ``???`` in it would leave an option as it was."""
+    for key in OmegaConf.select(config, "paper.needs") or ():
+        if OmegaConf.select(config, key) is None:
+            yield f"{key} must be given: experiment=paper/{config.paper.recipe} is measured with it"
 
 
 def _out_of_range(config: DictConfig) -> Iterator[str]:

@@ -113,6 +113,7 @@ class PaperOptions(TypedDict, total=False):
 
     row: str
     recipe: str
+    needs: list[str]
     boxes: bool
     tolerance: Percent
     table1: PaperTableOptions

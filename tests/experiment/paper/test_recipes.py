@@ -126,3 +126,15 @@ def test_every_small_row_trains_on_tiny_imagenet(
 def test_every_small_row_is_one_of_the_paper() -> None:
     assert set(SMALL) <= set(recipe_files())
     assert SMALL
+
+
+@pytest.mark.parametrize(("name", "missing"), [("googlenet", "datamodule.devkit"), ("nin", "backbone.weights")])
+def test_what_a_recipe_needs_is_asked_for(
+    name: str, missing: str, imagenet: tuple[str, str], here: Here, tmp_path: Path
+) -> None:
+    root, devkit = imagenet
+    given = [] if missing == "datamodule.devkit" else [f"datamodule.devkit={devkit}"]
+    arguments = [f"experiment=paper/{name}", f"datamodule.root={root}", f"hydra.run.dir={tmp_path / 'run'}"]
+    done = here("evaluate", *arguments, *given)
+    assert done.returncode == 1
+    assert f"error: {missing} must be given: experiment=paper/{name} is measured with it\n" in done.stderr
