@@ -13,7 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from camloc.experiment.evaluate import evaluate
 from camloc.experiment.run_directory import RunDirectory
-from camloc.report.compare import compare, read_run
+from camloc.report.compare import compare
+from camloc.report.measured_run import read_run
 
 HERE = Path(__file__).parent
 SQUARES = run_path(str(HERE / "squares.py"))

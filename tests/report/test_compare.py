@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from camloc.export.outcomes import write_outcomes
+from camloc.metrics.functional import per_image as saved
 from camloc.metrics.functional.bootstrap import Interval
 from camloc.metrics.functional.per_image import PerImage
 from camloc.records import SplitOutcome
-from camloc.report.compare import ComparedRow, compare, main, read_run
+from camloc.report.compare import ComparedRow, compare, main
+from camloc.report.measured_run import read_run
 
 NUM_TEST, NUM_VAL = 200, 50
 THRESHOLDS = np.array([0.0, 0.2, 0.4])
@@ -104,6 +106,20 @@ def test_a_run_does_not_differ_from_itself(runs: tuple[Path, Path]) -> None:
     rows = compare(*(read_run(runs[0]) for _ in "ab"))
     assert [row.difference for row in rows] == [Interval(0.0, 0.0, 0.0)] * 4
     assert {row.verdict for row in rows} == {"not significant"}
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut", None])
+def test_a_damaged_or_oversized_file_of_the_devkits_errors_is_named(
+    content: bytes | None, runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = runs[0] / "per_image" / "test_ilsvrc.npz"
+    if content is None:
+        np.savez_compressed(path, counts=np.zeros((100_000, 1), np.uint8), image_ids=np.zeros(100_000, "U1"))
+        monkeypatch.setattr(saved, "MAX_BYTES", 90_000)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"test_ilsvrc\.npz holds no outcomes per image: "):
+        read_run(runs[0])
 
 
 def test_errors_by_the_rules_of_the_devkit_are_compared_without_blacklisted_images(runs: tuple[Path, Path]) -> None:

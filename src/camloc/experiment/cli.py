@@ -119,7 +119,7 @@ def _complete(line: str) -> None:
     elif before[0] in COMMANDS and before[0] not in (
         "compare",
         "tables",
-    ):  # which take directories: the shell knows them
+    ):  # these take directories: the shell's to know
         from camloc.experiment.entry import ENTRIES  # noqa: PLC0415 - imports Hydra
 
         ENTRIES[before[0]].complete(before[1:], line.lstrip().partition(" ")[2].lstrip())

@@ -3,10 +3,11 @@
 import math
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,9 @@ from camloc.records import SplitOutcome
 
 MAX_BYTES = 2**31
 """Of a file's arrays: five times what 50,000 images at 1000 thresholds take."""
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, OSError, RuntimeError, MemoryError)
+DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, KeyError, IndexError, ValueError, OSError, RuntimeError, MemoryError),
+)
 """All that reading a damaged archive raises, depending on where the damage is."""
 
 
@@ -101,17 +104,9 @@ class PerImage:
             FileNotFoundError: If there is no such file.
             ValueError: If it is truncated, no ``.npz``, or holds something else; the message names it.
         """
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} does not exist; evaluate the run again to write it")
-        try:
-            with zipfile.ZipFile(path) as archive:  # np.load would accept other kinds of files
-                _refuse_much(archive)
-                arrays = np.load(path, allow_pickle=False)
-            with arrays:
-                found = {field.name: arrays[field.name] for field in fields(cls) if field.name != "rank"}
-                return cls(**found, rank=arrays.get("rank"))
-        except DAMAGED as error:
-            raise ValueError(f"{path} holds no outcomes per image: {error}; evaluate the run again") from error
+        with outcome_arrays(path) as arrays:
+            found = {field.name: arrays[field.name] for field in fields(cls) if field.name != "rank"}
+            return cls(**found, rank=arrays.get("rank"))
 
     def threshold_index(self, cam_threshold: float) -> int:
         """Return the place of a threshold in ``cam_thresholds``.
@@ -128,6 +123,26 @@ class PerImage:
     def conditions(self) -> Sequence[Condition]:
         """Which errors can be counted: only GT-known ones without a classifier."""
         return [condition for condition, limit in RANK_LIMITS.items() if self.rank is not None or math.isinf(limit)]
+
+
+@contextmanager
+def outcome_arrays(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
+    """Open a ``.npz`` of outcomes per image, which anyone may have made; an array is unpacked when it is asked for.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is truncated, no ``.npz``, too large, or what is read of it while it is open is wrong; the
+            message names it.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; evaluate the run again to write it")
+    try:
+        with zipfile.ZipFile(path) as archive:  # np.load would accept other kinds of files
+            _refuse_much(archive)
+        with np.load(path, allow_pickle=False) as arrays:
+            yield arrays
+    except DAMAGED as error:
+        raise ValueError(f"{path} holds no outcomes per image: {error}; evaluate the run again") from error
 
 
 def _refuse_much(archive: zipfile.ZipFile) -> None:
