@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from pytorch_lightning import seed_everything
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -148,7 +149,7 @@ class CropFeatures:
         with torch.inference_mode():
             maps = (
                 self.predictor.backbone.forward_features(images).maps.float()
-                for images, _ in self._inputs(Crops(split, self.transform, windows))
+                for images, _ in self._inputs(Crops(split, self.transform, windows), TITLES[row])
             )
             return torch.cat([batch.mean(dim=(2, 3)).cpu() for batch in maps])
 
@@ -156,7 +157,7 @@ class CropFeatures:
         """Return the box of the most likely class's map in each image; without a box, all that was shown of it."""
         found = []
         with torch.inference_mode():
-            for images, windows in self._inputs(Crops(split, self.transform)):
+            for images, windows in self._inputs(Crops(split, self.transform), "class activation maps"):
                 most_likely = partial(Pairs.most_likely, count=1)
                 cams = self.predictor.attribution(self.predictor.backbone, images, most_likely).cams
                 score_maps = self.score_map(cams, self.transform.size).cpu()
@@ -166,8 +167,8 @@ class CropFeatures:
                     found.append(_whole_pixels(placed) if area(placed) > 0 else window)
         return found
 
-    def _inputs(self, crops: "Crops") -> Iterator[tuple[Tensor, list[Window]]]:
-        for images, windows in self.loader(crops):
+    def _inputs(self, crops: "Crops", what: str) -> Iterator[tuple[Tensor, list[Window]]]:
+        for images, windows in track(self.loader(crops), what, console=Console(stderr=True), transient=True):
             yield self.predictor.normalize(images.to(self.predictor.pixel_mean.device)), windows
 
 

@@ -14,6 +14,7 @@ import yaml  # type: ignore[import-untyped] # no types published
 from camloc.metrics.functional.bootstrap import Outcome, Select, localization_outcome
 from camloc.metrics.functional.localization import Condition
 from camloc.metrics.functional.per_image import PerImage, hits, outcome_arrays
+from camloc.report.table import TRAINED_WITH_BOXES
 
 CLASSIFICATION = "test/classification/top1_error"
 LOCALIZATION: dict[Condition, str] = {
@@ -99,8 +100,9 @@ def read_run(run: Path) -> Measured:
                 f"{iou_threshold:g}; evaluate the run again"
             )
     num_images, in_split = (metrics.get(f"test/{count}") for count in ("num_images", "num_images_in_split"))
-    part = "" if num_images == in_split else f", {num_images} of {in_split} images"
-    supervision = str(metrics.get("test/supervision", ""))
+    part = "" if num_images == in_split else f", {num_images!r} of {in_split!r} images"
+    # Anyone's run: only what camloc writes there is shown.
+    supervision = TRAINED_WITH_BOXES if metrics.get("test/supervision") == TRAINED_WITH_BOXES else ""
     return Measured(str(run), threshold, select, outcomes, iou_threshold, part, supervision)
 
 

@@ -266,6 +266,18 @@ def test_an_evaluation_is_of_what_its_checkpoint_was_trained_as(
     assert f"trained otherwise: how is not known, for {tmp_path}/gone cannot be read; GT-known" in gone
 
 
+def test_no_text_of_a_run_moves_the_terminals_cursor(write_run: WritesRun, printed: Printed) -> None:
+    run = write_run("a", "googlenet", numbers(60.09, 49.34))
+    evaluation(run, submission="of\x1b[2Jme")
+    (run / "metrics.json").write_text(json.dumps(numbers(60.09, 49.34) | {"test/num_images": "\x1b[1A"}))
+    lines = "".join(printed(run))
+    assert "\x1b" not in lines
+    assert r"submission='of\x1b[2Jme' (recipe: a network)" in lines
+    RunDirectory(run).write_failure("\x1b[2J", "")
+    good = write_run("b", "googlenet", numbers(60.09, 49.34))
+    assert "\x1b" not in "".join(printed(good.parent))
+
+
 @pytest.mark.parametrize("source", ["submission", "score_maps"])
 def test_predictions_that_were_read_are_not_those_of_the_network(
     source: str, write_run: WritesRun, printed: Printed
@@ -300,6 +312,7 @@ def test_several_runs_of_a_row_are_all_shown(write_run: WritesRun, printed: Prin
         "GoogLeNet-GAP top-1 56.40 56.00 55.6 to 56.4 reproduced 2",
         "GoogLeNet-GAP top-1 56.40 56.00 55.6 to 56.4 reproduced 3",
     ]
+    assert printed(tmp_path / "runs", tmp_path / "runs" / ".." / "runs" / "2") == lines
     paths = [line.partition(";")[0] for line in lines if re.match(r"\d: ", line)]
     assert paths == [f"{number}: {tmp_path}/runs/{name}" for number, name in enumerate(("1", "2", "10"), start=1)]
 

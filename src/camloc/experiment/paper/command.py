@@ -120,8 +120,10 @@ def _tables(paths: Sequence[Path], markdown_file: Path | None, page: Path | None
         OSError: If there is no such directory, or a file cannot be written.
         ValueError: If no run is of a row of the paper.
     """
-    directories = dict.fromkeys(found for path in paths for found in run_directories(path))
-    read = list(read_runs(list(directories)))
+    directories: dict[Path, Path] = {}
+    for found in (found for path in paths for found in run_directories(path)):
+        directories.setdefault(found.resolve(), found)  # one that is given twice is listed once, as it was given first
+    read = list(read_runs(list(directories.values())))
     runs = [run for run in read if isinstance(run, PaperRun)]
     left_out = _left_out([run for run in read if isinstance(run, LeftOut)])
     if not runs:

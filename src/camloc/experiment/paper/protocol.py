@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from camloc.experiment.signatures import shown
+from camloc.experiment.trusted import safe
 from camloc.report.table import TRAINED_WITH_BOXES
 
 NUM_IMAGES, NUM_BLACKLISTED = 50_000, 1_762
@@ -52,7 +53,7 @@ def localization_deviations(run: Config, recipe: Config, metrics: Config) -> lis
     found = [*classification_deviations(run, recipe, metrics), *_differences(run, recipe, _MAPS_AND_BOXES)]
     blacklisted = metrics.get("test/localization/ilsvrc_num_blacklisted", 0)
     if blacklisted != NUM_BLACKLISTED:
-        found.append(f"{shown(blacklisted)} instead of {NUM_BLACKLISTED:,} images blacklisted")
+        found.append(f"{_text(blacklisted)} instead of {NUM_BLACKLISTED:,} images blacklisted")
     return found
 
 
@@ -86,9 +87,9 @@ def _other_supervision(recipe: Config, metrics: Config) -> Iterator[str]:
 def _other_images(metrics: Config) -> Iterator[str]:
     count, in_split = metrics.get("test/num_images"), metrics.get("test/num_images_in_split")
     if count != in_split:
-        yield f"{shown(count)} of {shown(in_split)} images"
+        yield f"{_text(count)} of {_text(in_split)} images"
     elif count != NUM_IMAGES:
-        yield f"{shown(count)} instead of {NUM_IMAGES:,} images"
+        yield f"{_text(count)} instead of {NUM_IMAGES:,} images"
 
 
 def _differences(
@@ -126,7 +127,7 @@ def _text(value: Any) -> str:  # noqa: ANN401 - a configured value
         return "none"
     # The last part of a dotted name is what people know a part by.
     text = value.rpartition(".")[2] if isinstance(value, str) and value.startswith("camloc.") else shown(value)
-    return text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]}..."
+    return safe(text) if len(text) <= MOST_LETTERS else f"{safe(text[:MOST_LETTERS])}..."
 
 
 def _images_per_step(config: Config) -> object:

@@ -12,7 +12,7 @@ from camloc.experiment.paper.protocol import classification_deviations, localiza
 from camloc.experiment.paper.rows import recipe, recipe_files
 from camloc.experiment.run_directory import RunDirectory, read_json
 from camloc.experiment.saved_config import saved_config
-from camloc.experiment.trusted import read_config_file
+from camloc.experiment.trusted import read_config_file, safe
 
 NOT_THE_TEST_IMAGES = "validation in place of test images, whose labels are not public"
 _MOST_SOURCES = 3
@@ -98,7 +98,7 @@ def _read(run: RunDirectory) -> PaperRun:
         raise ValueError(f"its paper.recipe is {str(name)!r:.60}, and there is no experiment=paper/ of that name")
     status = run.read_status()
     if status.status != "completed":
-        raise ValueError(f"its status is {status.status}{f': {status.error:.100}' if status.error else ''}")
+        raise ValueError(f"its status is {status.status}{f': {safe(status.error)}' if status.error else ''}")
     metrics = read_json(run.metrics)
     if not metrics:
         raise ValueError("its metrics.json is missing or cannot be read")
@@ -131,7 +131,7 @@ def _training(config: DictConfig, as_recipe: Mapping[str, Any]) -> Iterator[str]
             config = saved_config(Path(source))
         except (OSError, ValueError):
             break
-    yield f"how is not known, for {source} cannot be read"
+    yield f"how is not known, for {safe(source)} cannot be read"
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
