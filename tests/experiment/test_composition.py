@@ -59,6 +59,12 @@ def test_what_cannot_be_composed_is_one_line_with_the_nearest_option(override: s
     assert "full_key" not in found
 
 
+def test_what_only_trains_is_refused_by_an_evaluation_with_the_reason() -> None:
+    found = refusal("objective=box_regression", command="evaluate")
+    assert found.startswith("objective has no effect: ")
+    assert found.endswith("; an experiment that sets it is for train")
+
+
 def test_a_sweep_that_is_none_is_explained(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         toy.run("error=0.1,0.2")

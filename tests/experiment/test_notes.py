@@ -155,7 +155,9 @@ def test_nothing_localized_is_remarked_on_next_to_the_numbers(value: float, dire
     (remark,) = remarks_on([*NUMBERS, missed], EVERY_CLASS, ["ant", "bee"])
     assert remark.keys == {"test/localization/GT-known"}
     assert remark.sentence.startswith("No image of test is localized according to GT-known. Look at the gallery")
-    assert "CAM threshold" in remark.sentence
+    assert remark.sentence.endswith("where the maps are, and whether the true boxes and the CAM threshold fit them.")
+    (remark,) = remarks_on([*NUMBERS, missed], EVERY_CLASS._replace(cam_threshold=None), ["ant", "bee"])
+    assert remark.sentence.endswith("where the maps are, and whether the true boxes fit them.")
     (remark,) = remarks_on([replace(missed, supervision="trained with boxes")], EVERY_CLASS, ["ant", "bee"])
     assert remark.sentence.endswith("where the predicted boxes are, and whether the true boxes fit them.")
 

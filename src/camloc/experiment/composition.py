@@ -19,6 +19,7 @@ _NEAR = 0.65
 """From which likeness on, of 1, one name is taken for another's misspelling."""
 _NEAR_AS_A_WHOLE = 0.85
 """The same of keys with all their parts, which are alike already where they begin alike."""
+_OF_TRAINING = ("objective", "optimizer", "scheduler")
 _NO_GROUP = re.compile(r"Could not override '(.*?)'\. No match in the defaults list")
 
 
@@ -58,7 +59,8 @@ def explained(error: BaseException) -> str:
     if found := _PRESENT.search(text):
         return f"{found[1]} is an option already; give it without the +"
     if found := _NO_GROUP.search(text):
-        return f"{found[1]} has no effect: nothing that is chosen here is made of such a part"
+        other = "; an experiment that sets it is for train" if found[1] in _OF_TRAINING else ""
+        return f"{found[1]} has no effect: nothing that is chosen here is made of such a part{other}"
     return text
 
 

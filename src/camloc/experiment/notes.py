@@ -57,7 +57,9 @@ def remarks_on(rows: Iterable[ReportedNumber], pairs: PairRecords, class_names: 
     ]
     if missed:
         titles = "; ".join(dict.fromkeys(row.title for row in missed))
-        where = "the maps are, and whether the true boxes and the CAM threshold"
+        where = "the maps are, and whether the true boxes"
+        if pairs.cam_threshold is not None:
+            where += " and the CAM threshold"
         if any(row.supervision for row in missed):
             where = "the predicted boxes are, and whether the true boxes"
         found.append(

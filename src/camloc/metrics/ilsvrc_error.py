@@ -131,7 +131,7 @@ class IlsvrcError(Protocol):
         last = max(self.blacklist, default=-1)
         if last >= num_images:
             raise ValueError(
-                f"localization.protocols.ilsvrc.blacklist={self._blacklist_file} names image {last + 1}, which is "
+                f"blacklist={self._blacklist_file} of the {type(self).__name__} names image {last + 1}, which is "
                 f"beyond the split of {num_images}; give the list of this split"
             )
 
