@@ -100,7 +100,7 @@ def test_a_list_that_goes_beyond_the_split_is_refused_before_it_is_measured(tmp_
     assert read_blacklist(str(path)) == {4, 11}
     metric = IlsvrcError(blacklist=str(path))
     metric.check_split(12)
-    with pytest.raises(ValueError, match=r"blacklist=.*list\.txt of the IlsvrcError names image 12, which is beyond the split of 11"):
+    with pytest.raises(ValueError, match=r"list\.txt of the IlsvrcError names image 12, which is beyond"):
         metric.check_split(11)
     IlsvrcError().check_split(0)
 
