@@ -84,6 +84,7 @@ def test_every_recipe_measures_a_batch(
             f"datamodule.root={root}",
             f"datamodule.devkit={devkit}",
             "backbone.weights=null",
+            "paper.needs=[]",
         ),
         *("trainer.accelerator=cpu", "datamodule.num_workers=0", "datamodule.batch_size=3", f"hydra.run.dir={run}"),
         *("datamodule.input_size=64", "+trainer.limit_test_batches=1"),
@@ -117,7 +118,7 @@ def test_every_small_row_trains_on_tiny_imagenet(
         "train",
         *(f"experiment=paper_small/{name}", f"datamodule.root={shared_data('tiny-imagenet-200')}"),
         *("trainer.accelerator=cpu", "datamodule.num_workers=0", "datamodule.batch_size=4", f"hydra.run.dir={run}"),
-        *("trainer.max_epochs=1", *(f"+trainer.limit_{split}_batches=1" for split in ("train", "val", "test"))),
+        *("trainer.max_epochs=1", *(f"++trainer.limit_{split}_batches=1" for split in ("train", "val", "test"))),
     )
     assert done.returncode == 0, done.stderr
     check(run, name)
