@@ -23,6 +23,7 @@ def tiny(small: tuple[str, ...]) -> list[str]:
     return [*(o for o in small if not o.startswith(("callbacks", "trainer.max_epochs"))), *left_out]
 
 
+@pytest.mark.slow
 @pytest.mark.integration
 def test_optuna_is_told_each_trainings_error(entry: Entry, tiny: list[str], tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="needs the extra tune")
@@ -43,6 +44,7 @@ def test_optuna_is_told_each_trainings_error(entry: Entry, tiny: list[str], tmp_
     assert 0.002 <= found.best_params["optimizer.lr"] <= 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.integration
 def test_submitit_runs_each_job_in_its_own_directory(entry: Entry, tiny: list[str], tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs the extra slurm")

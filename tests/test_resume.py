@@ -117,7 +117,9 @@ def uninterrupted_pair(entry: Entry, small: tuple[str, ...], shared_once: Shared
 
 
 # In the middle of the second epoch of two batches; SIGUSR1 is what SLURM sends ahead.
-@pytest.mark.parametrize(("moment", "exit_code", "saved"), [("batch:3", -9, 2), ("usr1:3", 143, 3)])
+@pytest.mark.parametrize(
+    ("moment", "exit_code", "saved"), [("batch:3", -9, 2), pytest.param("usr1:3", 143, 3, marks=pytest.mark.slow)]
+)
 def test_two_processes_are_resumed_too(
     moment: str,
     exit_code: int,
@@ -137,7 +139,7 @@ def test_two_processes_are_resumed_too(
 
 
 # A signal to the second process, in a batch and as the last one of an epoch begins.
-@pytest.mark.parametrize("moment", ["other:3", "other:4"])
+@pytest.mark.parametrize("moment", [pytest.param("other:3", marks=pytest.mark.slow), "other:4"])
 def test_a_signal_to_another_process_stops_all_of_them(
     moment: str, entry: Entry, small: tuple[str, ...], uninterrupted_pair: Path, tmp_path: Path
 ) -> None:
