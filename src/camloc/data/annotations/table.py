@@ -66,18 +66,19 @@ class DataProblems(ValueError):  # noqa: N818 - it holds problems, of which none
 
     Example:
         >>> print(DataProblems([("a.xml", "it has no <object>"), ("b.xml", "this is not XML")]))
-        2 problems in the data's files:
-          a.xml: it has no <object>
-          b.xml: this is not XML
+        2 problems in the data's files: (1) a.xml: it has no <object>; (2) b.xml: this is not XML
     """
 
     def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
         self.problems = list(problems)
         lines = [f"{where}: {message}" for where, message in self.problems[:SHOWN]]
-        more = len(self.problems) - SHOWN
-        if len(lines) > 1:
-            lines = [f"{len(self.problems)} problems in the data's files:", *(f"  {line}" for line in lines)]
-        super().__init__("\n".join([*lines, f"  and {more} more"] if more > 0 else lines))
+        count = len(self.problems)
+        if count == 1:
+            super().__init__(lines[0])
+            return
+        more = f"; and {count - SHOWN} more" if count > SHOWN else ""
+        shown = "; ".join(f"({number}) {line}" for number, line in enumerate(lines, start=1))
+        super().__init__(f"{count} problems in the data's files: {shown}{more}")
 
 
 class TableBuilder:
