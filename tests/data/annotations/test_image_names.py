@@ -63,9 +63,7 @@ def test_a_stem_of_two_files_is_a_problem_and_a_whole_name_is_not() -> None:
 
 def test_two_names_of_one_file_are_a_problem() -> None:
     found = ImageNames(["cat/1.jpg"]).find(["cat/1.jpg", "dog/1.jpg"], "a.csv")
-    assert found.problems == [
-        ("a.csv", "cat/1.jpg and dog/1.jpg could both be cat/1.jpg; name the folders as well")
-    ]
+    assert found.problems == [("a.csv", "cat/1.jpg and dog/1.jpg could both be cat/1.jpg; name the folders as well")]
 
 
 @pytest.mark.parametrize("name", ["2.jpg", "", "/", "..", "1.jpg.png", "1.jp", "\0"])

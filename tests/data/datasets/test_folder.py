@@ -395,14 +395,14 @@ def test_masks_next_to_the_images_are_found_where_a_folder_holds_other_annotatio
     assert datamodule.split("test").gt_boxes(0).tolist() == [[0, 0, 30, 20]]
 
 
-def test_boxes_are_cut_at_the_edge_and_another_size_is_reported(two: Path) -> None:
+def test_boxes_are_cut_at_the_edge_and_those_of_another_size_scaled(two: Path) -> None:
     for name in ("cat", "dog"):
-        voc(two, f"test/{name}/test{name}.xml", (name, 1, 1, 33, 4), size=(200, 300))
+        voc(two, f"test/{name}/test{name}.xml", (name, 1, 1, 330, 40), size=(200, 300))
     datamodule = Folder(str(two), VocReader())
     assert datamodule.split("test").gt_boxes(0).tolist() == [[0, 0, 30, 4]]
     cut, size = datamodule.notes
     assert cut == "test: 2 true boxes reached beyond their images and were cut off"
-    assert size.startswith("test: 2 annotations state another size than their images have, first ")
+    assert size.startswith("test: the boxes of 2 images are of another size and were scaled to them, first ")
 
 
 def test_one_folder_and_one_table_may_annotate_all_splits(two: Path) -> None:

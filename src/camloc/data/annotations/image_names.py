@@ -104,7 +104,7 @@ def _parts(path: str) -> list[str]:
     return parts or [""]
 
 
-def _agreement(name: Sequence[str], file: Sequence[str], is_stem: bool) -> tuple[int, int, bool]:  # noqa: FBT001 - private
+def _agreement(name: Sequence[str], file: Sequence[str], is_stem: bool) -> tuple[int, int, bool]:
     """Return how well a name fits a file whose last part is the same: folders in common, then the letters' case."""
     count = 0
     for one, other in zip(reversed(name[:-1]), reversed(file[:-1]), strict=False):
