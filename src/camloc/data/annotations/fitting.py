@@ -109,7 +109,7 @@ def fit_boxes(
     refused: set[int] = set()
     reach = np.zeros((len(sizes), 2))
     np.maximum.at(reach, owners, boxes[:, 2:])
-    is_known = (sizes > 0).all(axis=1)
+    is_known: NDArray[np.bool_] = np.all(sizes > 0, axis=1)
     if units != "pixels":
         scale[is_known] = sizes[is_known] / (PERCENT if units == "percent" else 1)
     other = is_known & (reach > 0).all(axis=1) & (stated > 0).all(axis=1) & (stated != sizes).any(axis=1)

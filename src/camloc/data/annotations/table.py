@@ -16,6 +16,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from camloc.data.annotations.objects import Objects
+
 SHOWN = 10
 """Problems that a message shows."""
 
@@ -229,6 +231,24 @@ class TableBuilder:
             composed = unicodedata.normalize("NFC", name).strip()
             place = self._spelt[name] = self._classes.setdefault(composed, len(self._classes))
         return place
+
+
+def objects_by_image(table: AnnotatedImages, where: str) -> dict[str, Objects]:
+    """Return the boxes of each image by its name, for readers of a file with the boxes of many images.
+
+    Args:
+        table: What a file says; a class without a name is none.
+        where: The file, for messages.
+    """
+    first = np.searchsorted(table.box_image, np.arange(len(table.names) + 1))
+    classes = [name or None for name in table.class_names]
+    found = {}
+    for place, name in enumerate(table.names):
+        boxes = slice(first[place], first[place + 1])
+        named = tuple(classes[number] for number in table.box_class[boxes].tolist())
+        height, width = table.sizes[place].tolist()
+        found[name] = Objects(table.boxes[boxes], named, f"{where}, {name}", (height, width) if height else None)
+    return found
 
 
 class SetReader(ABC):
