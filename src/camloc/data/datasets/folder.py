@@ -81,7 +81,7 @@ class Folder(LocalizationDataModule):
             return FileSplit(self.root, part.image_ids, part.targets)
         split = self._annotated(self._reader, name, part)
         self.notes += [note for note in self._annotations.notes if note not in self.notes]
-        if not any(len(split.gt_boxes(index)) for index in range(len(split))):
+        if not any(len(boxes) for index in range(len(split)) for boxes in split.gt_boxes(index)):
             raise ValueError(
                 f"{self._option}: no true box for any of the {len(split)} images of {name}; annotate them, or set "
                 "datamodule/annotations=none to go without"
