@@ -39,7 +39,7 @@ def test_more_for_val_takes_nothing_from_test(
     names: list[str], test: float, val: float, more: float, seed: int
 ) -> None:
     def tested(share: float) -> list[bool]:
-        return (deal(names, (share, test), seed) == TEST).tolist()
+        return [place == TEST for place in deal(names, (share, test), seed).tolist()]
 
     assert tested(val) == tested(min(val + more, 0.5))
 
