@@ -64,13 +64,20 @@ def preflight(
         return
     splits = {name: datamodule.split(name) for name in names}
     with_boxes = datamodule.trains_with_boxes
-    found = check_splits(splits, datamodule.class_names, _track, read_files=open_all, trains_with_boxes=with_boxes)
+    found = check_splits(
+        splits,
+        datamodule.class_names,
+        _track,
+        read_files=open_all,
+        trains_with_boxes=with_boxes,
+        on_copies=datamodule.on_copies,
+    )
     if open_all or (skip and not found.errors):
         unreadable = _open_all(splits, found, run.unreadable, skip=skip)
         if skip:
             _leave_out(datamodule, unreadable)
             splits = {name: datamodule.split(name) for name in names}
-            found = _checked_again(found, splits, datamodule.class_names, trains_with_boxes=with_boxes)
+            found = _checked_again(found, splits, datamodule, trains_with_boxes=with_boxes)
     else:
         _look_at_headers(splits, found)
     if datamodule.eval_transform.kind == "centre_crop":
@@ -111,10 +118,12 @@ def _problem(name: SplitName, images: Sequence[tuple[int, str]], listed: str) ->
 
 
 def _checked_again(
-    before: Preflight, splits: Mapping[SplitName, Split], class_names: Sequence[str], *, trains_with_boxes: bool
+    before: Preflight, splits: Mapping[SplitName, Split], data: LocalizationDataModule, *, trains_with_boxes: bool
 ) -> Preflight:
     """Check what is left of the splits: a class may have lost its last image."""
-    found = check_splits(splits, class_names, _track, trains_with_boxes=trains_with_boxes)
+    found = check_splits(
+        splits, data.class_names, _track, trains_with_boxes=trains_with_boxes, on_copies=data.on_copies
+    )
     for name, summary in found.splits.items():
         summary.num_beyond = before.splits[name].num_beyond
     found.warnings = list(dict.fromkeys(before.warnings + found.warnings))
