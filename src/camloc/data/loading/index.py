@@ -16,7 +16,7 @@ from rich.progress import track
 
 from camloc.data.loading.folder_times import times_are_kept
 
-_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 _JUNK_FOLDERS = frozenset(
     ("@eadir", "@__thumb", "#recycle", "__macosx", "$recycle.bin", "system volume information", "lost+found")
 )
@@ -183,7 +183,7 @@ class _Walker:
 
 
 def _is_image(name: str) -> bool:
-    return name.lower().endswith(_EXTENSIONS)
+    return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def _byte_array(names: Iterable[str]) -> NDArray[np.bytes_]:
