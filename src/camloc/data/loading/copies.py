@@ -38,9 +38,7 @@ class Copies(NamedTuple):
         by = "left out by datamodule.on_copies=leave_out"
         notes = [f"{name}: {say_within(self.within[name])}: {by}"] if name in self.within else []
         return notes + [
-            f"{say_across(name, other, copies)}: {by}"
-            for (own, other), copies in self.across.items()
-            if own == name
+            f"{say_across(name, other, copies)}: {by}" for (own, other), copies in self.across.items() if own == name
         ]
 
 

@@ -64,6 +64,8 @@ class LocalizationDataModule(LightningDataModule, ABC):
 
     devkit_ids: Sequence[int] | None = None
     """(C,) labels of the classes in ILSVRC's submission files; null for other data."""
+    objectless: frozenset[int] = frozenset()
+    """Classes without objects, 0-based: no box is known of them, and a predicted one gives no box."""
     on_copies: OnCopies | None = None
     """What becomes of a file that is in two splits, or in one under two classes: ``error``, or ``leave_out``, which the
     data set does itself. Null, of official data sets: a few of them are a warning."""
