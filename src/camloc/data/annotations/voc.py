@@ -36,10 +36,10 @@ class VocReader(BoxFileReader):
 
     def read(self, file: Path, image: Path) -> Objects:  # noqa: ARG002 - boxes are in pixels
         """Read the objects of an image."""
-        return read_voc(file, one_based=self.one_based)
+        return read_voc(file, one_based=self.one_based, may_be_empty=True)
 
 
-def read_voc(path: Path, *, one_based: bool = True) -> Objects:
+def read_voc(path: Path, *, one_based: bool = True, may_be_empty: bool = False) -> Objects:
     """Read an XML file, of which the file names and paths inside are ignored.
 
     It is parsed without entities, which could fill the memory or open other files. A size of 0, which some tools write,
@@ -49,6 +49,7 @@ def read_voc(path: Path, *, one_based: bool = True) -> Objects:
         path: The file.
         one_based: Whether the first pixel is 1, as the format's description has it; boxes include their last pixel
             either way. Many tools, and ImageNet's files, count from 0.
+        may_be_empty: Whether it is right for a file to have no object.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -90,7 +91,7 @@ def read_voc(path: Path, *, one_based: bool = True) -> Objects:
                 )
         boxes.append((x0 - shift, y0 - shift, x1 + 1 - shift, y1 + 1 - shift))
         names.append(name)
-    if not boxes:
+    if not boxes and not may_be_empty:
         raise ValueError(f"{path} has no <object>; annotate the image, or remove the file")
     return Objects.checked(boxes, names, str(path), _size(root))
 

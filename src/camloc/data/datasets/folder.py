@@ -16,11 +16,12 @@ from typing import Unpack, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from camloc.data.annotations.clipping import clip_to_images
 from camloc.data.annotations.contract import AnnotationReader, BoxFileReader, BoxTableReader, MaskFileReader
+from camloc.data.annotations.fitting import fit_objects
 from camloc.data.annotations.image_masks import ImageMaskFiles
 from camloc.data.annotations.mask_files import mask_split
 from camloc.data.annotations.objects import Objects
+from camloc.data.annotations.table import DataProblems
 from camloc.data.datasets.folder_annotations import FolderAnnotations, masks_next_to_images, suffixes_of
 from camloc.data.datasets.folder_layout import FolderLayout, Part
 from camloc.data.datasets.folder_shapes import some
@@ -50,7 +51,7 @@ class Folder(LocalizationDataModule):
     Raises:
         FileNotFoundError: If a folder or the annotation is missing.
         ValueError: If a class is not trained on; if an annotation is broken, could belong to two images or is of an
-            image of another shape; if no object of an image has its class's name, or one is in an objectless class.
+            image of another shape; if no object of an image has its class's name.
         TypeError: If ``annotations`` is not a reader.
     """
 
@@ -102,7 +103,7 @@ class Folder(LocalizationDataModule):
         split = self._annotated(self._reader, name, part)
         self.notes += [note for note in self._annotations.notes if note not in self.notes]
         has_objects = ~np.isin(part.targets, list(self.objectless))
-        if has_objects.any() and not any(len(split.gt_boxes(index)) for index in range(len(split))):
+        if has_objects.any() and not any(len(boxes) for index in range(len(split)) for boxes in split.gt_boxes(index)):
             raise ValueError(
                 f"{self._option}: no true box for any of the {len(split)} images of {name}; annotate them, or set "
                 "datamodule/annotations=none to go without"
@@ -142,28 +143,23 @@ class Folder(LocalizationDataModule):
     ) -> list[NDArray[np.float64]]:
         """Return the boxes of a split's images, of their classes and cut at their edges."""
         objects = self._annotations.objects(reader, part.source, images)
-        self._refuse_objects_of_objectless(objects, part.targets)
+        self._refuse_empty(objects, part.targets)
         boxes = self._of_class(name, objects, part.targets)
-        clipped = clip_to_images(boxes, [self.root / image for image in images], objects)
-        if clipped.num_cut:
-            self.notes.append(f"{name}: {clipped.num_cut} true boxes reached beyond their images and were cut off")
-        if clipped.other_sizes:
-            count, first = len(clipped.other_sizes), clipped.other_sizes[0]
-            self.notes.append(f"{name}: {count} annotations state another size than their images have, first {first}")
-        return clipped.boxes
+        files = [self.root / image for image in images]
+        fitted, notes = fit_objects(boxes, files, objects, "datamodule.annotations.units")
+        self.notes += [f"{name}: {note}" for note in notes]
+        return fitted
 
-    def _refuse_objects_of_objectless(self, objects: Sequence[Objects | None], targets: NDArray[np.int64]) -> None:
-        wrong = [
-            (found.where, target)
+    def _refuse_empty(self, objects: Sequence[Objects | None], targets: NDArray[np.int64]) -> None:
+        """Refuse annotation without objects, but for classes that have none."""
+        empty = [
+            found.where
             for found, target in zip(objects, targets.tolist(), strict=True)
-            if target in self.objectless and found is not None and len(found.boxes)
+            if found is not None and not len(found.boxes) and target not in self.objectless
         ]
-        if wrong:
-            where, target = wrong[0]
-            raise ValueError(
-                f"{where}: the image is of {self.class_names[target]}, which datamodule.objectless_classes names, and "
-                f"has objects; remove them, or the class from that list ({len(wrong)} images in all)"
-            )
+        if empty:
+            fix = "it has no object; annotate the image, remove the file, or see datamodule.objectless_classes"
+            raise DataProblems([(where, fix) for where in empty])
 
     def _of_class(
         self, split: SplitName, objects: Sequence[Objects | None], targets: NDArray[np.int64]
@@ -178,6 +174,9 @@ class Folder(LocalizationDataModule):
         boxes = []
         for found, target in zip(objects, targets.tolist(), strict=True):
             wanted = self.class_names[target]
+            if found is not None and target in self.objectless:
+                boxes.append(found.boxes)  # any is an error, which the check before a run counts
+                continue
             own = None if found is None else [name is None or _plain(name) == _plain(wanted) for name in found.names]
             if found is not None and found.names and not any(own or []):
                 raise ValueError(
