@@ -23,6 +23,7 @@ from camloc.data.loading.preflight import (
     unreadable_headers,
 )
 from camloc.data.loading.split import Split, SplitName
+from camloc.experiment.recorded_splits import record_splits
 from camloc.experiment.run_directory import RunDirectory, is_first_process, is_started_by_first_process
 from camloc.export.replaced import replaced
 
@@ -49,7 +50,7 @@ def preflight(
     Args:
         datamodule: Whose splits are checked.
         names: Which of them.
-        run: Keeps ``unreadable.json`` where images were opened.
+        run: Keeps ``unreadable.json`` where images were opened, and ``splits.csv`` where images were dealt.
         on_unreadable: ``skip`` opens every image and leaves out those that cannot be read.
         open_all: Whether to open every image and list those that cannot be read.
 
@@ -64,6 +65,7 @@ def preflight(
             _leave_out_as_the_first_process_does(datamodule, names, run)
         return
     splits = {name: datamodule.split(name) for name in names}
+    record_splits(datamodule.dealt, run)
     with_boxes = datamodule.trains_with_boxes
     check = partial(
         check_splits,

@@ -22,6 +22,7 @@ VERSION_KEY = "camloc_version"
 # What a run writes, as patterns below its directory; what else lies there is not ours to remove.
 _OWN_FILES = (
     *("config.yaml", "metrics.json", "metrics.csv", "rows.json", "status.json", "traceback.txt", "unreadable.json"),
+    "splits.csv",
     *("predictions.csv", "submission.txt", "threshold_curve.csv", "score_maps.npz", "per_image/*.npz"),
     *("checkpoints/best.ckpt", "checkpoints/last.ckpt", "wandb_run_id.txt"),
     *("report/*.html", "report/*.png", "report/gallery/*.png", "report/gallery/*.json"),
@@ -67,6 +68,7 @@ class RunDirectory:
         self.status = path / "status.json"
         self.traceback = path / "traceback.txt"
         self.unreadable = path / "unreadable.json"
+        self.splits = path / "splits.csv"
         self.predictions = path / "predictions.csv"
         self.submission = path / "submission.txt"
         self.threshold_curve = path / "threshold_curve.csv"

@@ -42,7 +42,7 @@ class VocReader(BoxFileReader):
 
     def read(self, file: Path, image: Path) -> Objects:  # noqa: ARG002 - boxes are in pixels
         """Read the objects of an image."""
-        return read_voc(file, one_based=self.one_based)
+        return read_voc(file, one_based=self.one_based, may_be_empty=True)
 
     def read_all(self, files: Sequence[Path | None], images: Sequence[Path]) -> list[Objects | None]:  # noqa: ARG002 - as above
         """Read the objects of the images of a split; corners of all are shares, or of none."""
@@ -77,7 +77,7 @@ class VocFile(NamedTuple):
     """``(height, width)`` as stated."""
 
 
-def read_voc(path: Path, *, one_based: bool = True) -> Objects:
+def read_voc(path: Path, *, one_based: bool = True, may_be_empty: bool = False) -> Objects:
     """Read an XML file, of which the file names and paths inside are ignored.
 
     It is parsed without entities, which could fill the memory or open other files. A size of 0, which some tools write,
@@ -87,6 +87,7 @@ def read_voc(path: Path, *, one_based: bool = True) -> Objects:
         path: The file.
         one_based: Whether the first pixel is 1, as the format's description has it; boxes include their last pixel
             either way. Many tools, and ImageNet's files, count from 0.
+        may_be_empty: Whether it is right for a file to have no object.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -103,7 +104,10 @@ def read_voc(path: Path, *, one_based: bool = True) -> Objects:
         ...     read_voc(file).boxes.tolist(), read_voc(file, one_based=False).boxes.tolist()
         ([[0.0, 0.0, 10.0, 5.0]], [[1.0, 1.0, 11.0, 6.0]])
     """
-    return voc_objects(parse_voc(path), int(one_based))
+    file = parse_voc(path)
+    if not file.names and not may_be_empty:
+        raise ValueError(f"{path} has no <object>; annotate the image, or remove the file")
+    return voc_objects(file, int(one_based))
 
 
 def parse_voc(path: Path) -> VocFile:
@@ -153,11 +157,9 @@ def voc_objects(file: VocFile, base: int | None) -> Objects:
         base: Of the first pixel, 0 or 1; null for shares, which count none.
 
     Raises:
-        DataProblems: If a corner is before the first pixel of a base of 1, or a box is none.
-        ValueError: If there is no object.
+        DataProblems: If a corner is before the first pixel of a base of 1.
+        ValueError: If a box is none.
     """
-    if not file.names:
-        raise ValueError(f"{file.path} has no <object>; annotate the image, or remove the file")
     if base is None:
         return Objects.checked(file.corners.tolist(), file.names, str(file.path), file.size)
     problems = []

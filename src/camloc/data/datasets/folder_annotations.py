@@ -8,7 +8,8 @@ from typing import TypeVar
 from camloc.data.annotations.contract import AnnotationReader, BoxFileReader, BoxTableReader, MaskFileReader
 from camloc.data.annotations.matching import below, file_names, files_below, match, stems
 from camloc.data.annotations.objects import Objects
-from camloc.data.datasets.folder_layout import ANNOTATIONS, FolderLayout
+from camloc.data.datasets.folder_layout import FolderLayout
+from camloc.data.datasets.folder_shapes import ANNOTATIONS
 
 Value = TypeVar("Value")
 

@@ -64,8 +64,8 @@ def check_splits(
     *,
     read_files: bool = False,
     trains_with_boxes: bool = False,
-    objectless: Collection[int] = (),
     on_copies: OnCopies | None = None,
+    objectless: Collection[int] = (),
 ) -> Preflight:
     """Check labels, annotations and that no image is in two splits; no image is decoded.
 
@@ -75,8 +75,8 @@ def check_splits(
         track: Shows progress.
         read_files: Whether to look for copies under other names even if there are many images.
         trains_with_boxes: Whether training is to see true boxes, which are then checked too.
-        objectless: Classes without objects, 0-based.
         on_copies: See :class:`camloc.data.loading.datamodule.LocalizationDataModule`.
+        objectless: Classes without objects, 0-based.
 
     Returns:
         What was found.
