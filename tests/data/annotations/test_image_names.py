@@ -62,8 +62,15 @@ def test_a_stem_of_two_files_is_a_problem_and_a_whole_name_is_not() -> None:
 
 
 def test_two_names_of_one_file_are_a_problem() -> None:
-    found = ImageNames(["cat/1.jpg"]).find(["cat/1.jpg", "dog/1.jpg"], "a.csv")
-    assert found.problems == [("a.csv", "cat/1.jpg and dog/1.jpg could both be cat/1.jpg; name the folders as well")]
+    found = ImageNames(["cat/1.jpg"]).find(["emu/1.jpg", "dog/1.jpg"], "a.csv")
+    assert found.problems == [("a.csv", "emu/1.jpg and dog/1.jpg could both be cat/1.jpg; name the folders as well")]
+
+
+@pytest.mark.parametrize("names", [["cat/1.jpg", "dog/1.jpg"], ["dog/1.jpg", "cat/1.jpg"]])
+def test_of_two_names_of_one_file_the_one_with_its_folder_counts(names: list[str]) -> None:
+    places, problems = ImageNames(["cat/1.jpg"]).find(names, "a.csv")
+    assert [name for name, place in zip(names, places, strict=True) if place is not None] == ["cat/1.jpg"]
+    assert problems == []
 
 
 @pytest.mark.parametrize("name", ["2.jpg", "", "/", "..", "1.jpg.png", "1.jp", "\0"])

@@ -118,7 +118,7 @@ def test_without_splits_images_are_dealt_and_stay_where_they_are(tmp_path: Path)
     for name in some.split_names:
         assert set(names_of(some, name)) <= set(names_of(more, name))
     assert more.dealt is not None
-    assert len(more.dealt.image_ids) == 40
+    assert [len(part) for part in more.dealt] == [40, 40, 40]
     assert "the format says no splits: images were dealt by a hash of their names" in more.notes
 
 
@@ -150,6 +150,8 @@ def test_trainval_is_dealt_and_images_of_no_list_are_left_out(tmp_path: Path) ->
     both = names_of(datamodule, "train") + names_of(datamodule, "val")
     assert sorted(both) == sorted(f"{number}.png" for number in range(30))
     assert 0 < len(names_of(datamodule, "val")) < 20
+    assert datamodule.dealt is not None
+    assert [len(part) for part in datamodule.dealt] == [38, 38, 38]
     assert any(note.startswith("2 images are in no split of the format and were left out") for note in datamodule.notes)
 
 

@@ -99,5 +99,9 @@ class MaskFileReader(ABC):
         must be picklable.
         """
 
+    def notes(self) -> list[str]:
+        """Say what was decided about the files that were read since this was last asked."""
+        return []
+
 
 AnnotationReader = BoxFileReader | BoxTableReader | MaskFileReader

@@ -12,6 +12,9 @@ UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-(?=.)")
 """What Label Studio puts before the name of an uploaded file."""
 
 
+_Score = tuple[int, int, bool]
+
+
 class Found(NamedTuple):
     """What names refer to."""
 
@@ -54,37 +57,43 @@ class ImageNames:
         """Find files by their names.
 
         Args:
-            names: As annotations give them; different names of one file are a problem.
+            names: As annotations give them. Of several names of one file the one with more of its folders counts, and
+                two that fit equally are a problem.
             where: The annotation's file, for messages.
         """
         places: list[int | None] = []
         problems: list[tuple[str, str]] = []
-        owners: dict[int, str] = {}
-        for name in names:
-            best = self._best(name)
+        owners: dict[int, tuple[_Score, int]] = {}
+        for number, name in enumerate(names):
+            best, score = self._best(name)
             if len(best) > 1:
                 one, other = (self.files[place] for place in best[:2])
                 fix = "name the folder as well, or rename one"
                 problems.append((where, f"{name} could be {one} or {other}; {fix}"))
             place = best[0] if best else None
-            if place is not None and owners.setdefault(place, name) != name:
-                message = f"{owners[place]} and {name} could both be {self.files[place]}; name the folders as well"
-                problems.append((where, message))
             places.append(place)
+            if place is None:
+                continue
+            before, owner = owners.setdefault(place, (score, number))
+            if score > before:
+                places[owner], owners[place] = None, (score, number)
+            elif score < before:
+                places[number] = None
+            elif owner != number:
+                message = f"{names[owner]} and {name} could both be {self.files[place]}; name the folders as well"
+                problems.append((where, message))
         return Found(places, problems)
 
-    def _best(self, name: str) -> list[int]:
-        """Return the files that fit a name best, two or more where it could be any of them."""
+    def _best(self, name: str) -> tuple[list[int], _Score]:
+        """Return the files that fit a name best, two or more where it could be any of them, and how well they do."""
         for spelt, index in self._spellings(name):
             parts = _parts(spelt)
             candidates = index.get(parts[-1].casefold())
             if candidates:
-                if len(candidates) == 1:
-                    return candidates
                 scores = [_agreement(parts, self._parts[place], index is self._by_stem) for place in candidates]
                 best = max(scores)
-                return [place for place, score in zip(candidates, scores, strict=True) if score == best]
-        return []
+                return [place for place, score in zip(candidates, scores, strict=True) if score == best], best
+        return [], (0, 0, False)
 
     def _spellings(self, name: str) -> Iterator[tuple[str, dict[str, list[int]]]]:
         yield name, self._by_name
@@ -104,7 +113,7 @@ def _parts(path: str) -> list[str]:
     return parts or [""]
 
 
-def _agreement(name: Sequence[str], file: Sequence[str], is_stem: bool) -> tuple[int, int, bool]:
+def _agreement(name: Sequence[str], file: Sequence[str], is_stem: bool) -> _Score:
     """Return how well a name fits a file whose last part is the same: folders in common, then the letters' case."""
     count = 0
     for one, other in zip(reversed(name[:-1]), reversed(file[:-1]), strict=False):

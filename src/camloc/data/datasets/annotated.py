@@ -21,7 +21,7 @@ from camloc.data.annotations.problems import DataProblems
 from camloc.data.annotations.table import SetReader, Units
 from camloc.data.datasets.annotated_files import find_images
 from camloc.data.datasets.annotated_labels import chosen_labels
-from camloc.data.datasets.annotated_splits import divided, grouped
+from camloc.data.datasets.annotated_splits import LEFT_OUT, divided, grouped
 from camloc.data.images.sizes import read_image_sizes
 from camloc.data.loading.copies import Copies, OnCopies, find_copies
 from camloc.data.loading.datamodule import LoaderOptions, LocalizationDataModule
@@ -100,7 +100,9 @@ class Annotated(LocalizationDataModule):
         dealing = divided(names, splits, groups, (val_share, test_share), self.seed)
         self._split_of, self.split_names = dealing.splits, dealing.names
         if dealing.is_dealt:
-            self.dealt = Dealt(names, np.array(dealing.splits, np.int8), groups)
+            placed = np.flatnonzero(dealing.splits != LEFT_OUT)
+            own = [groups[place] if groups else "" for place in placed.tolist()]
+            self.dealt = Dealt([names[place] for place in placed.tolist()], dealing.splits[placed], own)
         self.notes += [*notes, *found_notes, *labels.notes, *dealing.notes]
         self._units = self._told_units(units or table.units, settled=units is not None or table.units != "pixels")
         self._copies: Copies | None = None

@@ -135,7 +135,9 @@ class Folder(LocalizationDataModule):
         if isinstance(reader, MaskFileReader):
             masks = self._annotations.files(reader.endings, part.source)
             found = ImageMaskFiles([masks[image] for image in images], reader)
-            return mask_split(self.root, part.image_ids, part.targets, found)
+            split = mask_split(self.root, part.image_ids, part.targets, found)
+            self.notes += [f"{name}: {note}" for note in reader.notes()]
+            return split
         return FileSplit(self.root, part.image_ids, part.targets, self._boxes(reader, name, part, images))
 
     def _boxes(
