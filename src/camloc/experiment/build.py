@@ -47,12 +47,17 @@ def build_datamodule(
     datamodule: LocalizationDataModule = instantiate(config.datamodule)
     if trained_with_boxes:
         datamodule.train_with_boxes()
+    load_splits(datamodule, config, splits)
+    return datamodule
+
+
+def load_splits(datamodule: LocalizationDataModule, config: DictConfig, splits: tuple[SplitName, ...]) -> None:
+    """Load the splits of a data module, so that bad data is found before anything starts."""
     refuse_few_descriptors(datamodule.workers_per_loader(), "datamodule.num_workers")
     for name in splits:
         datamodule.split(name)
     if overfits(config):
         datamodule.repeat_first_epoch()
-    return datamodule
 
 
 def build_measures(

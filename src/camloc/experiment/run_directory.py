@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import camloc
 from camloc.experiment.run_lock import RunLock
+from camloc.export.csv_file import write_csv
 from camloc.export.replaced import replaced
 
 VERSION_KEY = "camloc_version"
@@ -22,6 +23,7 @@ VERSION_KEY = "camloc_version"
 # What a run writes, as patterns below its directory; what else lies there is not ours to remove.
 _OWN_FILES = (
     *("config.yaml", "metrics.json", "metrics.csv", "rows.json", "status.json", "traceback.txt", "unreadable.json"),
+    *("splits.csv", "data_problems.csv"),
     *("predictions.csv", "submission.txt", "threshold_curve.csv", "score_maps.npz", "per_image/*.npz"),
     *("checkpoints/best.ckpt", "checkpoints/last.ckpt", "wandb_run_id.txt"),
     *("report/*.html", "report/*.png", "report/gallery/*.png", "report/gallery/*.json"),
@@ -67,6 +69,8 @@ class RunDirectory:
         self.status = path / "status.json"
         self.traceback = path / "traceback.txt"
         self.unreadable = path / "unreadable.json"
+        self.splits = path / "splits.csv"
+        self.data_problems = path / "data_problems.csv"
         self.predictions = path / "predictions.csv"
         self.submission = path / "submission.txt"
         self.threshold_curve = path / "threshold_curve.csv"
@@ -187,6 +191,16 @@ class RunDirectory:
             self._write_status("failed", error)
         with contextlib.suppress(OSError):  # a full disk has no room for it either, and is the error to report
             _replace(self.traceback, trace)
+
+    def write_data_problems(self, problems: Sequence[tuple[str, str]]) -> bool:
+        """Write ``data_problems.csv``, everything that is wrong in a data set's files, and tell whether that was done."""
+        if not self._writes:
+            return False
+        try:
+            write_csv(self.data_problems, ("where", "problem"), problems)
+        except OSError:  # a full disk is not what is to be reported
+            return False
+        return True
 
     def _write_status(self, status: str, error: str | None) -> None:
         content: dict[str, str | int | None] = {"status": status, "error": error}

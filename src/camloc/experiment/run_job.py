@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 
+from camloc.data.annotations.problems import DataProblems
 from camloc.experiment.composition import explained
 from camloc.experiment.interruption import Interrupted, Interruption
 from camloc.experiment.limits import raise_descriptor_limit
@@ -63,7 +64,10 @@ def run_job(job: str, config: DictConfig, check: str | None = None) -> None:
                 raise
             kept = resumable and run.last_checkpoint.is_file()
             way_on = "; resume= with it goes on from its last checkpoint" if kept else ""
-            fail(error, f" (run directory: {run.path}{way_on})")
+            fault = _cause(error)
+            is_listed = isinstance(fault, DataProblems) and run.write_data_problems(fault.problems)
+            listed = f"; all problems: {run.data_problems}" if is_listed else ""
+            fail(error, f" (run directory: {run.path}{way_on}{listed})")
         _finish_loggers(exit_code=0)
 
 
@@ -119,8 +123,7 @@ def message(error: BaseException) -> str:
         >>> message(FileNotFoundError("datamodule.root=/data has no wnids.txt"))
         'datamodule.root=/data has no wnids.txt'
     """
-    while type(error).__name__ == "InstantiationException" and error.__cause__ is not None:
-        error = error.__cause__
+    error = _cause(error)
     if isinstance(error, MissingMandatoryValue):
         return _must_be_given(str(error.full_key))
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -136,6 +139,13 @@ def message(error: BaseException) -> str:
     if lines[0].startswith("Caught "):  # a loader worker's: its own traceback, then "Type: message"
         return lines[-1].partition(": ")[2] or lines[-1]
     return explained(error)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return what went wrong without what Hydra wraps around it."""
+    while type(error).__name__ == "InstantiationException" and error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def wants_traceback() -> bool:

@@ -17,7 +17,13 @@ from camloc.data.datasets.wsol_metadata import WsolMetadata
 from camloc.data.loading.datamodule import LocalizationDataModule
 from camloc.data.loading.samplers import EvalSampler
 from camloc.data.loading.split import SplitName
-from camloc.experiment.build import build_box_rule, build_datamodule, build_measures, build_predictor
+from camloc.experiment.build import (
+    build_box_rule,
+    build_datamodule,
+    build_measures,
+    build_predictor,
+    load_splits,
+)
 from camloc.experiment.checkpoint import (
     load_weights,
     refuse_other_classes,
@@ -28,6 +34,7 @@ from camloc.experiment.limits import refuse_few_descriptors
 from camloc.experiment.measuring.results import Threshold
 from camloc.experiment.measuring.split_protocols import SplitProtocols
 from camloc.experiment.preflight import preflight
+from camloc.experiment.recorded_splits import moved_since
 from camloc.experiment.run_directory import RunDirectory
 from camloc.experiment.saved_config import checkpoint_file, saved_config
 from camloc.experiment.unused_options import names_network
@@ -192,8 +199,14 @@ def _checkpoint(config: DictConfig, run: RunDirectory) -> Source:
     if record.trained_with_boxes:
         _refuse_what_needs_maps(config, file)
     splits: tuple[SplitName, ...] = ("val", "test") if config.threshold_from == "val" else ("test",)
-    datamodule = build_datamodule(config, splits)
+    notes = [f"Weights: {file}."]
+    datamodule: LocalizationDataModule = instantiate(config.datamodule)
+    if not set(splits) <= set(datamodule.split_names):
+        splits = ("test",)
+        notes.append("The data has no val: the CAM threshold, where there is one, is that of the checkpoint.")
+    load_splits(datamodule, config, splits)
     preflight(datamodule, splits, run, config.on_unreadable)
+    notes += moved_since(RunDirectory(file.parent.parent).splits, datamodule.dealt, splits)
     refuse_other_classes(datamodule.class_names, record.class_names, file)
     for name in splits:
         refuse_trained_images(record.fingerprint, datamodule.split(name), name, file)
@@ -205,15 +218,18 @@ def _checkpoint(config: DictConfig, run: RunDirectory) -> Source:
     if record.cam_threshold is not None and record.threshold_source is not None:
         threshold = Threshold(record.cam_threshold, record.threshold_source)
     needs_threshold = not record.trained_with_boxes and cuts_at_thresholds(build_box_rule(config))
-    if splits == ("test",) and threshold is None and needs_threshold:
+    test = datamodule.split("test")
+    has_boxes = any(len(boxes) for index in range(len(test)) for boxes in test.gt_boxes(index))
+    if splits == ("test",) and threshold is None and needs_threshold and has_boxes:
         raise ValueError(
-            f"threshold_from=checkpoint: {file} has no threshold, for its val had no boxes to choose it on"
+            f"{file} has no CAM threshold, for its val had no boxes to choose it on; give data with boxes in val and "
+            "threshold_from=val"
         )
     return Source(
         predictor,
         datamodule,
         splits,
-        [f"Weights: {file}."],
+        notes,
         threshold=threshold,
         has_maps=not record.trained_with_boxes,
         has_images=True,

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, cast
 
 from omegaconf import DictConfig
 from pytorch_lightning import seed_everything
-from torch import nn
+from torch import Tensor, nn
 
 from camloc.callbacks.finite import StopWhenNotFinite
 from camloc.callbacks.repeatable import Repeatable
@@ -29,6 +29,7 @@ from camloc.experiment.checkpoint import (
     load_weights,
     record_in,
     refuse_other_classes,
+    refuse_trained_images,
     trained_so_far,
 )
 from camloc.experiment.checkpoints import best_and_last_checkpoint
@@ -80,6 +81,9 @@ def train(config: DictConfig, run: RunDirectory) -> None:
     notes: list[str] = []
     if so_far is not None:
         refuse_other_classes(datamodule.class_names, so_far.class_names, run.last_checkpoint)
+        if datamodule.dealt is not None:  # by an earlier version perhaps, or with images of other names
+            for name in ("val", "test"):
+                refuse_trained_images(so_far.fingerprint, datamodule.split(name), name, run.last_checkpoint)
         datamodule.resume(so_far.epochs, so_far.batches)
         notes = so_far.notes()
         for note in notes:
@@ -105,6 +109,7 @@ class _SoFar(NamedTuple):
     """Of the next epoch."""
     changed: list[Changed]
     class_names: Sequence[str]
+    fingerprint: Tensor | None
 
     def notes(self) -> list[str]:
         """Return what a reader of the run's numbers must know."""
@@ -131,7 +136,8 @@ def _so_far(run: RunDirectory, values: Mapping[str, Any]) -> _SoFar:
             "back; give as many or more"
         )
     changed = changed_values(checkpoint.get(CONFIG_KEY, values), values, in_epoch=batches > 0)
-    return _SoFar(epochs, batches, changed, record_in(checkpoint, run.last_checkpoint).class_names)
+    record = record_in(checkpoint, run.last_checkpoint)
+    return _SoFar(epochs, batches, changed, record.class_names, record.fingerprint)
 
 
 def _counted(number: int, what: str, plural: str = "s") -> str:

@@ -38,7 +38,10 @@ def test_an_empty_mask_and_a_missing_one_have_no_box(tmp_path: Path) -> None:
     files = ImageMaskFiles([write(tmp_path / "1.png", np.zeros((4, 4))), None], MaskReader())
     for index in (0, 1):
         assert files.boxes(index, (4, 4)).shape == (0, 4)
-        assert not files.read(index, (4, 4))[0].any()
+    empty = files.read(0, (4, 4))
+    assert empty is not None
+    assert not empty[0].any()
+    assert files.read(1, (4, 4)) is None
 
 
 @pytest.mark.parametrize("raw", [b"", b"no image"])
@@ -112,3 +115,35 @@ def test_a_mask_of_another_shape_than_its_image_is_refused(size: tuple[int, int]
         return
     with pytest.raises(ValueError, match=r"1\.png is 6 by 4 pixels and its image, as it is shown, 4 by 6: .*turned it"):
         files.boxes(0, size)
+
+
+@pytest.mark.parametrize(
+    ("levels", "inside"),
+    [
+        ([0, 1, 2, 253, 254, 255], [0, 0, 0, 1, 1, 1]),
+        ([0, 1, 2, 3, 200, 255], [0, 1, 1, 1, 1, 1]),
+        ([0, 1, 2, 3, 4, 255], [0, 1, 1, 1, 1, 1]),
+        ([0, 0, 1, 1, 0, 1], [0, 0, 1, 1, 0, 1]),
+        ([0, 0, 128, 128, 0, 128], [0, 0, 1, 1, 0, 1]),
+        (list(range(30)), [0] + [1] * 29),
+        ([*range(0, 256, 8), *[255] * 40], [0] * 16 + [1] * 56),
+    ],
+)
+def test_levels_beside_black_and_white_are_cut_at_half_and_label_maps_are_not(
+    levels: list[int], inside: list[int], tmp_path: Path
+) -> None:
+    cv2.imwrite(str(tmp_path / "1.png"), np.array([levels], np.uint8))
+    reader = MaskReader()
+    assert reader.read(tmp_path / "1.png").tolist() == [inside]
+    was_cut = inside != [int(level > 0) for level in levels]
+    cut = f"1 masks have levels between black and white and were cut at half, first {tmp_path / '1.png'}"
+    assert reader.notes() == [cut] * was_cut
+    assert reader.notes() == []
+
+
+def test_a_mask_that_is_neither_a_label_map_nor_black_and_white_is_refused(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "1.png"), np.array([range(0, 200, 5)], np.uint8))
+    with pytest.raises(
+        ValueError, match=r"1\.png has 40 grey levels, more than a label map"
+    ):
+        MaskReader().read(tmp_path / "1.png")

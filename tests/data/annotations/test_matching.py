@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from camloc.data.annotations.matching import below, file_names, files_below, match, stems
+from camloc.data.annotations.matching import file_names, files_below, match, stems
 
 
 def masks(image: str) -> list[str]:
@@ -38,8 +38,3 @@ def test_files_are_found_in_folders_by_ending_and_hidden_ones_are_not(tmp_path: 
 def test_a_stem_that_two_images_of_one_folder_share_asks_for_another_name() -> None:
     with pytest.raises(ValueError, match=r"cat/1\.xml could belong to cat/1\.jpg or to cat/1\.png; rename one of the"):
         match(["cat/1.jpg", "cat/1.png"], {"cat/1.xml": 1}, lambda image: stems(image, [".xml"]), "val")
-
-
-def test_a_table_that_spells_one_file_in_two_ways_names_both() -> None:
-    with pytest.raises(ValueError, match=r"x\.csv: cat/1\.jpg and \./val/cat/1\.jpg name one file"):
-        below("val", {"cat/1.jpg": 1, "./val/cat/1.jpg": 2}, "x.csv")

@@ -63,31 +63,6 @@ def file_names(image: str, source: str = "") -> list[str]:
     return list(dict.fromkeys([image, inside, PurePosixPath(image).name]))
 
 
-def below(folder: str, table: Mapping[str, Value], where: str) -> dict[str, Value]:
-    """Spell a table's names as paths below a folder, which they may name or start from.
-
-    Args:
-        folder: The split's, such as ``val``; empty for none.
-        table: By name as the annotation gives it.
-        where: The annotation's file, for the message.
-
-    Raises:
-        ValueError: If two names are of one file.
-
-    Example:
-        >>> below("val", {"./cat/1.jpg": "a", "val/cat/2.jpg": "b"}, "x.csv")
-        {'cat/1.jpg': 'a', 'cat/2.jpg': 'b'}
-    """
-    spelt: dict[str, str] = {}
-    for name in table:
-        path = str(PurePosixPath(name))  # drops "./" and doubled slashes, and leaves ".." alone
-        path = path.removeprefix(f"{folder}/") if folder else path
-        if path in spelt:
-            raise ValueError(f"{where}: {spelt[path]} and {name} name one file; spell it one way")
-        spelt[path] = name
-    return {path: table[name] for path, name in spelt.items()}
-
-
 def stems(image: str, endings: Sequence[str], source: str = "") -> list[str]:
     """Return the names that an image's own annotation file may have, with its folders first.
 

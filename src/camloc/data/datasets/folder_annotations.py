@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from camloc.data.annotations.contract import AnnotationReader, BoxFileReader, BoxTableReader, MaskFileReader
-from camloc.data.annotations.matching import below, file_names, files_below, match, stems
+from camloc.data.annotations.image_names import ImageNames
+from camloc.data.annotations.matching import files_below, match, stems
 from camloc.data.annotations.objects import Objects
-from camloc.data.datasets.folder_layout import ANNOTATIONS, FolderLayout
+from camloc.data.annotations.problems import DataProblems
+from camloc.data.datasets.folder_layout import FolderLayout
+from camloc.data.datasets.folder_shapes import ANNOTATIONS
 
 Value = TypeVar("Value")
 
@@ -59,12 +62,9 @@ class FolderAnnotations:
         """
         if isinstance(reader, BoxFileReader):
             files = self.files(reader.endings, source)
-            return [
-                None if (file := files[image]) is None else reader.read(file, self.root / image) for image in images
-            ]
+            return reader.read_all([files[image] for image in images], [self.root / image for image in images])
         file, is_shared = self._table(reader, source)
-        table = below("" if is_shared else source, reader.read(file), str(file))
-        found = self._matched(source, is_shared, table, file_names, file)
+        found = self._named(source, is_shared, reader.read(file), file)
         return [found[image] for image in images]
 
     def files(self, endings: Sequence[str], source: str) -> dict[str, Path | None]:
@@ -112,20 +112,43 @@ class FolderAnnotations:
         where: Path,
     ) -> dict[str, Value | None]:
         """Find what annotates each image of a folder, or of all folders where annotation is shared by splits."""
-        sources = list(self._layout.sources.values()) if is_shared else [source]
-        of = {os.fsdecode(image_id): one for one in sources for image_id in self._layout.index(one).image_ids.tolist()}
+        of = self._images(source, is_shared)
         images = list(of)
         found, left = match(images, annotated, lambda image: names(image, of[image]), str(where))
+        self._say_left(found, left, images[0], names(images[0], of[images[0]])[0], where)
+        return dict(zip(images, found, strict=True))
+
+    def _named(self, source: str, is_shared: bool, table: Mapping[str, Value], where: Path) -> dict[str, Value | None]:
+        """Find which image of a folder, or of all folders, each name of a table means."""
+        images, names = list(self._images(source, is_shared)), list(table)
+        places, problems = ImageNames(images).find(names, str(where))
+        if problems:
+            raise DataProblems(problems)
+        found: list[Value | None] = [None] * len(images)
+        for name, place in zip(names, places, strict=True):
+            if place is not None:
+                found[place] = table[name]
+        left = [name for name, place in zip(names, places, strict=True) if place is None]
+        self._say_left(found, left, images[0], images[0], where)
+        return dict(zip(images, found, strict=True))
+
+    def _images(self, source: str, is_shared: bool) -> dict[str, str]:
+        """Return the images of a folder, or of all folders, each with its own."""
+        sources = list(self._layout.sources.values()) if is_shared else [source]
+        return {
+            os.fsdecode(image_id): one for one in sources for image_id in self._layout.index(one).image_ids.tolist()
+        }
+
+    def _say_left(self, found: Sequence[object], left: Sequence[str], image: str, wanted: str, where: Path) -> None:
+        """Say which annotations belong to no image; refuse if no image has one."""
         if all(item is None for item in found):
-            wanted = names(images[0], of[images[0]])[0]
             shown = f"it has {', '.join(left[:3])}" if left else "it is empty"
             raise FileNotFoundError(
-                f"{self._option}: {where} annotates none of the {len(found)} images; {images[0]}, for example, would "
+                f"{self._option}: {where} annotates none of the {len(found)} images; {image}, for example, would "
                 f"be {wanted} there, and {shown}"
             )
         if left:
             self.notes.append(f"{where}: {len(left)} annotations belong to no image, first {', '.join(left[:3])}")
-        return dict(zip(images, found, strict=True))
 
 
 def _located(name: str, source: str) -> str:

@@ -9,10 +9,13 @@ import numpy as np
 import torch
 from annotated_types import Ge, Gt, Le
 from pytorch_lightning import LightningDataModule
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from camloc.data.images.transforms import EvalKind, EvalTransform, TrainKind, TrainTransform
+from camloc.data.loading.copies import OnCopies
 from camloc.data.loading.dataset import BoxedTrainDataset, EvalDataset, TrainDataset
+from camloc.data.loading.dealing import Dealt
 from camloc.data.loading.sample import (
     BoxedTrainSample,
     EvalSample,
@@ -23,7 +26,7 @@ from camloc.data.loading.sample import (
 )
 from camloc.data.loading.samplers import EvalSampler, TrainSampler
 from camloc.data.loading.split import Split, SplitName, Subset
-from camloc.data.loading.whole_split import all_targets
+from camloc.data.loading.whole_split import class_counts
 
 MAX_DEFAULT_WORKERS = 8
 
@@ -62,6 +65,15 @@ class LocalizationDataModule(LightningDataModule, ABC):
 
     devkit_ids: Sequence[int] | None = None
     """(C,) labels of the classes in ILSVRC's submission files; null for other data."""
+    several_labels: bool = False
+    """Whether images have several labels, or none: ``target`` is then (C,) bool."""
+    objectless: frozenset[int] = frozenset()
+    """Classes without objects, 0-based: no box is known of them, and a predicted one gives no box."""
+    on_copies: OnCopies | None = None
+    """What becomes of a file that is in two splits, or in one under two classes: ``error``, or ``leave_out``, which the
+    data set does itself. Null, of official data sets: a few of them are a warning."""
+    split_names: tuple[SplitName, ...] = ("train", "val", "test")
+    """Of the splits that there are."""
 
     def __init__(self, class_names: Sequence[str], **options: Unpack[LoaderOptions]) -> None:
         super().__init__()
@@ -87,6 +99,8 @@ class LocalizationDataModule(LightningDataModule, ABC):
         """Whether training sees true boxes; a data set reads those of ``train`` only then."""
         self.notes: list[str] = []
         """Remarks on the files that were found, for the summary before a run."""
+        self.dealt: Dealt | None = None
+        """Where images were dealt by a hash of their names; null where files or folders say their splits."""
 
     @abstractmethod
     def load_split(self, name: SplitName) -> Split:
@@ -102,6 +116,11 @@ class LocalizationDataModule(LightningDataModule, ABC):
             split = self.load_split(name)
             if len(split) == 0:
                 raise ValueError(f"the {name} split of {type(self).__name__} holds no image")
+            if name != "train" and isinstance(split.gt_boxes(0), Tensor):
+                raise TypeError(
+                    f"gt_boxes of the {name} split of {type(self).__name__} returns a tensor; return a list with one "
+                    "tensor (M,4) for each true class of the image, [boxes] where images have one label"
+                )
             self._splits[name] = split
         return self._splits[name]
 
@@ -139,8 +158,8 @@ class LocalizationDataModule(LightningDataModule, ABC):
         self.trains_with_boxes = True
 
     def class_counts(self) -> list[int]:
-        """Return the number of training images of each of the C classes."""
-        counts: list[int] = np.bincount(all_targets(self.split("train")), minlength=self.num_classes).tolist()
+        """Return the number of training images that show each of the C classes."""
+        counts: list[int] = class_counts(self.split("train"), self.num_classes).tolist()
         return counts
 
     def resume(self, epoch: int, num_batches: int) -> None:
