@@ -568,6 +568,7 @@ def test_classes_without_objects_need_no_annotation_and_must_have_none(kind: str
         (two / "annotations/test.json").write_text(json.dumps(table))
     datamodule = Folder(str(two), READERS[kind], objectless_classes=["Dog"])
     assert datamodule.objectless == {1}
+    assert datamodule.notes == ["classes without objects, which count in classification alone: dog"]
     assert [len(datamodule.split("test").gt_boxes(index)[0]) for index in range(2)] == [1, 0]
     if kind == "voc":
         voc(two, "annotations/test/testdog.xml", ("dog", 1, 1, 4, 4))

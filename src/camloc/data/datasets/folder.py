@@ -89,6 +89,9 @@ class Folder(LocalizationDataModule):
         super().__init__(self._layout.class_names, **options)
         self.on_copies, self.split_names = on_copies, self._layout.split_names
         self.objectless = self._objectless(objectless_classes or ())
+        if objectless_classes:
+            without = some([self.class_names[place] for place in sorted(self.objectless)])
+            self.notes.append(f"classes without objects, which count in classification alone: {without}")
         self._copies: Copies | None = None
 
     def load_split(self, name: SplitName) -> Split:
