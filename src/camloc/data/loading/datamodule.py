@@ -11,8 +11,10 @@ from annotated_types import Ge, Gt, Le
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from camloc.data.images.intensity import Intensity, IntensityOption
 from camloc.data.images.transforms import EvalKind, EvalTransform, TrainKind, TrainTransform
 from camloc.data.loading.dataset import BoxedTrainDataset, EvalDataset, TrainDataset
+from camloc.data.loading.intensity_choice import IntensityChoice, set_intensity
 from camloc.data.loading.sample import (
     BoxedTrainSample,
     EvalSample,
@@ -47,6 +49,9 @@ class LoaderOptions(TypedDict, total=False):
     """Loader processes; null takes the cores this process may use, 8 at most."""
     seed: Annotated[int, Ge(0)]
     """Of the order and the augmentation of training images. Default 0."""
+    intensity: IntensityOption
+    """What becomes black to white of images with more than 8 bits per channel: ``full``, the default, what each file's
+    type can hold; ``auto`` one range for the data set, read off training images; or a range ``[low, high]``."""
 
 
 class LocalizationDataModule(LightningDataModule, ABC):
@@ -80,13 +85,14 @@ class LocalizationDataModule(LightningDataModule, ABC):
         train_kind = options.get("train_transform", "random_resized_crop")
         self.train_transform = TrainTransform(self.input_size, crop_area, train_kind)
         self.eval_transform = EvalTransform(self.input_size, options.get("eval_transform", "warp"))
+        self.notes: list[str] = []
+        """Remarks on the files that were found, for the summary before a run."""
+        self._intensity = IntensityChoice(options.get("intensity", "full"), self.notes)
         self._splits: dict[SplitName, Split] = {}
         self._resume_at = (0, 0)
         self._reshuffles = True
         self.trains_with_boxes = False
         """Whether training sees true boxes; a data set reads those of ``train`` only then."""
-        self.notes: list[str] = []
-        """Remarks on the files that were found, for the summary before a run."""
 
     @abstractmethod
     def load_split(self, name: SplitName) -> Split:
@@ -102,8 +108,20 @@ class LocalizationDataModule(LightningDataModule, ABC):
             split = self.load_split(name)
             if len(split) == 0:
                 raise ValueError(f"the {name} split of {type(self).__name__} holds no image")
+            set_intensity(split, self._intensity.of(name, split, self.split))
             self._splits[name] = split
         return self._splits[name]
+
+    @property
+    def chosen_intensity(self) -> Intensity | None:
+        """The range that ``intensity=auto`` chose, where it met an image of more than 8 bits per channel."""
+        return self._intensity.chosen
+
+    def use_intensity(self, chosen: Intensity | None) -> None:
+        """Show images as those that a network was trained on, instead of what ``intensity=auto`` chooses here."""
+        self._intensity.use(chosen)
+        for name, split in self._splits.items():
+            set_intensity(split, self._intensity.of(name, split, self.split))
 
     def leave_out(self, name: SplitName, indices: Sequence[int]) -> None:
         """Remove images from a split.

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 
-_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+from camloc.data.images.suffixes import IMAGE_SUFFIXES
+
 _SETTLED = 2_000_000_000
 """Nanoseconds after which a further change of a folder is certain to show in its modification time."""
 
@@ -103,7 +104,7 @@ def _images(folder: Path, path: str, modified: dict[str, int], seen: set[tuple[i
             below = f"{path}/{entry.name}"
             if entry.is_dir():
                 yield from _images(folder, below, modified, seen)
-            elif entry.name.lower().endswith(_EXTENSIONS):
+            elif entry.name.lower().endswith(IMAGE_SUFFIXES):
                 yield below  # a broken link or a FIFO too, which is reported when it is opened
 
 
@@ -112,7 +113,7 @@ def _byte_array(names: Iterable[str]) -> NDArray[np.bytes_]:
 
 
 def _cache_file(folder: Path, prefix: str) -> Path | None:
-    key = hashlib.sha256(os.fsencode(f"{folder.resolve()}\0{prefix}")).hexdigest()
+    key = hashlib.sha256(os.fsencode(f"{folder.resolve()}\0{prefix}\0{IMAGE_SUFFIXES}")).hexdigest()
     try:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:  # a user without a home
