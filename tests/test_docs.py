@@ -134,8 +134,8 @@ def test_data_set(outside: Path) -> None:
     config = configured(outside, "datamodule=my_data", f"datamodule.root={outside}", "datamodule.batch_size=3")
     datamodule = instantiate(config.datamodule)
     assert (datamodule.batch_size, datamodule.class_names) == (3, ("cat", "dog"))
-    assert datamodule.split("val").gt_boxes(0).tolist() == [[10, 12, 90, 80]]
-    assert len(datamodule.split("train").gt_boxes(0)) == 0
+    assert datamodule.split("val").gt_boxes(0)[0].tolist() == [[10, 12, 90, 80]]
+    assert len(datamodule.split("train").gt_boxes(0)[0]) == 0
 
 
 def test_annotation_reader(outside: Path) -> None:
@@ -146,5 +146,5 @@ def test_annotation_reader(outside: Path) -> None:
         if split != "train":
             (root / split / name / f"{split}.txt").write_text("7 0.5 0.25 0.2 0.5\n1 0.1 0.9 0.2 0.2\n")
     config = configured(outside, "datamodule=folder", "datamodule/annotations=yolo", f"datamodule.root={root}")
-    boxes = instantiate(config.datamodule).split("test").gt_boxes(0)
+    boxes = instantiate(config.datamodule).split("test").gt_boxes(0)[0]
     np.testing.assert_allclose(boxes, [[40, 0, 60, 40], [0, 64, 20, 80]], atol=1e-4)

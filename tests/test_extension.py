@@ -145,7 +145,7 @@ MODULES = {
 
             def gt_boxes(self, index):
                 x0 = 14.0 * self.target(index) + 1
-                return torch.tensor([[x0, 4.0, x0 + 8, 12.0]])
+                return [torch.tensor([[x0, 4.0, x0 + 8, 12.0]])]
 
             def masks(self, index):
                 return None

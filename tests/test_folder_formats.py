@@ -98,7 +98,7 @@ def test_voc_coco_csv_and_masks_are_measured_against_the_same(
         for row in rows:
             index = original[row.image_id]
             assert row.class_name == classes[split.target(index)]
-            assert row.image_boxes == sorted(split.gt_boxes(index).tolist())
+            assert row.image_boxes == sorted(split.gt_boxes(index)[0].tolist())
 
 
 def test_without_annotation_nothing_is_measured(tmp_path: Path) -> None:

@@ -139,13 +139,13 @@ class Squares:
     def file(self, index: int) -> Path | None:
         return None if self.folder is None else self.folder / self.image_id(index)
 
-    def gt_boxes(self, index: int) -> Tensor:  # noqa: ARG002 - all alike
-        return torch.tensor([OBJECT]) if self.has_boxes else torch.zeros(0, 4)
+    def gt_boxes(self, index: int) -> list[Tensor]:  # noqa: ARG002 - all alike
+        return [torch.tensor([OBJECT]) if self.has_boxes else torch.zeros(0, 4)]
 
     def masks(self, index: int) -> tuple[Tensor, Tensor] | None:
         if not self.has_masks:
             return None
-        return self.image(index).amax(dim=0) == 255, torch.zeros(8, 8, dtype=torch.bool)
+        return (self.image(index).amax(dim=0) == 255)[None], torch.zeros(1, 8, 8, dtype=torch.bool)
 
 
 class SquaresData(LocalizationDataModule):

@@ -156,8 +156,8 @@ class Boxed:
     def image(self, index: int) -> Tensor:  # noqa: ARG002 - all alike
         return torch.arange(10, dtype=torch.uint8).expand(3, 6, 10)
 
-    def gt_boxes(self, index: int) -> Tensor:
-        return torch.tensor(self.boxes[index])
+    def gt_boxes(self, index: int) -> list[Tensor]:
+        return [torch.tensor(self.boxes[index])]
 
 
 def test_true_windows_are_the_largest_box_in_whole_pixels() -> None:

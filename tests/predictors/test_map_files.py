@@ -357,8 +357,8 @@ def test_a_map_of_the_right_size_is_left_as_it_is(tmp_path: Path, metadata: Wsol
 def test_true_boxes_are_in_pixels_of_the_map_and_of_the_image(directory: Path, metadata: WsolMetadata) -> None:
     truth = MapDataset(MapFolder(str(directory)), MetadataSplit(metadata, MAP_SIZE))[0].truth
     assert truth.image_size == (6, 8)
-    assert truth.image_boxes.tolist() == [[0, 0, 8, 6]]
-    assert truth.gt_boxes.tolist() == [[0, 0, 224, 224]]
+    assert [boxes.tolist() for boxes in truth.image_boxes] == [[[0, 0, 8, 6]]]
+    assert [boxes.tolist() for boxes in truth.gt_boxes] == [[[0, 0, 224, 224]]]
 
 
 def test_some_images_of_a_split_keep_their_own_truth(directory: Path, metadata: WsolMetadata) -> None:

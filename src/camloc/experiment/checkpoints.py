@@ -107,7 +107,9 @@ def best_and_last_checkpoint(
 
 def monitored_directions(protocols: SplitProtocols, val: Split) -> dict[str, str]:
     """Return ``min`` or ``max`` of every number that will be measured on ``val``, by key."""
-    has_boxes, has_masks = len(val.gt_boxes(0)) > 0, val.masks(0) is not None
+    images = range(len(val))
+    has_boxes = any(len(boxes) > 0 for index in images for boxes in val.gt_boxes(index))
+    has_masks = any(val.masks(index) is not None for index in images)
     absent = {name for name in NEEDS if (name in OF_BOXES and not has_boxes) or (name in MASKS and not has_masks)}
     absent |= set() if protocols.from_maps else {"score_maps"}
     # What reports at a threshold that is chosen only when val has been measured is not there in time.

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -64,13 +65,20 @@ def preflight(
         return
     splits = {name: datamodule.split(name) for name in names}
     with_boxes = datamodule.trains_with_boxes
-    found = check_splits(splits, datamodule.class_names, _track, read_files=open_all, trains_with_boxes=with_boxes)
+    check = partial(
+        check_splits,
+        class_names=datamodule.class_names,
+        track=_track,
+        trains_with_boxes=with_boxes,
+        objectless=datamodule.objectless,
+    )
+    found = check(splits, read_files=open_all)
     if open_all or (skip and not found.errors):
         unreadable = _open_all(splits, found, run.unreadable, skip=skip)
         if skip:
             _leave_out(datamodule, unreadable)
             splits = {name: datamodule.split(name) for name in names}
-            found = _checked_again(found, splits, datamodule.class_names, trains_with_boxes=with_boxes)
+            found = _checked_again(found, check(splits))
     else:
         _look_at_headers(splits, found)
     if datamodule.eval_transform.kind == "centre_crop":
@@ -110,11 +118,8 @@ def _problem(name: SplitName, images: Sequence[tuple[int, str]], listed: str) ->
     return f"{name}: {len(images)} images cannot be read: {shown}{listed if len(images) > NUM_SHOWN else ''}"
 
 
-def _checked_again(
-    before: Preflight, splits: Mapping[SplitName, Split], class_names: Sequence[str], *, trains_with_boxes: bool
-) -> Preflight:
-    """Check what is left of the splits: a class may have lost its last image."""
-    found = check_splits(splits, class_names, _track, trains_with_boxes=trains_with_boxes)
+def _checked_again(before: Preflight, found: Preflight) -> Preflight:
+    """Complete a check of what is left of the splits: a class may have lost its last image."""
     for name, summary in found.splits.items():
         summary.num_beyond = before.splits[name].num_beyond
     found.warnings = list(dict.fromkeys(before.warnings + found.warnings))

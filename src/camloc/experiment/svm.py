@@ -174,7 +174,7 @@ class CropFeatures:
 
 def true_windows(split: Split) -> list[Window]:
     """Return the true box of each image, the largest where there are several."""
-    boxes = (split.gt_boxes(index) for index in range(len(split)))
+    boxes = (torch.cat(split.gt_boxes(index)) for index in range(len(split)))
     return [_whole_pixels(several[area(several).argmax()]) for several in boxes]
 
 
@@ -225,7 +225,7 @@ def _refuse_missing_package() -> None:
 
 
 def _refuse_missing_boxes(split: Split, name: str) -> None:
-    without = [index for index in range(len(split)) if not len(split.gt_boxes(index))]
+    without = [index for index in range(len(split)) if not sum(map(len, split.gt_boxes(index)))]
     if without:
         raise ValueError(
             f"{name}: {len(without)} of {len(split)} images have no true box, such as {split.image_id(without[0])}; "

@@ -136,12 +136,12 @@ class SavedSplit(Dataset[SavedSample]):
         if "masks" in self.arrays:
             bits = np.unpackbits(self.arrays["masks"][index].view(np.uint8), axis=-1)
             pixels = self.map_size[0] * self.map_size[1]
-            masks = torch.from_numpy(bits[:, :pixels].reshape(2, *self.map_size).astype(bool))
+            masks = torch.from_numpy(bits[:, :pixels].reshape(1, 2, *self.map_size).astype(bool))
         truth = EvalSample(
             image=torch.empty(0),
             target=int(saved["target"]),
-            gt_boxes=to_window(boxes, (x0, y0, x1, y1), self.map_size),
-            image_boxes=boxes,
+            gt_boxes=[to_window(boxes, (x0, y0, x1, y1), self.map_size)],
+            image_boxes=[boxes],
             masks=masks,
             image_size=(height, width),
             window=(x0, y0, x1, y1),

@@ -65,9 +65,10 @@ class UnseenSplit:
 
 
 def _resized(masks: tuple[Tensor, Tensor], size: tuple[int, int]) -> Tensor:
-    """Return (2,h,w) bool masks at a size, by the nearest pixel."""
-    levels = [resize_levels(mask.numpy().astype(np.uint8), size) for mask in masks]
-    return torch.from_numpy(np.stack(levels) > 0)
+    """Return (K,2,h,w) bool masks at a size, by the nearest pixel."""
+    both = torch.stack(masks, dim=1)
+    levels = [resize_levels(mask.astype(np.uint8), size) > 0 for mask in both.flatten(0, 1).numpy()]
+    return torch.from_numpy(np.array(levels, dtype=bool).reshape(*both.shape[:2], *size))
 
 
 class MetadataSplit:
@@ -92,13 +93,13 @@ class MetadataSplit:
     def sample(self, position: int) -> EvalSample:
         """Return what a position is measured against."""
         index, metadata = position % len(self), self._metadata
-        masks = torch.stack(metadata.masks(index, self._map_size)) if metadata.has_masks else None
+        masks = torch.stack(metadata.masks(index, self._map_size))[None] if metadata.has_masks else None
         # With masks the files hold no sizes, and nothing that is measured then asks for them.
         size = self._map_size if metadata.has_masks else metadata.image_size(index)
         boxes = torch.zeros(0, 4) if metadata.has_masks else metadata.gt_boxes(index)
         return truth_sample(
             metadata.target(index),
-            boxes,
+            [boxes],
             masks,
             size,
             self._map_size,
@@ -134,8 +135,8 @@ class SomeOf:
 
 
 def truth_sample(
-    target: int,
-    image_boxes: Tensor,
+    target: int | Tensor,
+    image_boxes: list[Tensor],
     masks: Tensor | None,
     image_size: tuple[int, int],
     map_size: tuple[int, int],
@@ -150,7 +151,7 @@ def truth_sample(
     return EvalSample(
         image=torch.empty(0),
         target=target,
-        gt_boxes=to_window(image_boxes, window, map_size),
+        gt_boxes=[to_window(boxes, window, map_size) for boxes in image_boxes],
         image_boxes=image_boxes,
         masks=masks,
         image_size=image_size,

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from camloc.data.annotations.coco import read_coco
+from camloc.data.annotations.coco import add_coco, read_coco
+from camloc.data.annotations.table import DataProblems, TableBuilder
 
 
 def content(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - json
@@ -84,10 +85,9 @@ def test_an_annotation_without_ids_and_numbers_is_named_by_its_place(annotations
             r"annotations\[0\]: the box nan 0 nan 1 .*finite",
         ),
         ({"annotations": [annotation(bbox=[5, 5, -3, 2])]}, r"annotations\[0\]: the box 5 5 2 7 .* is inverted"),
-        ({"annotations": [annotation(image_id=4)]}, r"annotations\[0\]: image_id 4 is not among the images"),
-        ({"annotations": [annotation(category_id=2)]}, "category_id 2 is not among the categories"),
-        ({"images": [{"id": 3, "file_name": "cat/../../1.jpg"}]}, "file_name 'cat/../../1.jpg' leads out of the"),
-        ({"categories": [{"id": 90, "name": "cat"}] * 2}, "the category id 90 occurs 2 times"),
+        ({"annotations": [annotation(image_id=4)]}, r"annotations\[0\]: image_id '4' is not among the images"),
+        ({"annotations": [annotation(category_id=2)]}, "category_id '2' is not among the categories"),
+        ({"categories": [{"id": 90, "name": "cat"}] * 2}, "the category id '90' occurs 2 times"),
     ],
 )
 def test_what_is_broken_is_named(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_what_is_broken_is_named(changes: dict[str, Any], message: str, tmp_path
 @pytest.mark.parametrize(
     ("ids", "names", "message"),
     [
-        ((1, 2, 2), ("a.jpg", "z.jpg", "c.jpg"), "the image id 2 occurs 2 times"),
+        ((1, 2, 2), ("a.jpg", "z.jpg", "c.jpg"), "the image id '2' occurs 2 times"),
         ((1, 2, 3), ("a.jpg", "z.jpg", "z.jpg"), r"the file_name 'z\.jpg' occurs 2 times"),
     ],
 )
@@ -114,3 +114,39 @@ def test_what_is_not_json_is_refused(raw: bytes, tmp_path: Path) -> None:
     path.write_bytes(raw)
     with pytest.raises(ValueError, match=r"val\.json is not a COCO json"):
         read_coco(path)
+
+
+def test_an_id_is_the_same_as_number_and_as_text(tmp_path: Path) -> None:
+    images = [{"id": "3", "file_name": "1.jpg"}, {"id": 0, "file_name": "2.jpg"}]
+    annotations = [annotation(category_id="90"), annotation(image_id="0"), annotation(image_id=0.0)]
+    found = read_coco(write(tmp_path, content(images=images, annotations=annotations)))
+    assert {name: len(objects.boxes) for name, objects in found.items()} == {"1.jpg": 1, "2.jpg": 2}
+
+
+def test_all_that_is_broken_is_named_at_once(tmp_path: Path) -> None:
+    broken = [annotation(image_id=4), annotation(bbox=[1, 2]), annotation(bbox=[1, 2, 0, 4]), annotation()]
+    with pytest.raises(DataProblems) as refused:
+        read_coco(write(tmp_path, content(annotations=broken)))
+    assert [where.rpartition(", ")[2] for where, _ in refused.value.problems] == [
+        "annotations[0]",
+        "annotations[1]",
+        "annotations[2]",
+    ]
+
+
+def test_an_image_shows_its_crowds_and_unused_categories_are_said(tmp_path: Path) -> None:
+    table = TableBuilder()
+    add_coco(write(tmp_path, content(annotations=[annotation(iscrowd=1)])), table, "val", "images/val")
+    built = table.build()
+    assert (built.names, built.splits) == (["images/val/cat/1.jpg", "images/val/2.jpg"], ["val", "val"])
+    assert (built.class_names, built.labels.tolist(), len(built.boxes)) == (("cat",), [[0, 0]], 0)
+    assert [note.partition(": ")[2] for note in built.notes] == [
+        "1 crowds (iscrowd) are boxes of many objects; their labels count, their boxes do not",
+        "1 categories have no annotation and are no classes: dog",
+    ]
+
+
+def test_annotations_in_other_places_are_not_taken_for_others(tmp_path: Path) -> None:
+    inner = annotation(attributes=annotation(bbox=[0, 0, 1, 1]))
+    with pytest.raises(DataProblems, match="an annotation lies within another one or outside annotations"):
+        read_coco(write(tmp_path, content(annotations=[inner])))

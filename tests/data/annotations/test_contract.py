@@ -71,7 +71,7 @@ def root(tmp_path: Path) -> Path:
 
 def boxes(datamodule: Folder) -> list[list[list[float]]]:
     split = datamodule.split("test")
-    return [split.gt_boxes(index).tolist() for index in range(len(split))]
+    return [split.gt_boxes(index)[0].tolist() for index in range(len(split))]
 
 
 @pytest.mark.parametrize("ending", [".txt", ".box.txt"])
@@ -132,8 +132,8 @@ def test_masks_of_another_format_have_pieces_and_pixels_to_ignore(root: Path) ->
     assert boxes(datamodule) == [[[3, 2, 9, 5], [0, 10, 4, 12]]] * 2
     masks = datamodule.split("test").masks(0)
     assert masks is not None
-    assert torch.equal(masks[0], torch.from_numpy(levels == INSIDE))
-    assert masks[1].nonzero().tolist() == [[15, 20]]
+    assert torch.equal(masks[0][0], torch.from_numpy(levels == INSIDE))
+    assert masks[1][0].nonzero().tolist() == [[15, 20]]
 
 
 @pytest.mark.parametrize("ending", ["_seg.bmp", ".bmp"])

@@ -38,7 +38,10 @@ def test_an_empty_mask_and_a_missing_one_have_no_box(tmp_path: Path) -> None:
     files = ImageMaskFiles([write(tmp_path / "1.png", np.zeros((4, 4))), None], MaskReader())
     for index in (0, 1):
         assert files.boxes(index, (4, 4)).shape == (0, 4)
-        assert not files.read(index, (4, 4))[0].any()
+    empty = files.read(0, (4, 4))
+    assert empty is not None
+    assert not empty[0].any()
+    assert files.read(1, (4, 4)) is None
 
 
 @pytest.mark.parametrize("raw", [b"", b"no image"])

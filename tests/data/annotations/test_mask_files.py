@@ -53,12 +53,12 @@ def test_instances_are_united_and_each_has_its_box(root: Path) -> None:
     split = mask_split(root, IMAGES, [3, 0], objects_in(root))
     masks = split.masks(0)
     assert masks is not None
-    assert masks[0].tolist() == [[True, True, False, False], [False, False, False, True]]
-    assert masks[1].tolist() == [[False, False, True, False], [False, False, False, False]]
-    assert (masks[0].dtype, masks[1].dtype) == (torch.bool, torch.bool)
-    assert split.gt_boxes(0).tolist() == [[0, 0, 2, 1], [1, 0, 4, 2]]
-    assert split.gt_boxes(1).tolist() == [[3, 1, 4, 2]]
-    assert split.gt_boxes(1).dtype == torch.float32
+    assert masks[0][0].tolist() == [[True, True, False, False], [False, False, False, True]]
+    assert masks[1][0].tolist() == [[False, False, True, False], [False, False, False, False]]
+    assert (masks[0][0].dtype, masks[1][0].dtype) == (torch.bool, torch.bool)
+    assert split.gt_boxes(0)[0].tolist() == [[0, 0, 2, 1], [1, 0, 4, 2]]
+    assert split.gt_boxes(1)[0].tolist() == [[3, 1, 4, 2]]
+    assert split.gt_boxes(1)[0].dtype == torch.float32
     assert [split.target(i) for i in range(2)] == [3, 0]
 
 
@@ -70,8 +70,8 @@ def test_masks_of_another_size_are_in_pixels_of_the_image(root: Path) -> None:
     assert masks is not None
     expected = torch.zeros(6, 8, dtype=torch.bool)
     expected[3:, 6:] = True
-    assert torch.equal(masks[0], expected)
-    assert split.gt_boxes(1).tolist() == [[6, 3, 8, 6]]
+    assert torch.equal(masks[0][0], expected)
+    assert split.gt_boxes(1)[0].tolist() == [[6, 3, 8, 6]]
 
 
 def test_an_object_too_small_for_the_image_keeps_its_box(root: Path) -> None:
@@ -81,8 +81,8 @@ def test_an_object_too_small_for_the_image_keeps_its_box(root: Path) -> None:
     split = mask_split(root, IMAGES, [0, 0], objects_in(root))
     masks = split.masks(1)
     assert masks is not None
-    assert not masks[0].any()
-    assert split.gt_boxes(1).tolist() == [[1.5, 0.5, 2, 1]]
+    assert not masks[0][0].any()
+    assert split.gt_boxes(1)[0].tolist() == [[1.5, 0.5, 2, 1]]
 
 
 def test_masks_fit_an_image_that_was_taken_rotated(root: Path) -> None:
@@ -92,16 +92,16 @@ def test_masks_fit_an_image_that_was_taken_rotated(root: Path) -> None:
     split = mask_split(root, IMAGES, [0, 0], objects_in(root))
     masks = split.masks(1)
     assert masks is not None
-    assert split.image(1).shape[1:] == masks[0].shape == (2, 4)
-    assert split.gt_boxes(1).tolist() == [[3, 1, 4, 2]]
+    assert split.image(1).shape[1:] == masks[0][0].shape == (2, 4)
+    assert split.gt_boxes(1)[0].tolist() == [[3, 1, 4, 2]]
 
 
 def test_empty_masks_have_no_box(root: Path) -> None:
     for name in ("1_a", "2_a"):
         write(root / f"{name}.png", np.zeros((2, 4), dtype=np.uint8))
     split = mask_split(root, IMAGES, [0, 0], objects_in(root))
-    assert split.gt_boxes(0).tolist() == [[1, 0, 4, 2]]
-    assert split.gt_boxes(1).shape == (0, 4)
+    assert split.gt_boxes(0)[0].tolist() == [[1, 0, 4, 2]]
+    assert split.gt_boxes(1)[0].shape == (0, 4)
 
 
 def test_mask_callables_survive_pickling(root: Path) -> None:
@@ -115,7 +115,7 @@ def test_mask_callables_survive_pickling(root: Path) -> None:
 def test_an_image_that_cannot_be_read_leaves_the_split_usable(root: Path) -> None:
     (root / "1.jpg").write_bytes(b"no image")
     split = mask_split(root, IMAGES, [0, 0], objects_in(root))
-    assert split.gt_boxes(0).tolist() == [[0, 0, 2, 1], [1, 0, 4, 2]]
+    assert split.gt_boxes(0)[0].tolist() == [[0, 0, 2, 1], [1, 0, 4, 2]]
     for read in (split.image, split.masks):
         with pytest.raises(ValueError, match=rf"cannot read the image {root}/1\.jpg"):
             read(0)
@@ -141,7 +141,7 @@ def test_a_missing_ignore_file_is_named_when_it_is_read(root: Path) -> None:
 def test_many_boxes_are_found_under_a_progress_bar(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("camloc.data.annotations.mask_files.SHOW_PROGRESS_FROM", 2)
     split = mask_split(root, IMAGES, [0, 0], objects_in(root))
-    assert [split.gt_boxes(i).tolist() for i in range(2)] == [[[0, 0, 2, 1], [1, 0, 4, 2]], [[3, 1, 4, 2]]]
+    assert [split.gt_boxes(i)[0].tolist() for i in range(2)] == [[[0, 0, 2, 1], [1, 0, 4, 2]], [[3, 1, 4, 2]]]
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "I;16"])

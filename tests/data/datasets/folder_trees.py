@@ -33,7 +33,7 @@ def write_annotations(kind: str, split: Split, classes: list[str], annotations: 
 
 
 def objects(split: Split, index: int) -> list[list[int]]:
-    return [[round(value) for value in box] for box in split.gt_boxes(index).tolist()]
+    return [[round(value) for value in box] for box in split.gt_boxes(index)[0].tolist()]
 
 
 def write_voc(split: Split, classes: list[str], annotations: Path, name: str) -> None:

@@ -68,18 +68,18 @@ def test_splits_follow_the_ids_whatever_the_order_of_lines(root: Path) -> None:
 
 def test_boxes_end_where_x_plus_width_is(root: Path) -> None:
     data = Cub(str(root), val_per_class=1)
-    assert [data.split("test").gt_boxes(i).tolist() for i in range(2)] == [[[1, 2, 5, 5]], [[2.5, 1, 3, 6]]]
-    assert [data.split("val").gt_boxes(i).tolist() for i in range(2)] == [[[0, 0, 8, 6]], [[5, 1, 7, 3]]]
+    assert [data.split("test").gt_boxes(i)[0].tolist() for i in range(2)] == [[[1, 2, 5, 5]], [[2.5, 1, 3, 6]]]
+    assert [data.split("val").gt_boxes(i)[0].tolist() for i in range(2)] == [[[0, 0, 8, 6]], [[5, 1, 7, 3]]]
 
 
 def test_training_boxes_are_read_where_training_is_to_see_them(root: Path) -> None:
     data = Cub(str(root), val_per_class=1)
     data.train_with_boxes()
-    assert [data.split("train").gt_boxes(index).tolist() for index in range(2)] == [[[3, 3, 4, 4]], [[0, 5, 8, 6]]]
+    assert [data.split("train").gt_boxes(index)[0].tolist() for index in range(2)] == [[[3, 3, 4, 4]], [[0, 5, 8, 6]]]
 
 
 def test_the_training_split_has_no_boxes(root: Path) -> None:
-    assert Cub(str(root), val_per_class=1).split("train").gt_boxes(0).shape == (0, 4)
+    assert Cub(str(root), val_per_class=1).split("train").gt_boxes(0)[0].shape == (0, 4)
 
 
 def test_the_splits_of_wsolevaluation(root: Path, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_the_splits_of_wsolevaluation(root: Path, tmp_path: Path) -> None:
     data = Cub(str(root), metadata=str(tmp_path / "metadata"), val_root=str(tmp_path / "CUBV2"))
     assert (ids(data, "val"), ids(data, "test")) == ([val_id], [test_id])
     assert data.split("val").image(0).shape == (3, 6, 8)
-    assert data.split("test").gt_boxes(0).tolist() == [[1, 2, 6, 5]]
+    assert data.split("test").gt_boxes(0)[0].tolist() == [[1, 2, 6, 5]]
     assert ids(data, "train") == [f"{CARDINAL}/c_{n}.jpg" for n in (3, 4)] + [f"{ALBATROSS}/a_{n}.jpg" for n in (9, 10)]
 
 
@@ -192,4 +192,4 @@ def test_real_test_images_have_the_folders_of_their_classes(tmp_path: Path, shar
         path.touch()
     test = Cub(str(tmp_path), metadata=str(metadata), val_root="unused").split("test")
     assert len(test) == 5794
-    assert test.gt_boxes(0).tolist() == [[60, 27, 386, 332]]
+    assert test.gt_boxes(0)[0].tolist() == [[60, 27, 386, 332]]

@@ -36,7 +36,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def source(count: int = 27) -> Subset:
     """Images with one object each, of several sizes."""
     split = Textures(num_train=1, num_val=1, num_test=count, image_size=64, input_size=32).split("test")
-    return Subset(split, np.array([index for index in range(count) if len(split.gt_boxes(index)) == 1]))
+    return Subset(split, np.array([index for index in range(count) if len(split.gt_boxes(index)[0]) == 1]))
 
 
 @pytest.fixture
@@ -58,27 +58,27 @@ def test_every_format_gives_the_boxes_that_were_written(kind: str, tree: Path) -
     by_name = {TREES["image_file"](split, CLASSES, Path("test"), i).as_posix(): i for i in range(len(split))}
     for index in range(len(test)):
         original = by_name[test.image_id(index)]
-        assert torch.equal(test.gt_boxes(index), split.gt_boxes(original))
+        assert torch.equal(test.gt_boxes(index)[0], split.gt_boxes(original)[0])
         assert torch.equal(test.image(index), split.image(original))
         assert test.target(index) == split.target(original)
         masks = test.masks(index)
         assert (masks is not None) == (kind == "masks")
         if masks is not None:
-            x0, y0, x1, y1 = split.gt_boxes(original)[0].long().tolist()
-            assert masks[0].sum() == masks[0][y0:y1, x0:x1].sum() == (x1 - x0) * (y1 - y0)
-            assert not masks[1].any()
-    assert datamodule.split("train").gt_boxes(0).shape == (0, 4)
+            x0, y0, x1, y1 = split.gt_boxes(original)[0][0].long().tolist()
+            assert masks[0][0].sum() == masks[0][0][y0:y1, x0:x1].sum() == (x1 - x0) * (y1 - y0)
+            assert not masks[1][0].any()
+    assert datamodule.split("train").gt_boxes(0)[0].shape == (0, 4)
     assert datamodule.notes == []
     TREES["write_annotations"](kind, split, CLASSES, tree / "annotations", "train")
     seeing = Folder(str(tree), annotations=READERS[kind])
     seeing.train_with_boxes()
-    assert len(seeing.split("train").gt_boxes(0)) == 1
+    assert len(seeing.split("train").gt_boxes(0)[0]) == 1
 
 
 def test_without_annotation_there_is_no_box_and_no_error(tree: Path) -> None:
     datamodule = Folder(str(tree))
     assert datamodule.class_names == tuple(CLASSES)
-    assert all(len(datamodule.split("test").gt_boxes(index)) == 0 for index in range(3))
+    assert all(len(datamodule.split("test").gt_boxes(index)[0]) == 0 for index in range(3))
 
 
 def test_class_folders_alone_are_split_by_class_and_seed(tmp_path: Path) -> None:
@@ -138,7 +138,9 @@ def test_voc_next_to_the_images_counts_from_one_or_from_zero(two: Path) -> None:
     for name in ("cat", "dog"):
         text = VOC.format(OBJECT.format(name, 1, 2, 10, 19) + OBJECT.format("horse", 3, 3, 5, 5))
         (two / "test" / name / f"test{name}.xml").write_text(text)
-    boxes = [Folder(str(two), VocReader(one_based=flag)).split("test").gt_boxes(0).tolist() for flag in (True, False)]
+    boxes = [
+        Folder(str(two), VocReader(one_based=flag)).split("test").gt_boxes(0)[0].tolist() for flag in (True, False)
+    ]
     assert boxes == [[[0, 1, 10, 19]], [[1, 2, 11, 20]]]  # the horse is not of the image's class
 
 
@@ -146,7 +148,7 @@ def test_names_that_are_not_a_class_are_all_taken(two: Path) -> None:
     for name in ("cat", "dog"):
         text = VOC.format(OBJECT.format("object", 1, 2, 10, 20) + OBJECT.format("thing", 3, 3, 5, 5))
         (two / "test" / name / f"test{name}.xml").write_text(text)
-    assert len(Folder(str(two), VocReader()).split("test").gt_boxes(0)) == 2
+    assert len(Folder(str(two), VocReader()).split("test").gt_boxes(0)[0]) == 2
 
 
 @pytest.mark.parametrize(
@@ -190,7 +192,7 @@ def test_coco_is_found_by_path_or_by_unique_name_and_crowds_are_left_out(two: Pa
     (two / "annotations").mkdir()
     (two / "annotations" / "test.json").write_text(json.dumps(coco()))
     split = Folder(str(two), CocoReader()).split("test")
-    assert [split.gt_boxes(index).tolist() for index in range(2)] == [[[1.5, 2, 11.5, 7]], [[0, 0, 3, 3]]]
+    assert [split.gt_boxes(index)[0].tolist() for index in range(2)] == [[[1.5, 2, 11.5, 7]], [[0, 0, 3, 3]]]
 
 
 @pytest.mark.parametrize(
@@ -241,7 +243,7 @@ def test_several_lines_of_csv_are_several_boxes_and_strays_are_reported(two: Pat
     lines += ["dog/testdog.png,1,1,2,2", "nobody.png,1,1,2,2"]
     (two / "annotations" / "test.csv").write_text("\n".join(lines))
     datamodule = Folder(str(two), CsvReader())
-    assert [len(datamodule.split("test").gt_boxes(index)) for index in range(2)] == [2, 1]
+    assert [len(datamodule.split("test").gt_boxes(index)[0]) for index in range(2)] == [2, 1]
     (note,) = datamodule.notes
     assert note.endswith("1 annotations belong to no image, first nobody.png")
 
@@ -265,11 +267,11 @@ def test_several_pieces_of_a_mask_are_several_boxes_in_pixels_of_the_image(two: 
     for name in ("cat", "dog"):
         cv2.imwrite(str(two / "annotations" / "test" / f"test{name}.png"), mask)
     split = Folder(str(two), MaskReader()).split("test")
-    assert split.gt_boxes(0).tolist() == [[2, 2, 6, 6], [16, 10, 28, 18]]
+    assert split.gt_boxes(0)[0].tolist() == [[2, 2, 6, 6], [16, 10, 28, 18]]
     masks = split.masks(0)
     assert masks is not None
-    assert masks[0].shape == (20, 30)
-    assert masks[0].sum() == 4 * (4 + 24)
+    assert masks[0][0].shape == (20, 30)
+    assert masks[0][0].sum() == 4 * (4 + 24)
 
 
 @pytest.mark.parametrize(
@@ -354,7 +356,7 @@ def test_names_are_the_same_whatever_their_case_and_spaces(two: Path) -> None:
             ("CAT" if name == "dog" else "Dog", 5, 5, 9, 9),
         )
     datamodule = Folder(str(two), VocReader())
-    assert [datamodule.split("test").gt_boxes(i).tolist() for i in range(2)] == [[[0, 0, 4, 4]]] * 2
+    assert [datamodule.split("test").gt_boxes(i)[0].tolist() for i in range(2)] == [[[0, 0, 4, 4]]] * 2
     assert datamodule.notes == []
 
 
@@ -376,7 +378,7 @@ def test_masks_next_to_the_images_are_not_images(ending: str, tmp_path: Path) ->
             cv2.imwrite(str(image.with_name(image.stem + ending)), mask)
     datamodule = Folder(str(tmp_path), MaskReader())
     assert [len(datamodule.split(name)) for name in ("train", "val", "test")] == [2, 2, 2]
-    assert datamodule.split("test").gt_boxes(1).tolist() == [[3, 2, 7, 5]]
+    assert datamodule.split("test").gt_boxes(1)[0].tolist() == [[3, 2, 7, 5]]
     without = Folder(str(tmp_path))
     assert len(without.split("train")) == (2 if ending == "_mask.png" else 4)
     assert without.notes == (
@@ -392,17 +394,17 @@ def test_masks_next_to_the_images_are_found_where_a_folder_holds_other_annotatio
     voc(tmp_path, "annotations/test/testcat.xml", ("cat", 1, 1, 4, 4))
     datamodule = Folder(str(tmp_path), MaskReader())
     assert len(datamodule.split("train")) == 2
-    assert datamodule.split("test").gt_boxes(0).tolist() == [[0, 0, 30, 20]]
+    assert datamodule.split("test").gt_boxes(0)[0].tolist() == [[0, 0, 30, 20]]
 
 
-def test_boxes_are_cut_at_the_edge_and_another_size_is_reported(two: Path) -> None:
+def test_boxes_are_cut_at_the_edge_and_those_of_another_size_scaled(two: Path) -> None:
     for name in ("cat", "dog"):
-        voc(two, f"test/{name}/test{name}.xml", (name, 1, 1, 33, 4), size=(200, 300))
+        voc(two, f"test/{name}/test{name}.xml", (name, 1, 1, 330, 40), size=(200, 300))
     datamodule = Folder(str(two), VocReader())
-    assert datamodule.split("test").gt_boxes(0).tolist() == [[0, 0, 30, 4]]
+    assert datamodule.split("test").gt_boxes(0)[0].tolist() == [[0, 0, 30, 4]]
     cut, size = datamodule.notes
     assert cut == "test: 2 true boxes reached beyond their images and were cut off"
-    assert size.startswith("test: 2 annotations state another size than their images have, first ")
+    assert size.startswith("test: the boxes of 2 images are of another size and were scaled to them, first ")
 
 
 def test_one_folder_and_one_table_may_annotate_all_splits(two: Path) -> None:
@@ -414,7 +416,7 @@ def test_one_folder_and_one_table_may_annotate_all_splits(two: Path) -> None:
     for kind, box in (("voc", [0, 0, 4, 4]), ("csv", [0, 0, 3, 3])):
         datamodule = Folder(str(two), READERS[kind])
         for name in ("val", "test"):
-            assert datamodule.split(name).gt_boxes(1).tolist() == [box]  # type: ignore[arg-type] # a split
+            assert datamodule.split(name).gt_boxes(1)[0].tolist() == [box]  # type: ignore[arg-type] # a split
         assert datamodule.notes == []
 
 
@@ -424,7 +426,7 @@ def test_a_table_of_all_splits_must_say_which_image_it_means(tmp_path: Path) -> 
     with pytest.raises(ValueError, match=r"cat/1\.png could belong to train/cat/1\.png or to val/cat/1\.png; name the"):
         Folder(str(root), CsvReader()).split("test")
     (root / "annotations.csv").write_text("file,x0,y0,x1,y1\ntest/cat/1.png,0,0,3,3\n")
-    assert Folder(str(root), CsvReader()).split("test").gt_boxes(0).tolist() == [[0, 0, 3, 3]]
+    assert Folder(str(root), CsvReader()).split("test").gt_boxes(0)[0].tolist() == [[0, 0, 3, 3]]
     with pytest.raises(ValueError, match="no true box for any of the 2 images of val"):
         Folder(str(root), CsvReader()).split("val")
 
@@ -448,7 +450,7 @@ def test_accents_composed_otherwise_and_linked_folders_are_found(tmp_path: Path)
         voc(tmp_path / "elsewhere", f"{apart}/{composed}{number}.xml", (composed, 1, 1, 4, 4))
         voc(root, f"test/tea/{number + 2}.XML", ("tea", 1, 1, 4, 4))
     datamodule = Folder(str(root), VocReader())
-    assert all(len(datamodule.split(name).gt_boxes(i)) == 1 for name in ("val", "test") for i in range(2))
+    assert all(len(datamodule.split(name).gt_boxes(i)[0]) == 1 for name in ("val", "test") for i in range(2))
     assert datamodule.notes == []
 
 
@@ -467,7 +469,7 @@ def test_names_that_are_not_utf8_are_read_and_can_be_written(tmp_path: Path) -> 
     test = datamodule.split("test")
     assert test.image_id(0) == "test/caf\\xe9/\\xff.png"
     assert test.image(0).shape == (3, 20, 30)
-    assert test.gt_boxes(0).tolist() == [[0, 0, 30, 20]]
+    assert test.gt_boxes(0)[0].tolist() == [[0, 0, 30, 20]]
     assert test.masks(0) is not None
 
 

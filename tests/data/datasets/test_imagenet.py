@@ -117,7 +117,7 @@ def targets(data: ImageNet, name: str) -> list[int]:
 
 def boxes(data: ImageNet, name: str) -> list[object]:
     split = data.split(name)  # type: ignore[arg-type] # a split's name
-    return [split.gt_boxes(i).tolist() for i in range(len(split))]
+    return [split.gt_boxes(i)[0].tolist() for i in range(len(split))]
 
 
 @pytest.mark.parametrize("with_solution", [True, False])
@@ -525,5 +525,5 @@ def test_real_metadata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared_d
     monkeypatch.setattr("camloc.data.datasets.wsol_splits.refuse_missing", lambda *_: None)
     test = data.split("test")
     assert (len(test), test.image_id(0), test.target(0)) == (50000, "val/ILSVRC2012_val_00000001.JPEG", 65)
-    assert test.gt_boxes(0).tolist() == [[111, 108, 442, 194]]
-    assert test.gt_boxes(1).tolist() == [[45, 49, 500, 163], [2, 69, 438, 208]]
+    assert test.gt_boxes(0)[0].tolist() == [[111, 108, 442, 194]]
+    assert test.gt_boxes(1)[0].tolist() == [[45, 49, 500, 163], [2, 69, 438, 208]]

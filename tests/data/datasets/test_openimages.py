@@ -85,10 +85,10 @@ def test_masks_and_boxes_of_all_instances_in_the_order_of_their_files(root: Path
     test = OpenImages(str(root)).split("test")
     masks = test.masks(0)
     assert masks is not None
-    assert masks[0].tolist() == [[True, False, True], [True, False, False]]
-    assert not masks[1].any()
-    assert test.gt_boxes(0).tolist() == [[2, 0, 3, 1], [0, 0, 1, 2]]
-    assert test.gt_boxes(1).tolist() == [[1, 1, 3, 2]]
+    assert masks[0][0].tolist() == [[True, False, True], [True, False, False]]
+    assert not masks[1][0].any()
+    assert test.gt_boxes(0)[0].tolist() == [[2, 0, 3, 1], [0, 0, 1, 2]]
+    assert test.gt_boxes(1)[0].tolist() == [[1, 1, 3, 2]]
 
 
 def test_pixels_of_an_object_are_not_ignored(root: Path) -> None:
@@ -96,9 +96,9 @@ def test_pixels_of_an_object_are_not_ignored(root: Path) -> None:
     val = OpenImages(str(root)).split("val")
     masks = val.masks(0)
     assert masks is not None
-    assert masks[0].tolist() == [[False, False, False], [False, True, False]]
-    assert masks[1].tolist() == [[False, False, False], [True, False, False]]
-    assert val.gt_boxes(0).tolist() == [[1, 1, 2, 2]]
+    assert masks[0][0].tolist() == [[False, False, False], [False, True, False]]
+    assert masks[1][0].tolist() == [[False, False, False], [True, False, False]]
+    assert val.gt_boxes(0)[0].tolist() == [[1, 1, 2, 2]]
 
 
 @pytest.mark.parametrize("suffix", [".jpeg", ".JPG", ".JPEG"])
@@ -109,7 +109,7 @@ def test_images_may_have_any_suffix_of_a_jpeg(root: Path, suffix: str) -> None:
     data = OpenImages(str(root))
     assert ids(data, "train") == [f"train/01226z/0a{suffix}", "train/01226z/0b.jpg", "train/0bt_c3/0c.jpg"]
     assert ids(data, "test") == [f"test/01226z/2b{suffix}", "test/0bt_c3/2a.jpg"]
-    assert data.split("test").gt_boxes(0).tolist() == [[2, 0, 3, 1], [0, 0, 1, 2]]
+    assert data.split("test").gt_boxes(0)[0].tolist() == [[2, 0, 3, 1], [0, 0, 1, 2]]
 
 
 def test_two_images_with_the_same_masks_are_refused(root: Path) -> None:
@@ -130,7 +130,7 @@ def test_hidden_folders_are_not_a_classes(root: Path) -> None:
 
 def test_training_images_have_neither_boxes_nor_masks(root: Path) -> None:
     train = OpenImages(str(root)).split("train")
-    assert train.gt_boxes(0).shape == (0, 4)
+    assert train.gt_boxes(0)[0].shape == (0, 4)
     assert train.masks(0) is None
 
 
@@ -139,7 +139,7 @@ def test_masks_may_have_a_folder_of_their_own(root: Path, tmp_path: Path) -> Non
     write(tmp_path / "masks/test/01226z/77_m01226z_00000000.png", [[1]])  # of an image that is not there
     write(tmp_path / "masks/test/01226z/2b_m0bt_c3_00000000.png", [[1]])  # of another class's object
     test = OpenImages(str(root), masks=str(tmp_path / "masks")).split("test")
-    assert [test.gt_boxes(i).tolist() for i in range(2)] == [[[2, 0, 3, 1], [0, 0, 1, 2]], [[1, 1, 3, 2]]]
+    assert [test.gt_boxes(i)[0].tolist() for i in range(2)] == [[[2, 0, 3, 1], [0, 0, 1, 2]], [[1, 1, 3, 2]]]
 
 
 def test_the_metadata_say_which_images_and_masks_there_are(root: Path, metadata: Path, tmp_path: Path) -> None:
@@ -148,10 +148,10 @@ def test_the_metadata_say_which_images_and_masks_there_are(root: Path, metadata:
     data = OpenImages(str(root), masks=str(tmp_path / "masks"), metadata=str(metadata))
     assert ids(data, "test") == ["test/0bt_c3/2a.jpg", "test/01226z/2b.jpg"]
     assert [data.split("test").target(i) for i in range(2)] == [1, 0]
-    assert data.split("test").gt_boxes(1).tolist() == [[0, 0, 1, 2], [2, 0, 3, 1]]
+    assert data.split("test").gt_boxes(1)[0].tolist() == [[0, 0, 1, 2], [2, 0, 3, 1]]
     masks = data.split("val").masks(0)
     assert masks is not None
-    assert masks[1].tolist() == [[False, False, False], [True, False, False]]
+    assert masks[1][0].tolist() == [[False, False, False], [True, False, False]]
     assert ids(data, "train") == [f"train/{image}" for image in IMAGES["train"]]
 
 
@@ -245,6 +245,6 @@ def test_real_metadata_fit_their_layout(tmp_path: Path, shared_data: Callable[[s
     data = OpenImages(str(tmp_path), metadata=str(metadata))
     named = data.split("val")
     assert (len(named), data.num_classes, named.image_id(0)) == (2500, 100, "val/01226z/32fdab44f6e415f1.jpg")
-    assert sum(len(named.gt_boxes(i)) for i in range(2500)) == len(lines)
-    boxes_of = {by_name.image_id(i): (by_name.target(i), len(by_name.gt_boxes(i))) for i in range(len(by_name))}
-    assert boxes_of == {named.image_id(i): (named.target(i), len(named.gt_boxes(i))) for i in range(2500)}
+    assert sum(len(named.gt_boxes(i)[0]) for i in range(2500)) == len(lines)
+    boxes_of = {by_name.image_id(i): (by_name.target(i), len(by_name.gt_boxes(i)[0])) for i in range(len(by_name))}
+    assert boxes_of == {named.image_id(i): (named.target(i), len(named.gt_boxes(i)[0])) for i in range(2500)}

@@ -59,21 +59,21 @@ def test_the_border_is_ignored_and_not_in_the_box(root: Path) -> None:
     split = OxfordPet(str(root), val_per_class=1).split("test")
     masks = split.masks(0)
     assert masks is not None
-    assert torch.equal(masks[0], torch.tensor(TRIMAP) == 1)
-    assert torch.equal(masks[1], torch.tensor(TRIMAP) == 3)
-    assert split.gt_boxes(0).tolist() == [[2, 2, 4, 3]]
+    assert torch.equal(masks[0][0], torch.tensor(TRIMAP) == 1)
+    assert torch.equal(masks[1][0], torch.tensor(TRIMAP) == 3)
+    assert split.gt_boxes(0)[0].tolist() == [[2, 2, 4, 3]]
 
 
 def test_training_images_have_neither_boxes_nor_masks(root: Path) -> None:
     train = OxfordPet(str(root), val_per_class=1).split("train")
-    assert train.gt_boxes(0).shape == (0, 4)
+    assert train.gt_boxes(0)[0].shape == (0, 4)
     assert train.masks(0) is None
 
 
 def test_training_boxes_are_read_where_training_is_to_see_them(root: Path) -> None:
     data = OxfordPet(str(root), val_per_class=1)
     data.train_with_boxes()
-    assert data.split("train").gt_boxes(0).shape == (1, 4)
+    assert data.split("train").gt_boxes(0)[0].shape == (1, 4)
 
 
 def test_training_needs_no_trimaps(root: Path) -> None:
@@ -94,7 +94,7 @@ def test_images_that_are_not_rgb_or_not_jpeg_are_read(root: Path, mode: str, kin
     assert {*image.flatten().tolist()} <= {100, 101, 102, 103, 104}
     masks = split.masks(0)
     assert masks is not None
-    assert torch.equal(masks[0], torch.tensor(TRIMAP) == 1)
+    assert torch.equal(masks[0][0], torch.tensor(TRIMAP) == 1)
 
 
 def test_a_trimap_with_other_values_is_named(root: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_trimap_with_other_values_is_named(root: Path) -> None:
 def test_a_trimap_without_foreground_has_no_box(root: Path) -> None:
     assert cv2.imwrite(str(root / "annotations" / "trimaps" / "Abyssinian_201.png"), np.full((4, 5), 3, np.uint8))
     split = OxfordPet(str(root), val_per_class=1).split("test")
-    assert split.gt_boxes(1).shape == (0, 4)
+    assert split.gt_boxes(1)[0].shape == (0, 4)
 
 
 @pytest.mark.parametrize("shape", [(5, 4), (4, 9)])
@@ -123,7 +123,7 @@ def test_a_trimap_of_another_shape_than_its_image_is_refused(root: Path, shape: 
 def test_a_trimap_may_be_larger_than_its_image(root: Path) -> None:
     larger = np.array(TRIMAP, np.uint8).repeat(2, axis=0).repeat(2, axis=1)
     assert cv2.imwrite(str(root / "annotations" / "trimaps" / "Abyssinian_201.png"), larger)
-    assert OxfordPet(str(root), val_per_class=1).split("test").gt_boxes(1).tolist() == [[2, 2, 4, 3]]
+    assert OxfordPet(str(root), val_per_class=1).split("test").gt_boxes(1)[0].tolist() == [[2, 2, 4, 3]]
 
 
 def test_an_unreadable_trimap_is_named(root: Path) -> None:

@@ -48,13 +48,13 @@ def test_images_are_rgb_of_varied_and_mostly_unequal_sides(split: TextureSplit) 
 
 def test_boxes_are_the_bounding_boxes_of_the_masks_connected_components(split: TextureSplit) -> None:
     for index in range(COUNT):
-        mask = split.masks(index)[0]
+        mask = split.masks(index)[0][0]
         assert mask.dtype == torch.bool
         assert mask.shape == split.image(index).shape[1:]
         _, _, components, _ = cv2.connectedComponentsWithStats(mask.numpy().astype(np.uint8), connectivity=8)
         x, y, width, height = components[1:, :4].T
         expected = np.stack([x, y, x + width, y + height], axis=1)
-        boxes = split.gt_boxes(index)
+        boxes = split.gt_boxes(index)[0]
         assert boxes.dtype == torch.float32
         assert sorted(boxes.tolist()) == sorted(expected.tolist())
 
@@ -62,14 +62,14 @@ def test_boxes_are_the_bounding_boxes_of_the_masks_connected_components(split: T
 def test_boxes_lie_within_the_image_and_take_a_fair_share_of_it(split: TextureSplit) -> None:
     for index in range(COUNT):
         height, width = split.image(index).shape[1:]
-        boxes = split.gt_boxes(index)
+        boxes = split.gt_boxes(index)[0]
         assert (boxes[:, :2] >= 0).all()
         assert (boxes[:, 2:] <= torch.tensor([width, height])).all()
         assert ((boxes[:, 2:] - boxes[:, :2]) >= 0.2 * torch.tensor([width, height])).all()
 
 
 def test_a_few_images_hold_two_objects_and_the_others_one(split: TextureSplit) -> None:
-    counts = Counter(len(split.gt_boxes(index)) for index in range(COUNT))
+    counts = Counter(len(split.gt_boxes(index)[0]) for index in range(COUNT))
     assert set(counts) == {1, 2}
     assert 0.02 * COUNT < counts[2] < 0.2 * COUNT
 
@@ -79,7 +79,7 @@ def test_the_object_alone_carries_strong_edges_all_over() -> None:
     for index in range(len(split)):
         grey = split.image(index).float().mean(dim=0).numpy()
         contrast = cv2.dilate(grey, np.ones((17, 17))) - cv2.erode(grey, np.ones((17, 17)))
-        inside = cv2.erode(split.masks(index)[0].numpy().astype(np.uint8), np.ones((5, 5))) > 0
+        inside = cv2.erode(split.masks(index)[0][0].numpy().astype(np.uint8), np.ones((5, 5))) > 0
         assert contrast[inside].min() > 30
 
 
@@ -95,8 +95,8 @@ def test_the_same_seed_draws_the_same_bytes_and_a_longer_split_only_adds_to_them
     shorter = TextureSplit(15, SIZE, seed=0, split="test")
     for index in range(15):
         assert torch.equal(shorter.image(index), split.image(index))
-        assert torch.equal(shorter.masks(index)[0], split.masks(index)[0])
-        assert torch.equal(shorter.gt_boxes(index), split.gt_boxes(index))
+        assert torch.equal(shorter.masks(index)[0][0], split.masks(index)[0][0])
+        assert torch.equal(shorter.gt_boxes(index)[0], split.gt_boxes(index)[0])
         assert shorter.image_id(index) == split.image_id(index)
         assert shorter.target(index) == split.target(index)
 
@@ -116,14 +116,14 @@ def test_global_random_state_is_neither_read_nor_moved() -> None:
 def test_writing_on_an_image_leaves_the_split_alone(split: TextureSplit) -> None:
     before = split.image(0).clone()
     split.image(0).zero_()
-    split.masks(0)[0].zero_()
+    split.masks(0)[0][0].zero_()
     assert torch.equal(split.image(0), before)
-    assert split.masks(0)[0].any()
+    assert split.masks(0)[0][0].any()
 
 
 def test_the_objects_colour_does_not_tell_the_class(split: TextureSplit) -> None:
     def colours(images: TextureSplit) -> torch.Tensor:
-        return torch.stack([images.image(i)[:, images.masks(i)[0]].float().mean(dim=1) for i in range(COUNT)])
+        return torch.stack([images.image(i)[:, images.masks(i)[0][0]].float().mean(dim=1) for i in range(COUNT)])
 
     target = torch.arange(COUNT) % len(TEXTURE_NAMES)
     train = colours(TextureSplit(COUNT, SIZE, seed=0, split="train"))
@@ -141,7 +141,7 @@ def test_no_centred_box_fits_most_objects(split: TextureSplit) -> None:
             height, width = split.image(index).shape[1:]
             size = np.array([width, height])
             low, high = size * (1 - scale) / 2, size * (1 + scale) / 2
-            for box in split.gt_boxes(index).numpy()[:1]:
+            for box in split.gt_boxes(index)[0].numpy()[:1]:
                 overlap = np.clip(np.minimum(high, box[2:]) - np.maximum(low, box[:2]), 0, None).prod()
                 hits += overlap / ((high - low).prod() + (box[2:] - box[:2]).prod() - overlap) >= 0.5
         best = max(best, hits / COUNT)
@@ -151,7 +151,7 @@ def test_no_centred_box_fits_most_objects(split: TextureSplit) -> None:
 @pytest.mark.parametrize("name", get_args(SplitName))
 def test_the_smallest_size_still_holds_every_class(name: SplitName) -> None:
     split = TextureSplit(20, MIN_SIZE, seed=9, split=name)
-    assert all(split.masks(index)[0].sum() > 0.02 * split.masks(index)[0].numel() for index in range(20))
+    assert all(split.masks(index)[0][0].sum() > 0.02 * split.masks(index)[0][0].numel() for index in range(20))
 
 
 @pytest.mark.parametrize(

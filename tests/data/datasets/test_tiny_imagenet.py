@@ -60,19 +60,22 @@ def test_val_is_held_out_by_number_and_test_is_the_official_validation_set(root:
 
 def test_inclusive_annotations_become_half_open_boxes(root: Path) -> None:
     data = TinyImageNet(str(root), val_per_class=2)
-    assert data.split("test").gt_boxes(0).tolist() == [[5, 6, 6, 7]]
-    assert data.split("val").gt_boxes(1).tolist() == [[1, 0, 64, 63]]
+    assert data.split("test").gt_boxes(0)[0].tolist() == [[5, 6, 6, 7]]
+    assert data.split("val").gt_boxes(1)[0].tolist() == [[1, 0, 64, 63]]
 
 
 def test_the_training_split_holds_no_boxes(root: Path) -> None:
     split = TinyImageNet(str(root), val_per_class=2).split("train")
-    assert [len(split.gt_boxes(index)) for index in range(len(split))] == [0] * len(split)
+    assert [len(split.gt_boxes(index)[0]) for index in range(len(split))] == [0] * len(split)
 
 
 def test_training_boxes_are_read_where_training_is_to_see_them(root: Path) -> None:
     data = TinyImageNet(str(root), val_per_class=2)
     data.train_with_boxes()
-    assert [data.split("train").gt_boxes(index).tolist() for index in range(2)] == [[[2, 0, 64, 63]], [[9, 0, 64, 63]]]
+    assert [data.split("train").gt_boxes(index)[0].tolist() for index in range(2)] == [
+        [[2, 0, 64, 63]],
+        [[9, 0, 64, 63]],
+    ]
 
 
 def test_grayscale_images_become_rgb(root: Path) -> None:
@@ -174,8 +177,8 @@ def test_a_mark_and_blank_lines_at_the_end_do_not_matter(root: Path) -> None:
     data = TinyImageNet(str(root), val_per_class=2)
     assert data.class_names == ("goldfish", "tench")
     assert [len(data.split(name)) for name in ("train", "val", "test")] == [6, 4, 1]
-    assert data.split("val").gt_boxes(0).tolist() == [[0, 0, 64, 63]]
-    assert data.split("test").gt_boxes(0).tolist() == [[5, 6, 6, 7]]
+    assert data.split("val").gt_boxes(0)[0].tolist() == [[0, 0, 64, 63]]
+    assert data.split("test").gt_boxes(0)[0].tolist() == [[5, 6, 6, 7]]
 
 
 def test_other_known_classes_are_left_out_where_classes_are_given(root: Path) -> None:
@@ -221,7 +224,7 @@ def test_real_images_and_their_boxes(shared_data: Callable[[str], Path]) -> None
     assert [len(data.split(name)) for name in ("train", "val", "test")] == [900, 100, 100]
     first = data.split("val")
     assert first.image_id(0).endswith("n01443537_0.JPEG")
-    assert first.gt_boxes(0).tolist() == [[0, 10, 64, 59]]
+    assert first.gt_boxes(0)[0].tolist() == [[0, 10, 64, 59]]
     batch = next(iter(data.test_dataloader()))
     assert batch.images.shape == (64, 3, 224, 224)
     assert all(boxes.min() >= 0 and boxes.max() <= 224 for boxes in batch.truth.gt_boxes)

@@ -43,7 +43,7 @@ def test_images_labels_and_boxes_follow_the_metadata(root: Path, metadata: Path)
     split = wsol_split(root, metadata, ["cat", "dog"])
     assert [split.image_id(i) for i in range(len(split))] == ["v/dog/1.jpg", "v/cat/1.jpg"]
     assert [split.target(i) for i in range(2)] == [1, 0]
-    assert [split.gt_boxes(i).tolist() for i in range(2)] == [[[0, 0, 8, 6], [5, 5, 6, 6]], [[1, 2, 4, 5]]]
+    assert [split.gt_boxes(i)[0].tolist() for i in range(2)] == [[[0, 0, 8, 6], [5, 5, 6, 6]], [[1, 2, 4, 5]]]
     assert [round(split.image(i).float().mean().item()) for i in range(2)] == [40, 200]
 
 
@@ -100,5 +100,5 @@ def test_real_metadata_of_cub(tmp_path: Path, shared_data: Callable[[str], Path]
         path.touch()
     split = wsol_split(tmp_path, folder, folders)
     assert len(split) == 1000
-    assert split.gt_boxes(0).tolist() == [[176, 136, 460, 292]]
+    assert split.gt_boxes(0)[0].tolist() == [[176, 136, 460, 292]]
     assert (split.image_id(999), split.target(999)) == ("200.Common_Yellowthroat/47733619781.jpg", 199)

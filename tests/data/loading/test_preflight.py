@@ -50,11 +50,42 @@ def test_a_class_without_training_image_is_an_error_and_without_test_image_a_war
     assert warning.startswith("test has no image of 1 of 2 classes, first dog")
 
 
-def test_annotation_on_some_images_only_is_an_error_that_names_the_others(tmp_path: Path) -> None:
+def test_annotation_on_some_images_only_is_said_with_the_number_of_the_others(tmp_path: Path) -> None:
     names = ["a", "b", "c", "d", "e"]
     found = check(test=split(tmp_path, names, [0, 1, 0, 1, 0], [BOX, [], [], [], []]))
-    (error,) = found.errors
-    assert error.startswith("test: 4 of 5 images have no true box, first b, c, d, ...: annotate them")
+    assert not found.errors
+    assert found.splits["test"].num_without_boxes == 4
+    (warning,) = found.warnings
+    assert warning == (
+        "test: 4 of 5 images have no true box, first b, c, d, ...: localization is measured on the other 1"
+    )
+
+
+def test_an_objectless_class_lacks_no_box_and_may_have_none(tmp_path: Path) -> None:
+    def of_test(boxes: list[list[list[float]]]) -> Preflight:
+        images = split(tmp_path, ["a", "b", "c"], [0, 1, 1], boxes)
+        return check_splits({"test": images}, CLASSES, untracked, objectless=[1])
+
+    found = of_test([BOX, [], []])
+    assert not found.errors
+    assert not found.warnings
+    assert found.splits["test"].num_without_boxes == 0
+    (error,) = of_test([BOX, [], BOX]).errors
+    assert error.startswith("test: 1 images of objectless classes have a true box, first c: remove the annotation")
+
+
+def test_pairs_of_several_labels_are_counted(tmp_path: Path) -> None:
+    labels = np.array([[True, True], [False, False], [False, True]])
+    some = FileSplit(tmp_path, ["a", "b", "c"], labels, [np.array(BOX), np.zeros((0, 4)), np.array(BOX * 2)])
+    found = check(test=some)
+    summary = found.splits["test"]
+    assert (summary.num_images, summary.per_class.tolist()) == (3, [1, 2])
+    assert (summary.num_boxes, summary.num_without_boxes) == (3, 1)
+    (warning,) = found.warnings
+    assert warning == (
+        "test: 1 of 3 pairs of an image and a class with objects have no true box, first a: localization is measured "
+        "on the other 2"
+    )
 
 
 def test_training_with_boxes_needs_some_and_says_how_many_images_lack_one(tmp_path: Path) -> None:
@@ -149,7 +180,7 @@ def test_a_box_that_the_centre_crop_cuts_or_does_not_show_is_counted(
 ) -> None:
     cv2.imwrite(str(tmp_path / "wide.png"), np.zeros((40, 100, 3), np.uint8))
     images = split(tmp_path, ["wide.png"], [0], [[box]])
-    summary = SplitSummary(np.array([1, 0]))
+    summary = SplitSummary(np.array([1, 0]), num_images=1)
     window = EvalTransform(32, "centre_crop").window
     assert window((40, 100)) == (32, 2, 67, 37)
     check_windows(images, summary, window)
@@ -157,4 +188,4 @@ def test_a_box_that_the_centre_crop_cuts_or_does_not_show_is_counted(
 
 
 def test_boxes_are_tensors_of_the_image(tmp_path: Path) -> None:
-    assert torch.equal(split(tmp_path, ["a"], [0], [BOX]).gt_boxes(0), torch.tensor(BOX))
+    assert torch.equal(split(tmp_path, ["a"], [0], [BOX]).gt_boxes(0)[0], torch.tensor(BOX))

@@ -26,8 +26,8 @@ def sample(num_boxes: int, *, is_padding: bool = False) -> EvalSample:
     return EvalSample(
         image=torch.zeros(3, 4, 5, dtype=torch.uint8),
         target=num_boxes,
-        gt_boxes=torch.ones(num_boxes, 4),
-        image_boxes=torch.ones(num_boxes, 4) * 10,
+        gt_boxes=[torch.ones(num_boxes, 4)],
+        image_boxes=[torch.ones(num_boxes, 4) * 10],
         masks=None,
         image_size=(40, 50),
         window=(0, 0, 50, 40),
@@ -45,6 +45,38 @@ def test_images_keep_their_own_number_of_boxes() -> None:
     assert batch.truth.is_padding.tolist() == [False, True]
     assert batch.truth.image_sizes == [(40, 50), (40, 50)]
     assert batch.truth.image_ids == ["image1", "image3"]
+
+
+def test_pairs_of_several_labels_keep_their_boxes_and_masks() -> None:
+    labels = torch.tensor([[True, False, True], [False, False, False], [False, True, False]])
+    masks = torch.zeros(2, 2, 4, 5, dtype=torch.bool)
+    masks[1, 0, 2, 3] = True
+    first, negative, last = (sample(1)._replace(target=target) for target in labels)
+    batch = collate_eval(
+        [
+            first._replace(
+                gt_boxes=[torch.ones(1, 4), torch.ones(2, 4)], image_boxes=[torch.ones(1, 4)] * 2, masks=masks
+            ),
+            negative._replace(gt_boxes=[], image_boxes=[]),
+            last,
+        ]
+    )
+    truth = batch.truth
+    assert truth.target.dtype == torch.bool
+    assert torch.equal(truth.target, labels)
+    assert truth.pairs.image_index.tolist() == [0, 0, 2]
+    assert [len(boxes) for boxes in truth.gt_boxes] == [1, 2, 1]
+    assert truth.masks is not None
+    assert torch.equal(truth.masks[:2], masks)
+    assert not truth.masks[2, 0].any()
+    assert truth.masks[2, 1].all(), "a pair without a mask is ignored everywhere"
+
+
+def test_training_batches_of_several_labels_are_rows_of_bools() -> None:
+    image = torch.zeros(3, 2, 2, dtype=torch.uint8)
+    batch = collate_train([TrainSample(image, torch.tensor(row)) for row in ([True, False], [False, False])])
+    assert batch.target.tolist() == [[True, False], [False, False]]
+    assert batch.target.dtype == torch.bool
 
 
 def test_training_batches_stay_uint8() -> None:
@@ -76,8 +108,8 @@ class Annotated:
     def target(self, _: int) -> int:
         return 3
 
-    def gt_boxes(self, _: int) -> torch.Tensor:
-        return self.boxes
+    def gt_boxes(self, _: int) -> list[torch.Tensor]:
+        return [self.boxes]
 
 
 def test_of_several_boxes_the_largest_is_trained_on_and_none_is_zeros() -> None:

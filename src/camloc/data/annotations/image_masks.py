@@ -37,15 +37,15 @@ class ImageMaskFiles:
         # Fixed-width bytes: one Python object each would be copied into every worker by reference counting.
         self._files = np.array([os.fsencode(file or "") for file in files], dtype=np.bytes_)
 
-    def read(self, index: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Return ``(mask, ignore)``, each (height,width) bool; no pixel is in both.
+    def read(self, index: int, size: tuple[int, int]) -> tuple[Tensor, Tensor] | None:
+        """Return ``(mask, ignore)``, each (height,width) bool; no pixel is in both. Null for an image without a mask.
 
         Raises:
             ValueError: If the file cannot be read.
         """
-        levels = np.zeros(size, dtype=np.uint8)
-        if self._files[index]:
-            levels = resize_levels(self._reader.read(self._path(index)), size)
+        if not self._files[index]:
+            return None
+        levels = resize_levels(self._reader.read(self._path(index)), size)
         return torch.from_numpy(levels == INSIDE), torch.from_numpy(levels == IGNORED)
 
     def boxes(self, index: int, size: tuple[int, int] | None) -> Tensor:

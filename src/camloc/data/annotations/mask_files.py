@@ -28,8 +28,8 @@ SHOW_PROGRESS_FROM = 500
 class ObjectMasks(Protocol):
     """The objects of each image of a split."""
 
-    def read(self, index: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Return ``(mask, ignore)``, each (height,width) bool at ``size``; no pixel is in both."""
+    def read(self, index: int, size: tuple[int, int]) -> tuple[Tensor, Tensor] | None:
+        """Return ``(mask, ignore)``, each (height,width) bool at ``size``; no pixel is in both. Null without a mask."""
 
     def boxes(self, index: int, size: tuple[int, int] | None) -> Tensor:
         """Return (M,4) float32 half-open xyxy pixels of the image of ``size``; null takes the mask's own pixels."""
@@ -119,9 +119,10 @@ class ImageMasks:
     def __init__(self, root: Path, image_ids: NDArray[np.bytes_], objects: ObjectMasks) -> None:
         self._root, self._image_ids, self._objects = root, image_ids, objects
 
-    def __call__(self, index: int) -> tuple[Tensor, Tensor]:
-        """Return ``(mask, ignore)``, each (H,W) bool pixels of the image."""
-        return self._objects.read(index, read_image_size(self._image(index)))
+    def __call__(self, index: int) -> tuple[Tensor, Tensor] | None:
+        """Return ``(mask, ignore)``, each (1,H,W) bool pixels of the image; null for an image without masks."""
+        masks = self._objects.read(index, read_image_size(self._image(index)))
+        return None if masks is None else (masks[0][None], masks[1][None])
 
     def boxes(self, index: int) -> NDArray[np.float32]:
         """Return (M,4) half-open xyxy pixels of the image."""

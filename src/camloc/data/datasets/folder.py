@@ -15,8 +15,8 @@ from typing import Unpack, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from camloc.data.annotations.clipping import clip_to_images
 from camloc.data.annotations.contract import AnnotationReader, BoxFileReader, BoxTableReader, MaskFileReader
+from camloc.data.annotations.fitting import fit_objects
 from camloc.data.annotations.image_masks import ImageMaskFiles
 from camloc.data.annotations.mask_files import mask_split
 from camloc.data.annotations.objects import Objects
@@ -81,7 +81,7 @@ class Folder(LocalizationDataModule):
             return FileSplit(self.root, part.image_ids, part.targets)
         split = self._annotated(self._reader, name, part)
         self.notes += [note for note in self._annotations.notes if note not in self.notes]
-        if not any(len(split.gt_boxes(index)) for index in range(len(split))):
+        if not any(len(boxes) for index in range(len(split)) for boxes in split.gt_boxes(index)):
             raise ValueError(
                 f"{self._option}: no true box for any of the {len(split)} images of {name}; annotate them, or set "
                 "datamodule/annotations=none to go without"
@@ -102,13 +102,10 @@ class Folder(LocalizationDataModule):
         """Return the boxes of a split's images, of their classes and cut at their edges."""
         objects = self._annotations.objects(reader, part.source, images)
         boxes = self._of_class(name, objects, part.targets)
-        clipped = clip_to_images(boxes, [self.root / image for image in images], objects)
-        if clipped.num_cut:
-            self.notes.append(f"{name}: {clipped.num_cut} true boxes reached beyond their images and were cut off")
-        if clipped.other_sizes:
-            count, first = len(clipped.other_sizes), clipped.other_sizes[0]
-            self.notes.append(f"{name}: {count} annotations state another size than their images have, first {first}")
-        return clipped.boxes
+        files = [self.root / image for image in images]
+        fitted, notes = fit_objects(boxes, files, objects, "datamodule.annotations.units")
+        self.notes += [f"{name}: {note}" for note in notes]
+        return fitted
 
     def _of_class(
         self, split: SplitName, objects: Sequence[Objects | None], targets: NDArray[np.int64]

@@ -118,7 +118,7 @@ class TextureSplit:
 
     Example:
         >>> split = TextureSplit(count=2, size=64, seed=0, split="train")
-        >>> TEXTURE_NAMES[split.target(1)], split.image(1).shape[0], split.gt_boxes(1).shape
+        >>> TEXTURE_NAMES[split.target(1)], split.image(1).shape[0], split.gt_boxes(1)[0].shape
         ('vertical stripes', 3, torch.Size([1, 4]))
     """
 
@@ -156,19 +156,19 @@ class TextureSplit:
     def file(self, index: int) -> None:
         """Return null: there is no file."""
 
-    def gt_boxes(self, index: int) -> Tensor:
-        """Return (M,4) float32 half-open xyxy pixels, tight around each object's mask."""
+    def gt_boxes(self, index: int) -> list[Tensor]:
+        """Return the (M,4) float32 half-open xyxy pixels of its class, tight around each object's mask."""
         objects = self._at(index)[3]
         boxes = []
         for number in range(1, objects.max() + 1):
             rows = np.flatnonzero((objects == number).any(axis=1))
             columns = np.flatnonzero((objects == number).any(axis=0))
             boxes.append([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
-        return torch.from_numpy(np.array(boxes, dtype=np.float32))
+        return [torch.from_numpy(np.array(boxes, dtype=np.float32))]
 
     def masks(self, index: int) -> tuple[Tensor, Tensor]:
-        """Return ``(mask, ignore)``, each (H,W) bool: true on every object, and nothing to ignore."""
-        mask = torch.from_numpy(self._at(index)[3] > 0)
+        """Return ``(mask, ignore)``, each (1,H,W) bool: true on every object, and nothing to ignore."""
+        mask = torch.from_numpy(self._at(index)[3] > 0)[None]
         return mask, torch.zeros_like(mask)
 
     def _at(self, index: int) -> np.ndarray:

@@ -42,7 +42,7 @@ def wsol_split(
         ...     _ = Path(folder, "localization.txt").write_text("cat/1.jpg,0,2,4,4")
         ...     split = wsol_split(Path(folder), Path(folder), class_folders=["cat"])
         >>> split.image_id(0), split.target(0), split.gt_boxes(0)
-        ('cat/1.jpg', 0, tensor([[0., 2., 5., 5.]]))
+        ('cat/1.jpg', 0, [tensor([[0., 2., 5., 5.]])])
     """
     if not metadata.is_dir():
         raise FileNotFoundError(

@@ -166,11 +166,11 @@ class EvalTransform:
         return square
 
     def masks(self, masks: Tensor, window: Window) -> Tensor:
-        """Return (2,S,S) bool masks for (2,H,W) bool ones, by the nearest pixel as wsolevaluation takes it."""
+        """Return (...,S,S) bool masks for (...,H,W) bool ones, by the nearest pixel as wsolevaluation takes it."""
         x0, y0, x1, y1 = window
-        shown = masks[:, y0:y1, x0:x1].numpy().astype(np.uint8)
-        resized = [cv2.resize(mask, self.size[::-1], interpolation=cv2.INTER_NEAREST) for mask in shown]
-        return torch.from_numpy(np.stack(resized) > 0)
+        shown = masks[..., y0:y1, x0:x1].flatten(0, -3).numpy().astype(np.uint8)
+        resized = [cv2.resize(mask, self.size[::-1], interpolation=cv2.INTER_NEAREST) > 0 for mask in shown]
+        return torch.from_numpy(np.array(resized, dtype=bool).reshape(*masks.shape[:-2], *self.size))
 
 
 def _known(input_size: int | None) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from annotated_types import Ge, Gt, Le
 from pytorch_lightning import LightningDataModule
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from camloc.data.images.intensity import Intensity, IntensityOption
@@ -25,7 +26,7 @@ from camloc.data.loading.sample import (
 )
 from camloc.data.loading.samplers import EvalSampler, TrainSampler
 from camloc.data.loading.split import Split, SplitName, Subset
-from camloc.data.loading.whole_split import all_targets
+from camloc.data.loading.whole_split import class_counts
 
 MAX_DEFAULT_WORKERS = 8
 
@@ -67,6 +68,10 @@ class LocalizationDataModule(LightningDataModule, ABC):
 
     devkit_ids: Sequence[int] | None = None
     """(C,) labels of the classes in ILSVRC's submission files; null for other data."""
+    several_labels: bool = False
+    """Whether images have several labels, or none: ``target`` is then (C,) bool."""
+    objectless: frozenset[int] = frozenset()
+    """Classes without objects, 0-based: no box is known of them, and a predicted one gives no box."""
 
     def __init__(self, class_names: Sequence[str], **options: Unpack[LoaderOptions]) -> None:
         super().__init__()
@@ -108,6 +113,11 @@ class LocalizationDataModule(LightningDataModule, ABC):
             split = self.load_split(name)
             if len(split) == 0:
                 raise ValueError(f"the {name} split of {type(self).__name__} holds no image")
+            if name != "train" and isinstance(split.gt_boxes(0), Tensor):
+                raise TypeError(
+                    f"gt_boxes of the {name} split of {type(self).__name__} returns a tensor; return a list with one "
+                    "tensor (M,4) for each true class of the image, [boxes] where images have one label"
+                )
             set_intensity(split, self._intensity.of(name, split, self.split))
             self._splits[name] = split
         return self._splits[name]
@@ -157,8 +167,8 @@ class LocalizationDataModule(LightningDataModule, ABC):
         self.trains_with_boxes = True
 
     def class_counts(self) -> list[int]:
-        """Return the number of training images of each of the C classes."""
-        counts: list[int] = np.bincount(all_targets(self.split("train")), minlength=self.num_classes).tolist()
+        """Return the number of training images that show each of the C classes."""
+        counts: list[int] = class_counts(self.split("train"), self.num_classes).tolist()
         return counts
 
     def resume(self, epoch: int, num_batches: int) -> None:

@@ -45,10 +45,10 @@ class BoxedTrainDataset(Dataset[BoxedTrainSample]):
         """Return the image of this draw with its box, both augmented with its seed."""
         image = self.split.image(draw.sample)  # whole, for the boxes are in its pixels
         image_size = (image.shape[1], image.shape[2])
-        boxes = self.transform.boxes(self.split.gt_boxes(draw.sample), image_size, draw.seed)
+        boxes = self.transform.boxes(torch.cat(self.split.gt_boxes(draw.sample)), image_size, draw.seed)
         shown = boxes[area(boxes) > 0]
         box = shown[area(shown).argmax()] if len(shown) else torch.zeros(4)
-        return BoxedTrainSample(self.transform(image, draw.seed), self.split.target(draw.sample), box)
+        return BoxedTrainSample(self.transform(image, draw.seed), int(self.split.target(draw.sample)), box)
 
 
 class EvalDataset(Dataset[EvalSample]):
@@ -73,9 +73,9 @@ class EvalDataset(Dataset[EvalSample]):
         return EvalSample(
             image=self.transform(image, window),
             target=self.split.target(index),
-            gt_boxes=to_window(image_boxes, window, self.transform.size),
+            gt_boxes=[to_window(boxes, window, self.transform.size) for boxes in image_boxes],
             image_boxes=image_boxes,
-            masks=None if masks is None else self.transform.masks(torch.stack(masks), window),
+            masks=None if masks is None else self.transform.masks(torch.stack(masks, dim=1), window),
             image_size=image_size,
             window=window,
             image_id=self.split.image_id(index),

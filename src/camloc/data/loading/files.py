@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +21,17 @@ class FileSplit:
     Args:
         root: Folder that the files are relative to.
         image_ids: (N,) names of the images.
-        targets: (N,) true classes, 0-based.
-        gt_boxes: N arrays (M_i,4), half-open xyxy pixels; null for a split without boxes.
-        masks: From an index to ``(mask, ignore)``, each (H,W) bool; null for a split without masks.
+        targets: (N,) true classes, 0-based; (N,C) bool where images have several labels.
+        gt_boxes: P arrays (M_i,4), half-open xyxy pixels, one for each pair of an image and a true class, in the order
+            of images and then of classes, so N arrays where an image has one label; null for a split without boxes.
+        masks: From an index to ``(mask, ignore)``, each (K,H,W) bool for the image's K true classes, or to null where
+            it has none; null for a split without masks.
         files: (N,) paths below ``root``; null where they are the ``image_ids``.
 
     Attributes:
         root: As given.
         files: (N,) paths below ``root``, in the file system's bytes.
-        targets: (N,) true classes, 0-based.
+        targets: (N,) true classes, 0-based, or (N,C) bool.
         intensity: What becomes black to white of images with more than 8 bits per channel; null for the range of each
             file's type.
     """
@@ -37,9 +40,9 @@ class FileSplit:
         self,
         root: Path,
         image_ids: Sequence[str] | NDArray[np.bytes_],
-        targets: Sequence[int] | NDArray[np.int64],
+        targets: Sequence[int] | NDArray[np.int64] | NDArray[np.bool_],
         gt_boxes: Sequence[NDArray[np.floating]] | None = None,
-        masks: Callable[[int], tuple[Tensor, Tensor]] | None = None,
+        masks: Callable[[int], tuple[Tensor, Tensor] | None] | None = None,
         files: NDArray[np.bytes_] | None = None,
     ) -> None:
         self.root = root
@@ -47,8 +50,13 @@ class FileSplit:
         encoded = image_ids if isinstance(image_ids, np.ndarray) else [os.fsencode(image_id) for image_id in image_ids]
         self._image_ids = np.asarray(encoded, dtype=np.bytes_)
         self.files = self._image_ids if files is None else files
-        self.targets = np.asarray(targets, dtype=np.int64)
-        boxes = [np.zeros((0, 4))] * len(self.targets) if gt_boxes is None else gt_boxes
+        several = isinstance(targets, np.ndarray) and targets.ndim > 1
+        self.targets: NDArray[np.int64] | NDArray[np.bool_] = np.asarray(targets, dtype=bool if several else np.int64)
+        per_image = self.targets.sum(axis=1) if several else np.ones(len(self.targets), dtype=np.int64)
+        self._first_pair = np.concatenate([[0], np.cumsum(per_image, dtype=np.int64)])
+        boxes = [np.zeros((0, 4))] * int(self._first_pair[-1]) if gt_boxes is None else gt_boxes
+        if len(boxes) != self._first_pair[-1]:
+            raise ValueError(f"gt_boxes has {len(boxes)} entries; give {self._first_pair[-1]}, one for each pair")
         self._boxes = np.concatenate([np.zeros((0, 4)), *boxes]).astype(np.float32)
         self._first_box = np.cumsum([0, *(len(b) for b in boxes)])
         self._masks = masks
@@ -62,9 +70,9 @@ class FileSplit:
         r"""Return the image's name; bytes of a name that is not UTF-8 are written as ``\xe9``."""
         return bytes(self._image_ids[index]).decode(errors="backslashreplace")
 
-    def target(self, index: int) -> int:
-        """Return the true class, 0-based."""
-        return int(self.targets[index])
+    def target(self, index: int) -> int | Tensor:
+        """Return the true class, 0-based; (C,) bool where images have several labels."""
+        return int(self.targets[index]) if self.targets.ndim == 1 else torch.from_numpy(self.targets[index])
 
     def image(self, index: int, shrink: Shrink | None = None) -> Tensor:
         """Return the image as (3,H,W) uint8 RGB; where ``shrink`` allows, it may be that many times smaller."""
@@ -74,10 +82,11 @@ class FileSplit:
         """Return the image's file."""
         return self.root / os.fsdecode(bytes(self.files[index]))
 
-    def gt_boxes(self, index: int) -> Tensor:
-        """Return (M,4) float32 half-open xyxy pixels; (0,4) without annotation."""
-        return torch.from_numpy(self._boxes[self._first_box[index] : self._first_box[index + 1]])
+    def gt_boxes(self, index: int) -> list[Tensor]:
+        """Return (M,4) float32 half-open xyxy pixels for each true class; (0,4) without annotation."""
+        first = self._first_box[self._first_pair[index] : self._first_pair[index + 1] + 1].tolist()
+        return [torch.from_numpy(self._boxes[start:end]) for start, end in pairwise(first)]
 
     def masks(self, index: int) -> tuple[Tensor, Tensor] | None:
-        """Return ``(mask, ignore)``, each (H,W) bool; null for a split without masks."""
+        """Return ``(mask, ignore)``, each (K,H,W) bool; null without masks."""
         return None if self._masks is None else self._masks(index)

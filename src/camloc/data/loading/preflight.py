@@ -1,7 +1,7 @@
 """Checks of a data set before training starts."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from camloc.data.images.decode import check_image
 from camloc.data.images.same_files import same_files
 from camloc.data.images.sizes import read_image_sizes
 from camloc.data.loading.split import Split, SplitName, Track
-from camloc.data.loading.whole_split import all_targets
+from camloc.data.loading.whole_split import all_targets, class_counts, pairs_of
 from camloc.records import Window
 
 NUM_SHOWN = 3
@@ -33,20 +33,18 @@ class SplitSummary:
     """What one split holds."""
 
     per_class: NDArray[np.int64]
-    """(C,) images."""
+    """(C,) images that show each class."""
+    num_images: int
+    """N."""
     num_boxes: int = 0
     num_without_boxes: int = 0
+    """Pairs of an image and a true class whose box is not known, objectless classes left out."""
     num_beyond: int = 0
     """Boxes that reach beyond their images; known after all were opened."""
     num_cut: int = 0
     """Boxes that the evaluation's window cuts; known after ``check_windows``."""
     num_unseen: int = 0
     """Boxes that lie outside the window; known after ``check_windows``."""
-
-    @property
-    def num_images(self) -> int:
-        """N."""
-        return int(self.per_class.sum())
 
 
 @dataclass
@@ -65,6 +63,7 @@ def check_splits(
     *,
     read_files: bool = False,
     trains_with_boxes: bool = False,
+    objectless: Collection[int] = (),
 ) -> Preflight:
     """Check labels, annotations and that no image is in two splits; no image is decoded.
 
@@ -74,6 +73,7 @@ def check_splits(
         track: Shows progress.
         read_files: Whether to look for copies under other names even if there are many images.
         trains_with_boxes: Whether training is to see true boxes, which are then checked too.
+        objectless: Classes without objects, 0-based.
 
     Returns:
         What was found.
@@ -81,16 +81,16 @@ def check_splits(
     found = Preflight()
     for name, split in splits.items():
         targets = all_targets(split)
-        if targets.min() < 0 or targets.max() >= len(class_names):
+        if targets.ndim == 1 and (targets.min() < 0 or targets.max() >= len(class_names)):
             worst = int(np.argmax((targets < 0) | (targets >= len(class_names))))
             found.errors.append(
                 f"{name}: {split.image_id(worst)} has class {targets[worst]}, and there are {len(class_names)} classes"
             )
             continue
-        summary = found.splits[name] = SplitSummary(np.bincount(targets, minlength=len(class_names)))
+        summary = found.splits[name] = SplitSummary(class_counts(split, len(class_names)), len(split))
         _check_classes(found, name, class_names)
         if name != "train" or trains_with_boxes:
-            _check_annotation(found, name, split, summary, track)
+            _check_annotation(found, name, split, summary, track, objectless)
     _check_names(found, splits, track)
     if not found.errors and (read_files or sum(map(len, splits.values())) <= FEW):
         _check_copies(found, splits, track)
@@ -120,7 +120,7 @@ def open_images(split: Split, name: SplitName, track: Track) -> Opened:
             height, width = split.image(index).shape[-2:]
         except (OSError, ValueError) as error:
             return str(error), 0
-        return None, sum(_cut_and_unseen(split.gt_boxes(index), (0, 0, width, height)))
+        return None, sum(_cut_and_unseen(_all_boxes(split, index), (0, 0, width, height)))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         looks = list(track(pool.map(look, range(len(split))), f"{name}: opening images", len(split)))
@@ -167,9 +167,14 @@ def check_windows(split: Split, summary: SplitSummary, window: Callable[[tuple[i
     for index, file in enumerate(files):
         height, width = split.image(index).shape[-2:] if file is None else next(sizes)
         if height:
-            cut, unseen = _cut_and_unseen(split.gt_boxes(index), window((height, width)))
+            cut, unseen = _cut_and_unseen(_all_boxes(split, index), window((height, width)))
             summary.num_cut += cut
             summary.num_unseen += unseen
+
+
+def _all_boxes(split: Split, index: int) -> Tensor:
+    """Return the (M,4) true boxes of all classes of an image."""
+    return torch.cat([torch.zeros(0, 4), *split.gt_boxes(index)])
 
 
 def _cut_and_unseen(boxes: Tensor, window: Window) -> tuple[int, int]:
@@ -221,19 +226,40 @@ def _check_copies(found: Preflight, splits: Mapping[SplitName, Split], track: Tr
             found.errors.append(f"{message}: {IN_ONE_SPLIT}")
 
 
-def _check_annotation(found: Preflight, name: SplitName, split: Split, summary: SplitSummary, track: Track) -> None:
-    gt_boxes = [split.gt_boxes(i).numpy() for i in track(range(len(split)), f"{name}: true boxes", len(split))]
-    counts = np.array([len(boxes) for boxes in gt_boxes])
-    boxes = np.concatenate(gt_boxes)
+def _check_annotation(
+    found: Preflight,
+    name: SplitName,
+    split: Split,
+    summary: SplitSummary,
+    track: Track,
+    objectless: Collection[int],
+) -> None:
+    images, classes = pairs_of(all_targets(split))
+    gt_boxes = [
+        boxes.numpy()
+        for i in track(range(len(split)), f"{name}: true boxes", len(split))
+        for boxes in split.gt_boxes(i)
+    ]
+    counts = np.array([len(boxes) for boxes in gt_boxes], dtype=np.int64)
+    boxes = np.concatenate([np.zeros((0, 4)), *gt_boxes])
     is_box = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-    without = np.flatnonzero(counts == 0).tolist()
-    broken = np.unique(np.repeat(np.arange(len(split)), counts)[~is_box]).tolist()
+    has_objects = ~np.isin(classes, list(objectless))
+    without = images[(counts == 0) & has_objects].tolist()
+    broken = np.unique(np.repeat(images, counts)[~is_box]).tolist()
     summary.num_boxes, summary.num_without_boxes = len(boxes), len(without)
     if broken:
-        shown = _first([f"{split.image_id(i)} {split.gt_boxes(i).tolist()}" for i in broken[:NUM_SHOWN]], len(broken))
+        shown = _first(
+            [f"{split.image_id(i)} {_all_boxes(split, i).tolist()}" for i in broken[:NUM_SHOWN]], len(broken)
+        )
         found.errors.append(f"{name}: boxes of {len(broken)} images are inverted or empty, {shown}")
+    if boxed := images[(counts > 0) & ~has_objects].tolist():
+        shown = _first([split.image_id(i) for i in boxed[:NUM_SHOWN]], len(boxed))
+        found.errors.append(
+            f"{name}: {len(boxed)} images of objectless classes have a true box, {shown}: remove the annotation, or "
+            "the class from datamodule.objectless_classes"
+        )
     if name == "train" and without:
-        if len(without) == len(split):
+        if len(without) == int(has_objects.sum()):
             found.errors.append(
                 "train has no true boxes, and this objective trains on them; give data whose training images are "
                 "annotated, or train on image labels with objective=cross_entropy"
@@ -242,11 +268,13 @@ def _check_annotation(found: Preflight, name: SplitName, split: Split, summary: 
             found.warnings.append(
                 f"train: {len(without)} of {len(split)} images have no true box: only their labels count"
             )
-    elif without and len(without) < len(split):
+    elif without and len(without) < int(has_objects.sum()):
         shown = _first([split.image_id(i) for i in without[:NUM_SHOWN]], len(without))
-        found.errors.append(
-            f"{name}: {len(without)} of {len(split)} images have no true box, {shown}: annotate them or "
-            "leave them out; localization is measured on all images of a split or on none"
+        with_objects = int(has_objects.sum())
+        what = "images" if with_objects == len(split) else "pairs of an image and a class with objects"
+        found.warnings.append(
+            f"{name}: {len(without):,} of {with_objects:,} {what} have no true box, {shown}: localization is measured "
+            f"on the other {with_objects - len(without):,}"
         )
     elif without:
         found.warnings.append(f"{name} has no true boxes: localization is not measured on it")

@@ -19,8 +19,8 @@ class TrainSample(NamedTuple):
 
     image: Tensor
     """(3,H,W) uint8."""
-    target: int
-    """True class, 0-based."""
+    target: int | Tensor
+    """True class, 0-based; (C,) bool where images have several labels."""
 
 
 class BoxedTrainSample(NamedTuple):
@@ -39,14 +39,15 @@ class EvalSample(NamedTuple):
 
     image: Tensor
     """(3,H,W) uint8, as the network will see it."""
-    target: int
-    """True class, 0-based."""
-    gt_boxes: Tensor
-    """(M,4) float half-open xyxy pixels of ``image``, reaching beyond it where the window cuts one; (0,4): unknown."""
-    image_boxes: Tensor
-    """The same (M,4) boxes in pixels of the image as stored."""
+    target: int | Tensor
+    """True class, 0-based; (C,) bool where images have several labels."""
+    gt_boxes: list[Tensor]
+    """Of each of K true classes, ascending: (M,4) float half-open xyxy pixels of ``image``, reaching beyond it where
+    the window cuts one; (0,4): unknown."""
+    image_boxes: list[Tensor]
+    """The same boxes in pixels of the image as stored."""
     masks: Tensor | None
-    """(2,H,W) bool pixels of ``image``, foreground and what to ignore; null where the split has none."""
+    """(K,2,H,W) bool pixels of ``image``, foreground and what to ignore; null where the image has none."""
     image_size: tuple[int, int]
     """``(height, width)`` of the image before any transform."""
     window: Window
@@ -65,7 +66,7 @@ class TrainBatch(NamedTuple):
     images: Tensor
     """(B,3,H,W) uint8."""
     target: Tensor
-    """(B,) int64."""
+    """(B,) int64, or (B,C) bool where images have several labels."""
 
 
 class BoxedTrainBatch(NamedTuple):
@@ -92,7 +93,7 @@ def collate_train(samples: Sequence[TrainSample]) -> TrainBatch:
     images, targets = zip(*samples, strict=True)
     # Stacking in memory order copies each image in one go; the device converts the layout faster than a loader would.
     stacked = torch.stack([image.permute(1, 2, 0) for image in images])
-    return TrainBatch(stacked.permute(0, 3, 1, 2), torch.tensor(targets))
+    return TrainBatch(stacked.permute(0, 3, 1, 2), _stacked_targets(targets))
 
 
 def collate_boxed_train(samples: Sequence[BoxedTrainSample]) -> BoxedTrainBatch:
@@ -102,7 +103,7 @@ def collate_boxed_train(samples: Sequence[BoxedTrainSample]) -> BoxedTrainBatch:
 
 
 def collate_eval(samples: Sequence[EvalSample]) -> EvalBatch:
-    """Stack evaluation samples of one size; each keeps its own number of true boxes."""
+    """Stack evaluation samples of one size; each pair keeps its own number of true boxes."""
     images = torch.stack([sample.image for sample in samples])
     height, width = images.shape[-2:]
     return EvalBatch(images, collate_truth(samples, (height, width)))
@@ -110,12 +111,11 @@ def collate_eval(samples: Sequence[EvalSample]) -> EvalBatch:
 
 def collate_truth(samples: Sequence[EvalSample], map_size: tuple[int, int]) -> Truth:
     """Gather what samples are measured against, for score maps of ``(height, width)``."""
-    masks = [sample.masks for sample in samples if sample.masks is not None]
     return Truth(
-        target=torch.tensor([sample.target for sample in samples]),
-        gt_boxes=[sample.gt_boxes for sample in samples],
-        image_boxes=[sample.image_boxes for sample in samples],
-        masks=torch.stack(masks) if len(masks) == len(samples) else None,
+        target=_stacked_targets([sample.target for sample in samples]),
+        gt_boxes=[boxes for sample in samples for boxes in sample.gt_boxes],
+        image_boxes=[boxes for sample in samples for boxes in sample.image_boxes],
+        masks=_joined_masks(samples, map_size),
         map_size=map_size,
         image_sizes=[sample.image_size for sample in samples],
         windows=[sample.window for sample in samples],
@@ -123,3 +123,28 @@ def collate_truth(samples: Sequence[EvalSample], map_size: tuple[int, int]) -> T
         positions=[sample.position for sample in samples],
         is_padding=torch.tensor([sample.is_padding for sample in samples]),
     )
+
+
+def _stacked_targets(targets: Sequence[int | Tensor]) -> Tensor:
+    if isinstance(targets[0], Tensor):
+        return torch.stack([torch.as_tensor(target) for target in targets])
+    return torch.tensor(targets)
+
+
+def _joined_masks(samples: Sequence[EvalSample], map_size: tuple[int, int]) -> Tensor | None:
+    if all(sample.masks is None for sample in samples):
+        return None
+    return torch.cat(
+        [no_masks(len(sample.gt_boxes), map_size) if sample.masks is None else sample.masks for sample in samples]
+    )
+
+
+def no_masks(count: int, size: tuple[int, int]) -> Tensor:
+    """Return the (count,2,H,W) masks of pairs that have none: no foreground, and everything is to be ignored.
+
+    Example:
+        >>> no_masks(1, (1, 2)).tolist()
+        [[[[False, False]], [[True, True]]]]
+    """
+    foreground = torch.zeros(count, *size, dtype=torch.bool)
+    return torch.stack([foreground, ~foreground], dim=1)

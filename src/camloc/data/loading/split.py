@@ -19,8 +19,8 @@ class Split(Protocol):
     """The labelled images of one split, before any transform; every data set provides these.
 
     Indexed 0 to ``len(split) - 1``. Implementations hold arrays rather than one Python object per image, so that
-    loader workers share them. Either all images of a split have boxes or none have, and the same holds for masks; of
-    ``train`` some may have boxes where training is to see them.
+    loader workers share them. Localization is measured on the pairs that have boxes, or masks; the others count in
+    classification alone.
     """
 
     def __len__(self) -> int:
@@ -29,8 +29,8 @@ class Split(Protocol):
     def image_id(self, index: int) -> str:
         """Return the image's name, unique within the split."""
 
-    def target(self, index: int) -> int:
-        """Return the true class, 0-based."""
+    def target(self, index: int) -> int | Tensor:
+        """Return the true class, 0-based; (C,) bool where the data set's images have several labels, or none."""
 
     def image(self, index: int, shrink: Shrink | None = None) -> Tensor:
         """Return the image as (3,H,W) uint8 RGB; where ``shrink`` allows, it may be that many times smaller."""
@@ -38,11 +38,17 @@ class Split(Protocol):
     def file(self, index: int) -> Path | None:
         """Return the image's file; null for an image that is made in memory."""
 
-    def gt_boxes(self, index: int) -> Tensor:
-        """Return (M,4) float32 half-open xyxy pixels of the image, (0,4) without annotation; not for weak training."""
+    def gt_boxes(self, index: int) -> list[Tensor]:
+        """Return the true boxes of each of the image's K true classes, in ascending order; not for weak training.
+
+        K tensors (M,4), float32 half-open xyxy pixels of the image; (0,4) where none is known.
+        """
 
     def masks(self, index: int) -> tuple[Tensor, Tensor] | None:
-        """Return ``(mask, ignore)``, each (H,W) bool pixels of the image; null where the split has no masks."""
+        """Return ``(mask, ignore)``, each (K,H,W) bool pixels of the image for its K true classes; null without masks.
+
+        Of a class without a mask, where others of the image have one, all is to be ignored.
+        """
 
 
 class Subset:
@@ -70,8 +76,8 @@ class Subset:
         """Return the image's name."""
         return self.whole.image_id(int(self.indices[index]))
 
-    def target(self, index: int) -> int:
-        """Return the true class, 0-based."""
+    def target(self, index: int) -> int | Tensor:
+        """Return the true class, 0-based; (C,) bool where images have several labels."""
         return self.whole.target(int(self.indices[index]))
 
     def image(self, index: int, shrink: Shrink | None = None) -> Tensor:
@@ -82,10 +88,10 @@ class Subset:
         """Return the image's file."""
         return self.whole.file(int(self.indices[index]))
 
-    def gt_boxes(self, index: int) -> Tensor:
-        """Return (M,4) float32 half-open xyxy pixels of the image."""
+    def gt_boxes(self, index: int) -> list[Tensor]:
+        """Return (M,4) float32 half-open xyxy pixels of the image for each of its true classes."""
         return self.whole.gt_boxes(int(self.indices[index]))
 
     def masks(self, index: int) -> tuple[Tensor, Tensor] | None:
-        """Return ``(mask, ignore)``, each (H,W) bool; null where the split has no masks."""
+        """Return ``(mask, ignore)``, each (K,H,W) bool; null without masks."""
         return self.whole.masks(int(self.indices[index]))

@@ -1,0 +1,123 @@
+"""Tables of large annotation files, kept after the first reading."""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from camloc.data.annotations.table import AnnotatedImages, Units
+
+VERSION = 1
+"""Of what is kept; another one makes all that was kept before invalid."""
+LARGE = 2**22
+"""Bytes of files from which they are kept: smaller ones are read in a second."""
+_SETTLED = 2_000_000_000
+"""Nanoseconds after which a further change of a file is certain to show in its modification time."""
+_SAMPLED = 2**16
+"""Bytes at the start and at the end of a file, and at 64 places between, that must be the same."""
+_TEXTS = ("class_names", "names", "splits", "groups", "sources", "masks", "notes")
+_ARRAYS = ("sizes", "labels", "boxes", "box_image", "box_class", "mask_labels")
+
+
+def cached_table(files: Sequence[Path], reader: str, read: Callable[[], AnnotatedImages]) -> AnnotatedImages:
+    """Read a table, or take it from below ``$XDG_CACHE_HOME/camloc`` or ``~/.cache/camloc`` where the files are the same.
+
+    The same are files with the same paths, sizes and modification times, whose bytes at the start, at the end and at 64
+    places between are the same too: some network mounts never change the times.
+
+    Args:
+        files: All that is read.
+        reader: Names the format, and its options.
+        read: Reads them.
+    """
+    cache = _cache_file(files, reader)
+    if cache is None:
+        return read()
+    table = _load(cache)
+    if table is None:
+        table = read()
+        _save(cache, table)
+    return table
+
+
+def _cache_file(files: Sequence[Path], reader: str) -> Path | None:
+    """Return where the table lies, which depends on all that makes it; null where none is kept."""
+    digest = hashlib.sha256(f"{VERSION}\0{reader}".encode())
+    try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        status = [file.stat() for file in files]
+        if sum(one.st_size for one in status) < LARGE:
+            return None
+        if time.time_ns() - max(one.st_mtime_ns for one in status) < _SETTLED:
+            return None
+        for file, one in zip(files, status, strict=True):
+            digest.update(os.fsencode(f"\0{file.resolve()}\0{one.st_size}\0{one.st_mtime_ns}\0"))
+            digest.update(_sample(file, one.st_size))
+    except (OSError, RuntimeError):  # the second of a user without a home
+        return None
+    return base / "camloc" / f"table-{digest.hexdigest()[:32]}.npz"
+
+
+def _sample(file: Path, size: int) -> bytes:
+    digest = hashlib.sha256()
+    with file.open("rb") as content:
+        for place in (0, *np.linspace(0, max(size - _SAMPLED, 0), 66, dtype=np.int64).tolist()[1:]):
+            content.seek(place)
+            digest.update(content.read(_SAMPLED))
+    return digest.digest()
+
+
+def _load(cache: Path) -> AnnotatedImages | None:
+    """Read the cache; null unless it is intact."""
+    try:
+        with np.load(cache, allow_pickle=False) as kept:
+            texts = {name: _unpacked(kept[name]) for name in _TEXTS}
+            arrays = {name: kept[name] for name in _ARRAYS}
+            units = cast(Units, str(kept["units"]))
+        table = AnnotatedImages(
+            tuple(texts.pop("class_names")),
+            units=units,
+            **texts,  # type: ignore[arg-type] # two kinds of values
+            **arrays,  # type: ignore[arg-type] # the same
+        )
+        return table if len(table.names) == len(table.sizes) else None
+    except Exception:  # noqa: BLE001 # however a cache is broken, it is rebuilt
+        return None
+
+
+def _save(cache: Path, table: AnnotatedImages) -> None:
+    """Write the cache atomically, since several processes may do it at once; on failure there is none."""
+    values = table._asdict()
+    kept = {name: _packed(values[name]) for name in _TEXTS} | {name: values[name] for name in _ARRAYS}
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=cache.parent, prefix=cache.stem, suffix=".tmp", delete=False) as file:
+            try:
+                np.savez(file, units=np.array(table.units), **kept)
+                file.close()
+                Path(file.name).replace(cache)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+    except OSError:
+        return
+
+
+def _packed(texts: Sequence[str]) -> NDArray[np.uint8]:
+    """Return texts as bytes, each with its end: an array of fixed width would lose zeros and waste room."""
+    return np.frombuffer("".join(f"{len(text)} {text}" for text in texts).encode(errors="surrogatepass"), np.uint8)
+
+
+def _unpacked(packed: NDArray[np.uint8]) -> list[str]:
+    whole, start, texts = packed.tobytes().decode(errors="surrogatepass"), 0, []
+    while start < len(whole):
+        first = whole.index(" ", start) + 1
+        start = first + int(whole[start : first - 1])
+        texts.append(whole[first:start])
+    return texts
