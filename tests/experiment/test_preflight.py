@@ -119,7 +119,7 @@ def test_boxes_that_a_centre_crop_cuts_are_counted(tmp_path: Path, capsys: pytes
     # 2 x 2 of the 4 x 6 images are not shown left and right; the boxes (0,0,3,3) are cut.
     datamodule = Images(tmp_path, eval_transform="centre_crop")
     (tmp_path / "train2.png").write_bytes((tmp_path / "train0.png").read_bytes())
-    (tmp_path / "test0.png").write_bytes((tmp_path / "test1.png").read_bytes())
+    (tmp_path / "test0.png").write_bytes((tmp_path / "test2.png").read_bytes())
     preflight(datamodule, NAMES, RunDirectory(tmp_path))
     printed = capsys.readouterr().out
     for name in ("val", "test"):

@@ -71,6 +71,7 @@ def preflight(
         track=_track,
         trains_with_boxes=with_boxes,
         objectless=datamodule.objectless,
+        on_copies=datamodule.on_copies,
     )
     found = check(splits, read_files=open_all)
     if open_all or (skip and not found.errors):

@@ -56,8 +56,8 @@ def test_a_mask_of_too_many_pixels_is_refused_by_its_header(
 
 @pytest.mark.parametrize("opening", ["[", '{"a":'])
 def test_deep_nesting_is_one_error(opening: str, tmp_path: Path) -> None:
-    (tmp_path / "x.json").write_text(opening * 200_000)
-    with pytest.raises(ValueError, match=r"x\.json is not a COCO json .*RecursionError"):
+    (tmp_path / "x.json").write_text('{"info": ' + opening * 200_000)
+    with pytest.raises(ValueError, match=r"x\.json is not a COCO json .*(Recursion|Decode)Error"):
         read_coco(tmp_path / "x.json")
     (tmp_path / "x.xml").write_text("<a>" * 200_000 + "</a>" * 200_000)
     with pytest.raises(ValueError, match=r"x\.xml has no <object>"):

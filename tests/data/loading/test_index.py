@@ -43,8 +43,8 @@ def root(tmp_path: Path) -> Path:
 
 def settle(root: Path) -> None:
     """Date all folders back, as those of a data set that was unpacked some time ago."""
-    for folder in (root, *(path for path in root.rglob("*") if path.is_dir())):
-        os.utime(folder, (LONG_AGO, LONG_AGO))
+    for number, folder in enumerate((root, *(path for path in root.rglob("*") if path.is_dir()))):
+        os.utime(folder, (LONG_AGO + number, LONG_AGO + number))
 
 
 def rows(index: FolderIndex) -> list[tuple[str, bytes]]:
@@ -78,6 +78,104 @@ def test_ids_may_start_at_the_folder_itself(root: Path) -> None:
     assert index_class_folders(root / "train", root / "train").image_ids[0] == b"n01/10.png"
     # One folder, two starting points: two caches.
     assert rows(index_class_folders(root / "train", root)) == EXPECTED
+
+
+def test_what_is_left_out_is_counted_with_the_first_of_each_kind(root: Path) -> None:
+    for file in (
+        "n01/@eaDir/9.png/SYNOFILE_THUMB_M.jpg",
+        "n02/images/@eaDir/1.jpg",
+        "@eaDir/1.jpg",
+        "__MACOSX/n01/1.jpg",
+        "$RECYCLE.BIN/1.jpg",
+        "System Volume Information/1.jpg",
+        "lost+found/1.jpg",
+        ".Trash-1000/files/1.jpg",
+        "n01/2.HEIC",
+        "n01/1.heic",
+        "n01/README",
+        "n02/desktop.ini",
+        "a.png",
+        "notes.txt",
+    ):
+        (root / "train" / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / "train" / file).touch()
+    settle(root)
+    for _ in ("walked", "cached"):
+        index = index_class_folders(root / "train", root)
+        assert index.classes == ("empty", "n01", "n02")
+        assert rows(index) == EXPECTED
+        assert index.skipped == (
+            ("files *.heic", 2, "n01/1.heic"),
+            ("files *.txt", 1, "n02/n02_boxes.txt"),
+            ("files Thumbs.db", 1, "n01/Thumbs.db"),
+            ("files desktop.ini", 1, "n02/desktop.ini"),
+            ("files without an extension", 1, "n01/README"),
+            ("folders $RECYCLE.BIN", 1, "$RECYCLE.BIN"),
+            ("folders @eaDir", 3, "@eaDir"),
+            ("folders System Volume Information", 1, "System Volume Information"),
+            ("folders __MACOSX", 1, "__MACOSX"),
+            ("folders lost+found", 1, "lost+found"),
+            ("hidden files with an image's extension", 1, "n01/._9.png"),
+            ("hidden folders", 3, ".Trash-1000"),
+            ("images beside the class folders", 2, "a.png"),
+        )
+
+
+def test_folders_that_are_no_classes_are_not_looked_at(root: Path, cache: Path) -> None:
+    index = index_class_folders(root / "train", root, without=["n02", "nothing"])
+    assert rows(index) == EXPECTED[:2]
+    assert index.classes == ("empty", "n01")
+    assert not any("n02" in kind.first for kind in index.skipped)
+    assert rows(index_class_folders(root / "train", root)) == EXPECTED  # another cache
+    assert len(list(cache.iterdir())) == 2
+
+
+@pytest.mark.parametrize("kind", ["zero", "before 1970", "one time", "fuse"])
+def test_times_that_never_change_are_not_trusted_to_a_cache(
+    root: Path, cache: Path, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [root / "train", *(path for path in (root / "train").rglob("*") if path.is_dir())]
+    times = [LONG_AGO + number for number in range(len(folders))]
+    if kind == "fuse":
+        device = root.stat().st_dev
+        line = f"36 35 {os.major(device)}:{os.minor(device)} / /data rw master:1 - fuse.gcsfuse bucket rw\n"
+        (tmp_path / "mountinfo").write_text("22 27 0:21 / /proc rw - proc proc rw\n" + line)
+        monkeypatch.setattr("camloc.data.loading.folder_times.MOUNTS", tmp_path / "mountinfo")
+    elif kind == "one time":
+        times = [LONG_AGO] * len(folders)
+    else:
+        times[folders.index(root / "train/n01")] = 0 if kind == "zero" else -5
+
+    def keep_times() -> None:
+        for folder, seconds in zip(folders, times, strict=True):
+            os.utime(folder, (seconds, seconds))
+
+    keep_times()
+    assert rows(index_class_folders(root / "train", root)) == EXPECTED
+    assert not cache.exists()
+    (root / "train/n01/0.jpg").touch()
+    keep_times()  # as such a mount does
+    assert b"train/n01/0.jpg" in index_class_folders(root / "train", root).image_ids
+
+
+@pytest.mark.parametrize("kind", ["ext4", "fuseblk", "nfs4"])
+def test_other_file_systems_are_cached(
+    root: Path, cache: Path, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = root.stat().st_dev
+    line = f"36 35 {os.major(device)}:{os.minor(device)} / /data rw master:1 - {kind} disk rw\n"
+    (tmp_path / "mountinfo").write_text("22 27 99:99 / /bucket rw - fuse.s3fs s3fs rw\n" + line)
+    monkeypatch.setattr("camloc.data.loading.folder_times.MOUNTS", tmp_path / "mountinfo")
+    index_class_folders(root / "train", root)
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_without_a_list_of_mounts_times_alone_are_judged(
+    root: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("camloc.data.loading.folder_times.MOUNTS", tmp_path / "nowhere")
+    index_class_folders(root / "train", root)
+    assert len(list(cache.iterdir())) == 1
 
 
 def test_the_second_time_nothing_is_walked(root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

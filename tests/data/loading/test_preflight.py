@@ -152,8 +152,40 @@ def test_copies_in_two_splits_are_an_error_whatever_their_names(tmp_path: Path) 
     test = split(tmp_path, ["copy.png", "link.png"], [1, 0], [BOX, BOX])
     (error,) = check(train=train, val=val, test=test).errors
     assert error.startswith("2 files of test are copies of files of train, first ")
-    assert f"{tmp_path / 'copy.png'} is {tmp_path / 'b.png'}" in error
-    assert f"{tmp_path / 'link.png'} is {tmp_path / 'a.png'}" in error
+    assert "copy.png is b.png" in error
+    assert "link.png is a.png" in error
+    assert "on_copies" not in error  # a data set without that option
+
+
+def test_people_s_own_copies_are_errors_that_name_the_option(tmp_path: Path) -> None:
+    names = [f"{index}.png" for index in range(200)]
+    for name in names:
+        (tmp_path / name).write_text(f"{int(name[:-4]):03d}")
+    (tmp_path / "copy.png").write_text("000")
+    train, test = split(tmp_path, names, [0, 1] * 100), split(tmp_path, ["copy.png"], [0], [BOX])
+    two_classes = split(tmp_path, [*names, "copy.png"], [0, 1] * 100 + [1])
+    fix = "datamodule.on_copies=leave_out"
+    named: dict[SplitName, Split] = {"train": train, "test": test}
+    (error,) = check_splits(named, CLASSES, untracked, on_copies="error").errors
+    assert error.startswith("1 files of test are copies of files of train, first copy.png is 0.png: a network must")
+    assert error.endswith(fix)
+    (error,) = check_splits({"train": two_classes}, CLASSES, untracked, on_copies="error").errors
+    assert error.startswith("train: 2 files are copies of files of another class, first 0.png is copy.png, copy.png is")
+    assert error.endswith(fix)
+    assert check_splits(named, CLASSES, untracked, on_copies="leave_out").errors == []
+    assert check_splits({"train": two_classes}, CLASSES, untracked).errors == []  # an official data set has some
+    assert "another class" in check_splits({"train": two_classes}, CLASSES, untracked).warnings[0]
+
+
+def test_many_images_are_not_compared_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("camloc.data.loading.preflight.FEW", 1)
+    for name in "ab":
+        (tmp_path / name).write_text("same")
+    named: dict[SplitName, Split] = {"train": split(tmp_path, ["a", "b"], [0, 1])}
+    found = check_splits(named, CLASSES, untracked, on_copies="error")
+    assert found.errors == []
+    assert found.warnings == ["copies were not looked for among more than 1 images; check_only=true looks for them"]
+    assert len(check_splits(named, CLASSES, untracked, on_copies="error", read_files=True).errors) == 1
 
 
 def test_a_copy_among_hundreds_is_a_warning_and_not_an_error(tmp_path: Path) -> None:

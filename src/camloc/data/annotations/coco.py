@@ -1,16 +1,21 @@
 """COCO: one json for many images; boxes are ``x, y, width, height``."""
 
-import json
 from array import array
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
+from msgspec.json import Decoder
 
 from camloc.data.annotations.contract import BoxTableReader
 from camloc.data.annotations.objects import Objects
 from camloc.data.annotations.table import TableBuilder, objects_by_image
-from camloc.data.images.regular import MAX_TABLE_BYTES, open_regular
+from camloc.data.images.regular import MAX_TABLE_BYTES, read_regular
+
+MAX_SIDE = 2**31
 
 
 class CocoReader(BoxTableReader):
@@ -76,18 +81,11 @@ def add_coco(path: Path, table: TableBuilder, split: str = "", folder: str = "")
     Raises:
         ValueError: If it is no regular file, or not a COCO json.
     """
-    rows = _Rows()
-    with open_regular(path, MAX_TABLE_BYTES) as file:
-        encoded = file.read()
     try:
-        text = encoded.decode("utf-8-sig")
-        del encoded  # of half a gigabyte
-        content = json.loads(text, object_hook=rows.taken)
-        del text
-        images, annotations, categories = (_list(content[key], key) for key in ("images", "annotations", "categories"))
-        names = [(_id(category["id"]), str(category["name"])) for category in categories]
-        files = [(_id(image["id"]), str(image["file_name"]), _size(image)) for image in images]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        content = _DECODER.decode(read_regular(path, MAX_TABLE_BYTES).removeprefix(BOM_UTF8))
+        names = [(_id(one.id), _text(one.name)) for one in content.categories]
+        files = [(_id(one.id), _text(one.file_name), _size(one)) for one in content.images]
+    except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(
             f"{path} is not a COCO json with images, annotations and categories: {type(error).__name__} {error}"
         ) from None
@@ -99,114 +97,92 @@ def add_coco(path: Path, table: TableBuilder, split: str = "", folder: str = "")
         _note_repeats(values, f"the {what}", str(path), table)
     prefix = f"{folder}/" if folder else ""
     places = {number: table.image(prefix + name, split, size, source=str(path)) for number, name, size in files}
-    _add_rows(rows, annotations, places, dict(names), path, table)
+    _add_annotations(content.annotations, places, dict(names), path, table)
 
 
-class _Row(NamedTuple):
-    """One annotation; ids as the file has them."""
-
-    image: str
-    category: str
-    is_crowd: bool
-
-
-class _Rows:
-    """Takes annotations out of a json while it is parsed: a million dictionaries would fill the memory."""
-
-    def __init__(self) -> None:
-        self._ids: dict[Any, int] = {}
-        self._known: list[str] = []
-        self._numbers = array("q")
-        self.boxes = array("d")
-
-    def taken(self, value: dict[str, Any]) -> Any:  # noqa: ANN401 - whatever the json holds
-        """Keep an annotation and leave a mark in its place; other objects, and broken ones, stay as they are."""
-        if "bbox" not in value or "image_id" not in value or "category_id" not in value:
-            return value
-        try:
-            x, y, width, height = map(float, _list(value["bbox"], "bbox"))
-            image, category = self._place(value["image_id"]), self._place(value["category_id"])
-        except (TypeError, ValueError, OverflowError):
-            return value
-        self._numbers.extend((image, category, bool(value.get("iscrowd"))))
-        self.boxes.extend((x, y, x + width, y + height))
-        return _MARK
-
-    def __len__(self) -> int:
-        """Return the number of annotations taken."""
-        return len(self._numbers) // 3
-
-    def row(self, index: int) -> _Row:
-        """Return an annotation by its place among those taken."""
-        image, category, is_crowd = self._numbers[3 * index : 3 * index + 3]
-        return _Row(self._known[image], self._known[category], bool(is_crowd))
-
-    def _place(self, value: Any) -> int:  # noqa: ANN401 - whatever the json holds
-        place = self._ids.get((type(value), value))
-        if place is None:
-            place = self._ids[(type(value), value)] = len(self._known)
-            self._known.append(_id(value))
-        return place
+class _Image(Struct):
+    id: Any
+    file_name: Any
+    height: Any = None
+    width: Any = None
 
 
-_MARK = ()
-"""What no json holds."""
-MAX_SIDE = 2**31
+class _Category(Struct):
+    id: Any
+    name: Any
 
 
-def _add_rows(
-    rows: _Rows,
-    annotations: Sequence[Any],
-    places: dict[str, int],
-    names: dict[str, str],
-    path: Path,
-    table: TableBuilder,
+class _Annotation(Struct, gc=False):
+    """Of any types, since all that are wrong are to be named and not the first alone."""
+
+    image_id: Any = None
+    category_id: Any = None
+    bbox: Any = None
+    iscrowd: Any = 0
+
+
+class _Content(Struct):
+    images: list[_Image]
+    annotations: list[_Annotation]
+    categories: list[_Category]
+
+
+# The fields that are not named are not kept: as dictionaries a million annotations would fill the memory.
+_DECODER = Decoder(_Content)
+
+
+def _add_annotations(
+    annotations: Sequence[_Annotation], places: dict[str, int], names: dict[str, str], path: Path, table: TableBuilder
 ) -> None:
-    if sum(value is _MARK for value in annotations) != len(rows):
-        table.problem(str(path), "an annotation lies within another one or outside annotations; export it anew")
-        return
+    images, classes, numbers, boxes = array("q"), array("q"), array("q"), array("d")
+    class_of = {category: number for number, category in enumerate(names)}
     num_crowds, used = 0, set()
-    taken = iter(range(len(rows)))
-    for number, value in enumerate(annotations):
-        if value is not _MARK:
-            if not (isinstance(value, dict) and value.get("iscrowd")):
-                table.problem(f"{path}, annotations[{number}]", _broken(value))
+    for number, one in enumerate(annotations):
+        try:
+            # Text of the same digits is the same id.
+            image = places.get(str(one.image_id) if type(one.image_id) is int else _id(one.image_id))
+            category = str(one.category_id) if type(one.category_id) is int else _id(one.category_id)
+            if one.iscrowd:
+                box = None
+            else:
+                x, y, width, height = map(float, _list(one.bbox))
+                box = (x, y, x + width, y + height)
+        except (TypeError, ValueError, OverflowError):
+            table.problem(f"{path}, annotations[{number}]", _broken(one))
             continue
-        index = next(taken)
-        image, category, is_crowd = rows.row(index)
-        where = f"{path}, annotations[{number}]"
-        if image not in places:
-            table.problem(where, f"image_id {image!r} is not among the images")
-        elif category not in names:
-            table.problem(where, f"category_id {category!r} is not among the categories")
-        elif is_crowd:
-            num_crowds += 1
-            table.label(places[image], names[category])
+        if image is None:
+            table.problem(f"{path}, annotations[{number}]", f"image_id {one.image_id!r} is not among the images")
+        elif category not in class_of:
+            message = f"category_id {one.category_id!r} is not among the categories"
+            table.problem(f"{path}, annotations[{number}]", message)
         else:
-            table.box(places[image], names[category], rows.boxes[4 * index : 4 * index + 4], where)
-        used.add(category)
+            used.add(category)
+            if box is None:
+                num_crowds += 1
+                table.label(image, names[category])
+            else:
+                images.append(image)
+                classes.append(class_of[category])
+                numbers.append(number)
+                boxes.extend(box)
+    table.boxes(images, classes, list(names.values()), boxes, lambda row: f"{path}, annotations[{numbers[row]}]")
     if num_crowds:
         table.notes.append(
             f"{path}: {num_crowds} crowds (iscrowd) are boxes of many objects; their labels count, their boxes do not"
         )
-    unused = [name for number, name in names.items() if number not in used]
-    if unused and len(unused) < len(names):
+    unused = [name for category, name in names.items() if category not in used]
+    if unused and used:
         shown = ", ".join(unused[:3]) + (", ..." if len(unused) > 3 else "")  # noqa: PLR2004 - enough to recognize
         table.notes.append(f"{path}: {len(unused)} categories have no annotation and are no classes: {shown}")
 
 
-def _broken(value: Any) -> str:  # noqa: ANN401 - whatever the json holds
-    try:
-        box = _list(value["bbox"], "bbox")
-        _id(value["image_id"]), _id(value["category_id"])
-        found = f"bbox {box!r}"
-    except (KeyError, TypeError, ValueError) as error:
-        found = f"{type(error).__name__} {error}"
-    return f"expected image_id, category_id and bbox with four numbers, {found[:200]}"
+def _broken(one: _Annotation) -> str:
+    shown = f"image_id {one.image_id!r}, category_id {one.category_id!r}, bbox {one.bbox!r}"
+    return f"expected image_id, category_id and bbox with four numbers, found {shown[:200]}"
 
 
-def _size(image: Any) -> tuple[int, int] | None:  # noqa: ANN401 - whatever the json holds
-    height, width = image.get("height"), image.get("width")
+def _size(image: _Image) -> tuple[int, int] | None:
+    height, width = image.height, image.width
     return (height, width) if all(isinstance(side, int) and 0 < side < MAX_SIDE for side in (height, width)) else None
 
 
@@ -217,11 +193,17 @@ def _note_repeats(values: Sequence[str], what: str, where: str, table: TableBuil
                 table.problem(where, f"{what} {value!r} occurs {count} times")
 
 
-def _list(value: Any, what: str) -> list[Any]:  # noqa: ANN401 - whatever the json holds
+def _list(value: Any) -> list[Any]:  # noqa: ANN401 - whatever the json holds
     """Return a list unchanged; a text of four digits would be four numbers too."""
     if not isinstance(value, list):
-        raise TypeError(f"{what} is {value!r}")
+        raise TypeError(f"bbox is {value!r}")
     return value
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - whatever the json holds
+    if value is None or isinstance(value, dict | list):
+        raise TypeError(f"{value!r} is no name")
+    return str(value)
 
 
 def _id(value: Any) -> str:  # noqa: ANN401 - whatever the json holds

@@ -62,7 +62,7 @@ def image_folder(root: Path, file: Path) -> tuple[str, str]:
 
 @contextmanager
 def reading(table: TableBuilder) -> Iterator[None]:
-    """Collect what makes a whole file unreadable with the other problems, so that the next file is read all the same."""
+    """Collect what makes a whole file unreadable with the other problems, so that the next file is read too."""
     try:
         yield
     except DataProblems as error:

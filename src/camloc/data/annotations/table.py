@@ -9,7 +9,7 @@ so that a person sees all of it at once.
 import unicodedata
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -161,11 +161,38 @@ class TableBuilder:
         """
         x0, y0, x1, y1 = box
         if not (-np.inf < x0 < x1 < np.inf and -np.inf < y0 < y1 < np.inf):
-            shown = " ".join(f"{value:g}" for value in box)
-            self.problem(where, f"the box {shown} (half-open x0 y0 x1 y1) is inverted, empty or not finite")
+            self.problem(where, _no_box(box))
             return
         self._boxes.extend((x0, y0, x1, y1))
         self._box_labels.extend((image, self._class(name)))
+
+    def boxes(
+        self,
+        images: Sequence[int],
+        classes: Sequence[int],
+        names: Sequence[str],
+        boxes: Sequence[float],
+        where: Callable[[int], str],
+    ) -> None:
+        """Add M boxes at once, as :meth:`box` does each.
+
+        Args:
+            images: (M,) the place of each one's image.
+            classes: (M,) the place of each one's class in ``names``.
+            names: Of classes.
+            boxes: (4M,) half-open xyxy in ``units``.
+            where: From 0 to M - 1 to the file and the line, for messages.
+        """
+        corners = np.asarray(boxes, np.float64).reshape(-1, 4)
+        is_box = np.isfinite(corners).all(axis=1) & (corners[:, :2] < corners[:, 2:]).all(axis=1)
+        for row in np.flatnonzero(~is_box).tolist():
+            self.problem(where(row), _no_box(corners[row].tolist()))
+        used = np.unique(np.asarray(classes, np.int64)).tolist()
+        places = np.zeros(len(names), np.int64)
+        places[used] = [self._class(names[number]) for number in used]
+        rows = np.stack([np.asarray(images, np.int64), places[np.asarray(classes, np.int64)]], axis=1)
+        self._boxes.frombytes(corners[is_box].tobytes())
+        self._box_labels.frombytes(rows[is_box].tobytes())
 
     def mask(self, image: int, name: str, file: str) -> None:
         """Add a mask file, by its path below the root, that outlines objects of a class, and the class to the labels.
@@ -274,6 +301,11 @@ class SetReader(ABC):
             DataProblems: With everything that is wrong in its files.
             FileNotFoundError: If there is no file of the format.
         """
+
+
+def _no_box(box: Sequence[float]) -> str:
+    shown = " ".join(f"{value:g}" for value in box)
+    return f"the box {shown} (half-open x0 y0 x1 y1) is inverted, empty or not finite"
 
 
 def _renumbered(rows: "array[int]", renumbered: NDArray[np.int64]) -> NDArray[np.int64]:

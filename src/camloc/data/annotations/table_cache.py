@@ -26,7 +26,7 @@ _ARRAYS = ("sizes", "labels", "boxes", "box_image", "box_class", "mask_labels")
 
 
 def cached_table(files: Sequence[Path], reader: str, read: Callable[[], AnnotatedImages]) -> AnnotatedImages:
-    """Read a table, or take it from below ``$XDG_CACHE_HOME/camloc`` or ``~/.cache/camloc`` where the files are the same.
+    """Read a table, or take it from ``$XDG_CACHE_HOME/camloc`` or ``~/.cache/camloc`` where the files are the same.
 
     The same are files with the same paths, sizes and modification times, whose bytes at the start, at the end and at 64
     places between are the same too: some network mounts never change the times.
@@ -84,7 +84,7 @@ def _load(cache: Path) -> AnnotatedImages | None:
             tuple(texts.pop("class_names")),
             units=units,
             **texts,  # type: ignore[arg-type] # two kinds of values
-            **arrays,  # type: ignore[arg-type] # the same
+            **arrays,
         )
         return table if len(table.names) == len(table.sizes) else None
     except Exception:  # noqa: BLE001 # however a cache is broken, it is rebuilt
@@ -110,14 +110,9 @@ def _save(cache: Path, table: AnnotatedImages) -> None:
 
 
 def _packed(texts: Sequence[str]) -> NDArray[np.uint8]:
-    """Return texts as bytes, each with its end: an array of fixed width would lose zeros and waste room."""
-    return np.frombuffer("".join(f"{len(text)} {text}" for text in texts).encode(errors="surrogatepass"), np.uint8)
+    """Return texts as bytes, each with a zero at its end, which no path has."""
+    return np.frombuffer("".join(f"{text}\0" for text in texts).encode(errors="surrogatepass"), np.uint8)
 
 
 def _unpacked(packed: NDArray[np.uint8]) -> list[str]:
-    whole, start, texts = packed.tobytes().decode(errors="surrogatepass"), 0, []
-    while start < len(whole):
-        first = whole.index(" ", start) + 1
-        start = first + int(whole[start : first - 1])
-        texts.append(whole[first:start])
-    return texts
+    return packed.tobytes().decode(errors="surrogatepass").split("\0")[:-1]

@@ -14,7 +14,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from camloc.data.images.intensity import Intensity, IntensityOption
 from camloc.data.images.transforms import EvalKind, EvalTransform, TrainKind, TrainTransform
+from camloc.data.loading.copies import OnCopies
 from camloc.data.loading.dataset import BoxedTrainDataset, EvalDataset, TrainDataset
+from camloc.data.loading.dealing import Dealt
 from camloc.data.loading.intensity_choice import IntensityChoice, set_intensity
 from camloc.data.loading.sample import (
     BoxedTrainSample,
@@ -72,6 +74,11 @@ class LocalizationDataModule(LightningDataModule, ABC):
     """Whether images have several labels, or none: ``target`` is then (C,) bool."""
     objectless: frozenset[int] = frozenset()
     """Classes without objects, 0-based: no box is known of them, and a predicted one gives no box."""
+    on_copies: OnCopies | None = None
+    """What becomes of a file that is in two splits, or in one under two classes: ``error``, or ``leave_out``, which the
+    data set does itself. Null, of official data sets: a few of them are a warning."""
+    split_names: tuple[SplitName, ...] = ("train", "val", "test")
+    """Of the splits that there are."""
 
     def __init__(self, class_names: Sequence[str], **options: Unpack[LoaderOptions]) -> None:
         super().__init__()
@@ -98,6 +105,8 @@ class LocalizationDataModule(LightningDataModule, ABC):
         self._reshuffles = True
         self.trains_with_boxes = False
         """Whether training sees true boxes; a data set reads those of ``train`` only then."""
+        self.dealt: Dealt | None = None
+        """Where images were dealt by a hash of their names; null where files or folders say their splits."""
 
     @abstractmethod
     def load_split(self, name: SplitName) -> Split:

@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from camloc.data.images.decode import check_image
-from camloc.data.images.same_files import same_files
 from camloc.data.images.sizes import read_image_sizes
+from camloc.data.loading.copies import OnCopies, find_copies, say_across, say_within
 from camloc.data.loading.split import Split, SplitName, Track
 from camloc.data.loading.whole_split import all_targets, class_counts, pairs_of
 from camloc.records import Window
 
 NUM_SHOWN = 3
 IN_ONE_SPLIT = "a network must not be measured on what it was trained or tuned on; keep each in one split"
+IN_ONE_CLASS = "one image cannot be of two classes; keep it in the right one"
 FEW = 50_000
 """Number of images up to which copies are looked for by default: it takes seconds."""
 FEW_HEADERS = 10_000
@@ -64,6 +65,7 @@ def check_splits(
     read_files: bool = False,
     trains_with_boxes: bool = False,
     objectless: Collection[int] = (),
+    on_copies: OnCopies | None = None,
 ) -> Preflight:
     """Check labels, annotations and that no image is in two splits; no image is decoded.
 
@@ -74,6 +76,7 @@ def check_splits(
         read_files: Whether to look for copies under other names even if there are many images.
         trains_with_boxes: Whether training is to see true boxes, which are then checked too.
         objectless: Classes without objects, 0-based.
+        on_copies: See :class:`camloc.data.loading.datamodule.LocalizationDataModule`.
 
     Returns:
         What was found.
@@ -92,8 +95,14 @@ def check_splits(
         if name != "train" or trains_with_boxes:
             _check_annotation(found, name, split, summary, track, objectless)
     _check_names(found, splits, track)
-    if not found.errors and (read_files or sum(map(len, splits.values())) <= FEW):
-        _check_copies(found, splits, track)
+    if found.errors or on_copies == "leave_out":
+        return found
+    if read_files or sum(map(len, splits.values())) <= FEW:
+        _check_copies(found, splits, track, on_copies)
+    elif on_copies == "error":
+        found.warnings.append(
+            f"copies were not looked for among more than {FEW:,} images; check_only=true looks for them"
+        )
     return found
 
 
@@ -216,14 +225,18 @@ def _check_names(found: Preflight, splits: Mapping[SplitName, Split], track: Tra
         )
 
 
-def _check_copies(found: Preflight, splits: Mapping[SplitName, Split], track: Track) -> None:
-    for (first, second), pairs in same_files(splits, track).items():
-        shown = _first([f"{one} is {other}" for one, other in pairs[:NUM_SHOWN]], len(pairs))
-        message = f"{len(pairs)} files of {second} are copies of files of {first}, {shown}"
-        if len(pairs) <= TOLERATED * len(splits[second]):
+def _check_copies(
+    found: Preflight, splits: Mapping[SplitName, Split], track: Track, on_copies: OnCopies | None
+) -> None:
+    copies = find_copies(splits, track)
+    wrong = [(name, say_across(name, other, of), IN_ONE_SPLIT, of) for (name, other), of in copies.across.items()]
+    wrong += [(name, f"{name}: {say_within(of)}", IN_ONE_CLASS, of) for name, of in copies.within.items()]
+    for name, message, why, of in wrong:
+        if on_copies is None and len(of) <= TOLERATED * len(splits[name]):
             found.warnings.append(message)
         else:
-            found.errors.append(f"{message}: {IN_ONE_SPLIT}")
+            fix = "" if on_copies is None else ", or leave them out with datamodule.on_copies=leave_out"
+            found.errors.append(f"{message}: {why}{fix}")
 
 
 def _check_annotation(
