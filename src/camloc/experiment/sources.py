@@ -193,6 +193,7 @@ def _checkpoint(config: DictConfig, run: RunDirectory) -> Source:
         _refuse_what_needs_maps(config, file)
     splits: tuple[SplitName, ...] = ("val", "test") if config.threshold_from == "val" else ("test",)
     datamodule = build_datamodule(config, splits)
+    datamodule.use_intensity(record.intensity)
     preflight(datamodule, splits, run, config.on_unreadable)
     refuse_other_classes(datamodule.class_names, record.class_names, file)
     for name in splits:

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from camloc.data.datasets.folder import Folder
-from camloc.data.images.intensity import Intensity, IntensityOption
+from camloc.data.images.intensity import IntensityOption
 from camloc.data.loading.intensity_choice import IntensityChoice
 from camloc.data.loading.split import SplitName
 
@@ -56,7 +56,7 @@ def test_twelve_bits_are_not_black(root: Path) -> None:
         "of images with more than 8 bits, 0 to 4095 becomes black to white (datamodule.intensity=auto; the largest "
         "value of 7 sampled training images is 3021)"
     )
-    assert datamodule.chosen_intensity == Intensity(0, 4095, is_given=False)
+    assert datamodule.chosen_intensity == (0, 4095)
 
 
 def test_the_order_in_which_splits_are_loaded_does_not_matter(root: Path) -> None:
@@ -142,14 +142,15 @@ def test_what_files_state_is_their_range(root: Path) -> None:
 
 
 def test_another_runs_choice_is_taken_where_auto_would_choose(root: Path) -> None:
-    twelve = Intensity(0, 4095, is_given=False)
-    cases: list[tuple[IntensityOption, int]] = [("auto", 1000 // 16), ("full", 1000 // 256), ([0, 1023], 250)]
+    cases: list[tuple[IntensityOption, int]] = [("auto", 1000 // 64), ("full", 1000 // 256), ([0, 1023], 250)]
     for option, expected in cases:
         datamodule = folder(root, intensity=option)
         datamodule.split("test")
-        datamodule.use_intensity(twelve)
+        datamodule.use_intensity((0, 16383))
         assert brightest(datamodule, "test")[0] == expected
         assert brightest(datamodule, "train")[0] == expected
+        said = "of images with more than 8 bits, 0 to 16383 becomes black to white, as in training"
+        assert datamodule.notes == ([said] if option == "auto" else [])
 
 
 @pytest.mark.parametrize("option", ["automatic", [3], [5, 5], [9, 1], [0, float("inf")], None, "12"])

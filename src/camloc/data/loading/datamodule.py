@@ -12,7 +12,7 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from camloc.data.images.intensity import Intensity, IntensityOption
+from camloc.data.images.intensity import IntensityOption
 from camloc.data.images.transforms import EvalKind, EvalTransform, TrainKind, TrainTransform
 from camloc.data.loading.copies import OnCopies
 from camloc.data.loading.dataset import BoxedTrainDataset, EvalDataset, TrainDataset
@@ -132,11 +132,11 @@ class LocalizationDataModule(LightningDataModule, ABC):
         return self._splits[name]
 
     @property
-    def chosen_intensity(self) -> Intensity | None:
-        """The range that ``intensity=auto`` chose, where it met an image of more than 8 bits per channel."""
+    def chosen_intensity(self) -> tuple[float, float] | None:
+        """The range that ``intensity=auto`` chose; null where it met no image of more than 8 bits per channel."""
         return self._intensity.chosen
 
-    def use_intensity(self, chosen: Intensity | None) -> None:
+    def use_intensity(self, chosen: tuple[float, float] | None) -> None:
         """Show images as those that a network was trained on, instead of what ``intensity=auto`` chooses here."""
         self._intensity.use(chosen)
         for name, split in self._splits.items():

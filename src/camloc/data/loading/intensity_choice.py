@@ -29,16 +29,21 @@ class IntensityChoice:
     def __init__(self, option: Any, notes: list[str]) -> None:  # noqa: ANN401 - whatever was configured
         self._given, self._is_auto, self._notes = given_intensity(option), option == "auto", notes
         self._sampled: Intensity | None = None
+        self._note: str | None = None
 
     @property
-    def chosen(self) -> Intensity | None:
+    def chosen(self) -> tuple[float, float] | None:
         """What ``auto`` chose; null where it was not asked, or met no image of more than 8 bits."""
-        return None if self._sampled == _EIGHT_BITS else self._sampled
+        if self._sampled is None or self._sampled == _EIGHT_BITS:
+            return None
+        return float(self._sampled.low), float(self._sampled.high)
 
-    def use(self, chosen: Intensity | None) -> None:
+    def use(self, chosen: tuple[float, float] | None) -> None:
         """Take what another run chose, if ``auto`` is to choose."""
-        if self._is_auto:
-            self._sampled = chosen or self._sampled
+        if self._is_auto and chosen is not None:
+            low, high = chosen
+            note = f"of images with more than 8 bits, {low:g} to {high:g} becomes black to white, as in training"
+            self._set(Intensity(low, high, is_given=False), note)
 
     def of(self, name: SplitName, split: Split, load: Callable[[SplitName], Split]) -> Intensity | None:
         """Return the range for a split; null for that of each file's type.
@@ -66,7 +71,12 @@ class IntensityChoice:
         return self._sampled or _EIGHT_BITS
 
     def _sample(self, drawn: list[Path], images: str) -> None:
-        self._sampled, note = sample_intensity(drawn, images)
+        self._set(*sample_intensity(drawn, images))
+
+    def _set(self, intensity: Intensity, note: str | None) -> None:
+        if self._note in self._notes:
+            self._notes.remove(self._note)
+        self._sampled, self._note = intensity, note
         if note is not None:
             self._notes.append(note)
 
