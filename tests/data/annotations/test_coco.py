@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from camloc.data.annotations.coco import add_coco, read_coco
-from camloc.data.annotations.table import DataProblems, TableBuilder
+from camloc.data.annotations.problems import DataProblems
+from camloc.data.annotations.table import TableBuilder
 
 
 def content(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - json

@@ -9,7 +9,7 @@ import pytest
 
 from camloc.data.annotations.fitting import fit_objects, recognised_units
 from camloc.data.annotations.objects import Objects
-from camloc.data.annotations.table import DataProblems
+from camloc.data.annotations.problems import DataProblems
 
 OPTION = "datamodule.units"
 

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from camloc.data.annotations.table import DataProblems, TableBuilder
+from camloc.data.annotations.problems import DataProblems
+from camloc.data.annotations.table import TableBuilder
 
 
 def test_rows_are_sorted_and_classes_numbered_by_name() -> None:

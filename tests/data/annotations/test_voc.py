@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camloc.data.annotations.voc import read_voc
+from camloc.data.annotations.problems import DataProblems
+from camloc.data.annotations.voc import VocReader, read_voc
 
 OBJECT = "<object><name>{}</name><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox></object>"
 
@@ -112,3 +113,39 @@ def test_a_box_is_as_large_as_its_pixels_and_the_base_only_shifts_it(
     by_the_book, from_zero = (read_voc(path, one_based=flag).boxes[0] for flag in (True, False))
     assert (by_the_book[2:] - by_the_book[:2]).tolist() == [width, height]
     assert (from_zero - by_the_book).tolist() == [1, 1, 1, 1]
+
+
+def test_all_that_is_broken_is_named_at_once(tmp_path: Path) -> None:
+    bodies = ["", OBJECT.format("cat", 0, 1, 2, 2) + OBJECT.format("", 1, 1, 2, 2), OBJECT.format("cat", 1, 1, 2, 2)]
+    files = [tmp_path / f"{number}.xml" for number in range(len(bodies))]
+    for file, body in zip(files, bodies, strict=True):
+        file.write_text(f"<annotation>{body}</annotation>")
+    with pytest.raises(DataProblems) as refused:
+        VocReader().read_all([*files, None, tmp_path / "nowhere.xml"], [Path("1.jpg")] * 5)
+    assert [message.partition(";")[0] for _, message in refused.value.problems] == [
+        "it has no <name>",
+        f"there is no annotation {tmp_path / 'nowhere.xml'}",
+        f"{files[0]} has no <object>",
+    ]
+
+
+def test_shares_are_no_corners_to_count_from(tmp_path: Path) -> None:
+    path = write(tmp_path, OBJECT.format("cat", 0, 0.25, 0.5, 1))
+    for one_based in (True, False):
+        (found,) = VocReader(one_based).read_all([path], [Path("1.jpg")])
+        assert found is not None
+        assert found.boxes.tolist() == [[0, 0.25, 0.5, 1]]
+
+
+def test_percent_is_no_corner_to_count_from(tmp_path: Path) -> None:
+    size = "<size><width>500</width><height>375</height></size>"
+    path = write(tmp_path, size + OBJECT.format("cat", 0, 12.5, 50, 100))
+    (found,) = VocReader().read_all([path], [Path("1.jpg")])
+    assert found is not None
+    assert found.boxes.tolist() == [[0, 12.5, 50, 100]]
+
+
+def test_one_corner_in_pixels_makes_all_pixels(tmp_path: Path) -> None:
+    path = write(tmp_path, OBJECT.format("cat", 0.5, 0.25, 0.5, 1) + OBJECT.format("cat", 1, 1, 9, 9))
+    with pytest.raises(DataProblems, match=r"<xmin> is 0\.5, before the first pixel"):
+        VocReader().read_all([path], [Path("1.jpg")])

@@ -50,7 +50,7 @@ def read_coco(path: Path) -> dict[str, Objects]:
         ValueError: If it is no regular file, or not a COCO json.
 
     Example:
-        >>> import tempfile
+        >>> import json, tempfile
         >>> content = {
         ...     "images": [{"id": 7, "file_name": "cat/1.jpg"}],
         ...     "annotations": [{"image_id": 7, "category_id": 90, "bbox": [2, 3, 10, 5]}],

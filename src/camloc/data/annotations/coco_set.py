@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from camloc.data.annotations.coco import add_coco
-from camloc.data.annotations.set_files import beginning, image_folder, in_places, reading
+from camloc.data.annotations.problems import collecting
+from camloc.data.annotations.set_files import beginning, image_folder, in_places
 from camloc.data.annotations.split_names import split_of
 from camloc.data.annotations.table import AnnotatedImages, SetReader, TableBuilder
 from camloc.data.annotations.table_cache import cached_table
@@ -38,7 +39,7 @@ class CocoSet(SetReader):
             table = TableBuilder()
             for file in files:
                 folder, split = image_folder(root, file)
-                with reading(table):
+                with collecting(table.problems):
                     add_coco(file, table, split, folder)
             return table.build()
 

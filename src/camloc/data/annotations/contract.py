@@ -13,13 +13,14 @@ A new format is a class and ``conf/datamodule/annotations/<name>.yaml`` with its
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from camloc.data.annotations.objects import Objects
+from camloc.data.annotations.problems import DataProblems, collecting
 
 OUTSIDE, INSIDE, IGNORED = 0, 1, 2
 """Levels of a mask's pixels: background, the object, and what counts as neither."""
@@ -50,6 +51,23 @@ class BoxFileReader(ABC):
             file: The annotation.
             image: The image, for formats whose boxes are fractions of its sides.
         """
+
+    def read_all(self, files: Sequence[Path | None], images: Sequence[Path]) -> list[Objects | None]:
+        """Read the objects of the N images of a split, null for those without a file.
+
+        Raises:
+            DataProblems: With everything that is wrong in any of the files.
+        """
+        problems: list[tuple[str, str]] = []
+        found: list[Objects | None] = []
+        for file, image in zip(files, images, strict=True):
+            found.append(None)
+            if file is not None:
+                with collecting(problems):
+                    found[-1] = self.read(file, image)
+        if problems:
+            raise DataProblems(problems)
+        return found
 
 
 class BoxTableReader(ABC):

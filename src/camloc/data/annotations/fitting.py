@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camloc.data.annotations.objects import Objects
-from camloc.data.annotations.table import DataProblems, Units
+from camloc.data.annotations.problems import DataProblems
+from camloc.data.annotations.table import Units
 from camloc.data.images.sizes import read_image_sizes
 
 NEGLIGIBLE = 0.01

@@ -1,11 +1,8 @@
 """Where the files of formats that describe a whole data set lie, and whose images they are of."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from camloc.data.annotations.split_names import split_of
-from camloc.data.annotations.table import DataProblems, TableBuilder
 from camloc.data.images.regular import open_regular
 
 BEGINNING = 2**13
@@ -58,15 +55,3 @@ def image_folder(root: Path, file: Path) -> tuple[str, str]:
         if stem and (root / folder).is_dir():
             return folder, split_of(stem)
     return "", split_of(stem)
-
-
-@contextmanager
-def reading(table: TableBuilder) -> Iterator[None]:
-    """Collect what makes a whole file unreadable with the other problems, so that the next file is read too."""
-    try:
-        yield
-    except DataProblems as error:
-        for where, message in error.problems:
-            table.problem(where, message)
-    except (OSError, ValueError) as error:
-        table.problem("", str(error))

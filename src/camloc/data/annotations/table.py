@@ -17,9 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camloc.data.annotations.objects import Objects
-
-SHOWN = 10
-"""Problems that a message shows."""
+from camloc.data.annotations.problems import DataProblems
 
 Units = Literal["pixels", "fractions", "percent"]
 """Of coordinates: pixels of the image, or shares of its width and height in 0..1 or 0..100."""
@@ -57,32 +55,6 @@ class AnnotatedImages(NamedTuple):
     """What was left out or decided, for the summary before a run."""
 
 
-class DataProblems(ValueError):  # noqa: N818 - it holds problems, of which none is the error
-    """Everything that is wrong in a data set's files.
-
-    Args:
-        problems: Rows ``(where, message)``, at least one.
-
-    Attributes:
-        problems: As given; a run writes them to ``data_problems.csv``.
-
-    Example:
-        >>> print(DataProblems([("a.xml", "it has no <object>"), ("b.xml", "this is not XML")]))
-        2 problems in the data's files: (1) a.xml: it has no <object>; (2) b.xml: this is not XML
-    """
-
-    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
-        self.problems = list(problems)
-        lines = [f"{where}: {message}" for where, message in self.problems[:SHOWN]]
-        count = len(self.problems)
-        if count == 1:
-            super().__init__(lines[0])
-            return
-        more = f"; and {count - SHOWN} more" if count > SHOWN else ""
-        shown = "; ".join(f"({number}) {line}" for number, line in enumerate(lines, start=1))
-        super().__init__(f"{count} problems in the data's files: {shown}{more}")
-
-
 class TableBuilder:
     """Collects what a reader finds, and what is wrong with it.
 
@@ -103,6 +75,8 @@ class TableBuilder:
         self.units = units
         self.notes: list[str] = []
         """What was left out or decided; the reader adds to it."""
+        self.problems: list[tuple[str, str]] = []
+        """What is wrong: where and what, and the fix."""
         self._places: dict[str, int] = {}
         self._splits: list[str] = []
         self._groups: list[str] = []
@@ -114,7 +88,6 @@ class TableBuilder:
         self._labels, self._box_labels, self._mask_labels = array("q"), array("q"), array("q")
         self._boxes = array("d")
         self._masks: list[str] = []
-        self._problems: list[tuple[str, str]] = []
 
     def image(
         self, name: str, split: str = "", size: tuple[int, int] | None = None, group: str = "", source: str = ""
@@ -209,12 +182,7 @@ class TableBuilder:
             where: The file, and the line where it covers many images.
             message: What was found, and the fix.
         """
-        self._problems.append((where, message))
-
-    @property
-    def has_problems(self) -> bool:
-        """Whether :meth:`build` will refuse."""
-        return bool(self._problems)
+        self.problems.append((where, message))
 
     def build(self) -> AnnotatedImages:
         """Return the table.
@@ -222,8 +190,8 @@ class TableBuilder:
         Raises:
             DataProblems: If there was any problem.
         """
-        if self._problems:
-            raise DataProblems(self._problems)
+        if self.problems:
+            raise DataProblems(self.problems)
         class_names = sorted(self._classes)
         renumbered = np.zeros(len(class_names), np.int64)
         for place, name in enumerate(class_names):

@@ -59,9 +59,7 @@ class FolderAnnotations:
         """
         if isinstance(reader, BoxFileReader):
             files = self.files(reader.endings, source)
-            return [
-                None if (file := files[image]) is None else reader.read(file, self.root / image) for image in images
-            ]
+            return reader.read_all([files[image] for image in images], [self.root / image for image in images])
         file, is_shared = self._table(reader, source)
         table = below("" if is_shared else source, reader.read(file), str(file))
         found = self._matched(source, is_shared, table, file_names, file)
