@@ -6,7 +6,8 @@ import pytest
 
 from camloc.data.annotations.image_names import ImageNames
 from camloc.data.annotations.label_studio import LabelStudioSet
-from camloc.data.annotations.table import AnnotatedImages, DataProblems
+from camloc.data.annotations.problems import DataProblems
+from camloc.data.annotations.table import AnnotatedImages
 
 
 def rectangle(name: str, box: tuple[float, ...], value: dict[str, Any] | None = None, **more: object) -> dict[str, Any]:

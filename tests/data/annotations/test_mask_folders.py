@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from camloc.data.annotations.mask_folders import MaskFolders
-from camloc.data.annotations.table import AnnotatedImages, DataProblems
+from camloc.data.annotations.problems import DataProblems
+from camloc.data.annotations.table import AnnotatedImages
 
 TWO = ((1, 1, 3, 4), (4, 0, 6, 2))
 """Half-open boxes of two pieces in a mask of 5 by 8 pixels."""

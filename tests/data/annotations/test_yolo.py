@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camloc.data.annotations.table import AnnotatedImages, DataProblems
+from camloc.data.annotations.problems import DataProblems
+from camloc.data.annotations.table import AnnotatedImages
 from camloc.data.annotations.yolo import YoloSet
 
 

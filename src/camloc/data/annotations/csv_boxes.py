@@ -1,37 +1,68 @@
-"""CSV: a line per box under a header that names its columns."""
+"""CSV: a line per box or label under a header that names its columns."""
 
 import csv
 import io
-from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from camloc.data.annotations.contract import BoxTableReader
 from camloc.data.annotations.objects import Objects
-from camloc.data.datasets.wsol_metadata import leaves_folder
+from camloc.data.annotations.problems import DataProblems, collecting
+from camloc.data.annotations.table import TableBuilder, objects_by_image
 from camloc.data.images.regular import MAX_TABLE_BYTES, open_regular
 
-FILE_COLUMNS = ("file", "filename", "image", "path")
-CLASS_COLUMNS = ("class", "label", "name", "class_name", "label_name", "category", "category_name")
-CORNER_COLUMNS = (("x0", "y0", "x1", "y1"), ("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"))
+if TYPE_CHECKING:
+    from _csv import Reader
+
+FILE_COLUMNS = (
+    *("file", "filename", "file_name", "image", "path", "image_path", "image_name", "img"),
+    *("image index", "image_id", "patientid"),  # of NIH, VinDr and RSNA
+)
+CLASS_COLUMNS = (
+    *("class", "label", "name", "class_name", "label_name", "category", "category_name"),
+    *("labels", "finding labels", "finding label"),
+)
+CORNER_COLUMNS = (
+    *(("x0", "y0", "x1", "y1"), ("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2")),
+    ("x_min", "y_min", "x_max", "y_max"),
+)
+SIDE_COLUMNS = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("bbox [x", "y", "w", "h]"))
+SPLIT_COLUMNS = ("split", "subset", "set", "partition")
+GROUP_COLUMNS = ("patient id", "patient_id", "patient", "subject", "subject_id", "group")
+TARGET = "target"
 
 
 class CsvReader(BoxTableReader):
     """CSV with a header; see :func:`read_csv`."""
 
-    files = ("annotations/{split}.csv", "{split}/annotations.csv", "{split}/_annotations.csv", "annotations.csv")
+    files = (
+        "annotations/{split}.csv",
+        "{split}/annotations.csv",
+        "{split}/_annotations.csv",  # as Roboflow exports it
+        "annotations.csv",
+        "_annotations.csv",
+    )
 
     def read(self, file: Path) -> dict[str, Objects]:
         """Read the objects of all images."""
         return read_csv(file)
 
 
-class _Columns(NamedTuple):
-    """Places of the fields that are read in a line."""
+class Fields(NamedTuple):
+    """What one line says; empty where it does not."""
 
-    file: int
-    corners: tuple[int, ...]
-    class_name: int | None
+    where: str
+    file: str
+    label: str
+    box: tuple[float, float, float, float] | None
+    """Half-open xyxy; null where the line has none."""
+    size: tuple[int, int] | None
+    """``(height, width)`` of the image."""
+    split: str
+    group: str
+    target: str
 
 
 def read_csv(path: Path) -> dict[str, Objects]:
@@ -41,15 +72,16 @@ def read_csv(path: Path) -> dict[str, Objects]:
 
     Args:
         path: Its header names ``file`` (or filename, image, path), the corners ``x0,y0,x1,y1`` (or xmin,ymin,xmax,ymax
-            or x1,y1,x2,y2) and optionally ``class`` (or label, category, name), in any order.
+            or x1,y1,x2,y2) and optionally ``class`` (or label, category, name), in any order; ``width`` and ``height``
+            beside them are the image's. Fields are divided by commas, semicolons or tabs.
 
     Returns:
         Objects by file, which may have folders; a line with an empty class has no name.
 
     Raises:
-        ValueError: If it is no regular file, not a UTF-8 CSV, a column that is read occurs twice or is missing, a line
-            has fewer or more fields than the header, a corner is not a number, a box is invalid or a file leads out of
-            the folder; the message names the line.
+        DataProblems: If a line has fewer or more fields than the header, a corner is not a number, or a box is
+            invalid; all of them are named by their lines.
+        ValueError: If it is no regular file, not a UTF-8 CSV, or a column that is read occurs twice or is missing.
 
     Example:
         >>> import tempfile
@@ -58,45 +90,140 @@ def read_csv(path: Path) -> dict[str, Objects]:
         ...     read_csv(Path(folder, "val.csv"))["cat/1.jpg"].names
         ('cat',)
     """
-    found: defaultdict[str, list[Objects]] = defaultdict(list)
-    with open_regular(path, MAX_TABLE_BYTES) as file:
-        rows = csv.reader(io.TextIOWrapper(file, newline="", encoding="utf-8-sig"), skipinitialspace=True)
-        try:
-            header = [name.strip().lower() for name in next(rows, [])]
-            columns = _columns(header, path)
-            for row in rows:
-                if row:
-                    name, objects = _line(row, header, columns, f"{path}, line {rows.line_num}")
-                    found[name].append(objects)
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}, after line {rows.line_num}: this is not a UTF-8 CSV: {error}") from None
-    return {name: Objects.joined(parts) for name, parts in found.items()}
+    table, problems = TableBuilder(), []
+    with open_table(path) as rows:
+        if rows.corners is None:
+            raise ValueError(
+                f"{path}, line 1: the header must name file and x0,y0,x1,y1 (or xmin,ymin,xmax,ymax) once each, found "
+                f"{','.join(rows.header)}"
+            )
+        for fields in rows:
+            image = table.image(fields.file, size=fields.size)
+            if fields.box is None:
+                problems.append((fields.where, f"{rows.named(rows.corners)} must be four numbers, found nothing"))
+            else:
+                table.box(image, fields.label, fields.box, fields.where)
+        table.problems = sorted([*table.problems, *problems, *rows.problems], key=_line_number)
+    return objects_by_image(table.build(), str(path))
 
 
-def _columns(header: list[str], path: Path) -> _Columns:
-    file = next((name for name in FILE_COLUMNS if name in header), None)
-    corners = next((names for names in CORNER_COLUMNS if set(names) <= set(header)), None)
-    class_name = next((name for name in CLASS_COLUMNS if name in header), None)
-    used = (file, *(corners or ()), class_name)
-    if file is None or corners is None or any(header.count(name) > 1 for name in used if name):
-        raise ValueError(
-            f"{path}, line 1: the header must name file and x0,y0,x1,y1 (or xmin,ymin,xmax,ymax) once each, found "
-            f"{','.join(header) or 'nothing'}"
+class CsvTable:
+    """The lines of a table whose columns are known.
+
+    Args:
+        path: The file.
+        header: Names of its columns in small letters.
+        rows: The lines that follow.
+        group: The column of what belongs together; null looks for one by its usual names.
+
+    Attributes:
+        problems: What is wrong with lines that were left out, once all were read.
+
+    Raises:
+        ValueError: If no column names a file, or a column that is read occurs twice.
+    """
+
+    def __init__(self, path: Path, header: Sequence[str], rows: "Reader", group: str | None = None) -> None:
+        self.path, self.header, self._rows = path, list(header), rows
+        self.problems: list[tuple[str, str]] = []
+        corners = next((names for names in CORNER_COLUMNS if set(names) <= set(header)), None)
+        sides = next((names for names in SIDE_COLUMNS if corners is None and set(names) <= set(header)), None)
+        self.file, self.labels = _first_of(FILE_COLUMNS, header), _first_of(CLASS_COLUMNS, header)
+        self.corners = tuple(map(self.header.index, corners or sides or ())) or None
+        self._are_sides = sides is not None
+        self.target = _first_of((TARGET,), header)
+        self._split = _first_of(SPLIT_COLUMNS, header)
+        self._group = _first_of(GROUP_COLUMNS if group is None else (group.strip().lower(),), header)
+        is_stated = corners is not None and {"width", "height"} <= set(header)
+        self._size = (header.index("height"), header.index("width")) if is_stated else None
+        used = (self.file, *(self.corners or ()), self.labels)
+        if self.file is None or any(self.header.count(header[place]) > 1 for place in used if place is not None):
+            raise ValueError(
+                f"{path}, line 1: the header must name file and x0,y0,x1,y1 (or xmin,ymin,xmax,ymax) once each, found "
+                f"{','.join(header) or 'nothing'}"
+            )
+
+    def __iter__(self) -> Iterator[Fields]:
+        """Yield what each line says; those that are wrong are collected, and raised where nothing else does it."""
+        for row in self._rows:
+            if any(row):
+                fields = None
+                with collecting(self.problems):
+                    fields = self._fields(row, f"{self.path}, line {self._rows.line_num}")
+                if fields is not None:
+                    yield fields
+
+    def named(self, columns: Sequence[int]) -> str:
+        """Return the names of columns."""
+        return ",".join(self.header[column] for column in columns)
+
+    def _fields(self, row: list[str], where: str) -> Fields:
+        if len(row) < len(self.header) or any(row[len(self.header) :]):
+            wanted = f"expected {len(self.header)} fields, {','.join(self.header)}; found {','.join(row)}"
+            raise DataProblems([(where, wanted)])
+
+        def text(column: int | None) -> str:
+            return "" if column is None else row[column].strip()
+
+        if not text(self.file):
+            raise DataProblems([(where, "it names no file")])
+        return Fields(
+            where,
+            text(self.file),
+            text(self.labels),
+            self._box(row, where),
+            self._stated(row),
+            text(self._split),
+            text(self._group),
+            text(self.target),
         )
-    index = header.index
-    return _Columns(index(file), tuple(map(index, corners)), None if class_name is None else index(class_name))
+
+    def _box(self, row: list[str], where: str) -> tuple[float, float, float, float] | None:
+        found = [row[column].strip() for column in self.corners or ()]
+        if not any(found):
+            return None
+        try:
+            a, b, c, d = map(float, found)
+        except ValueError:
+            wanted = self.named(self.corners or ())
+            raise DataProblems([(where, f"{wanted} must be four numbers, found {','.join(found)}")]) from None
+        return (a, b, a + c, b + d) if self._are_sides else (a, b, c, d)
+
+    def _stated(self, row: list[str]) -> tuple[int, int] | None:
+        sides = [row[column].strip() for column in self._size or ()]
+        is_size = all(side.isdecimal() and 0 < len(side) < 10 for side in sides)  # noqa: PLR2004 - digits
+        height, width = map(int, sides) if sides and is_size else (0, 0)
+        return (height, width) if height and width else None
 
 
-def _line(row: list[str], header: list[str], columns: _Columns, where: str) -> tuple[str, Objects]:
-    if len(row) < len(header) or any(row[len(header) :]):
-        raise ValueError(f"{where}: expected {len(header)} fields, {','.join(header)}; found {','.join(row)}")
-    name = row[columns.file].strip()
-    if not name or leaves_folder(name):
-        raise ValueError(f"{where}: the file {name!r} is not below the images' folder")
-    try:
-        x0, y0, x1, y1 = (float(row[corner]) for corner in columns.corners)
-    except ValueError:
-        wanted, shown = (",".join(fields[corner] for corner in columns.corners) for fields in (header, row))
-        raise ValueError(f"{where}: {wanted} must be four numbers, found {shown}") from None
-    class_name = None if columns.class_name is None else row[columns.class_name].strip() or None
-    return name, Objects.checked([(x0, y0, x1, y1)], [class_name], where)
+@contextmanager
+def open_table(path: Path, group: str | None = None) -> Iterator[CsvTable]:
+    """Open a table; see :class:`CsvTable`.
+
+    Raises:
+        ValueError: If it is no regular file, not a UTF-8 CSV, or its header names no file.
+    """
+    with open_regular(path, MAX_TABLE_BYTES) as file:
+        content = io.TextIOWrapper(file, newline="", encoding="utf-8-sig")
+        rows = None
+        try:
+            first = content.readline(2**16)
+            content.seek(0)
+            delimiter = max(",;\t", key=first.count)
+            rows = csv.reader(content, delimiter=delimiter, skipinitialspace=True)
+            header = [name.strip().lower() for name in next(rows, [])]
+            while header and not header[-1]:
+                header.pop()  # spreadsheets write trailing commas
+            table = CsvTable(path, header, rows, group)
+            yield table
+        except (csv.Error, UnicodeDecodeError) as error:
+            line = 0 if rows is None else rows.line_num
+            raise ValueError(f"{path}, after line {line}: this is not a UTF-8 CSV: {error}") from None
+
+
+def _first_of(names: Sequence[str], header: Sequence[str]) -> int | None:
+    return next((header.index(name) for name in names if name in header), None)
+
+
+def _line_number(problem: tuple[str, str]) -> int:
+    return int(problem[0].rpartition(" ")[2])

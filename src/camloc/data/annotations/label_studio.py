@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from camloc.data.annotations.set_files import beginning, in_places, reading
+from camloc.data.annotations.problems import collecting
+from camloc.data.annotations.set_files import beginning, in_places
 from camloc.data.annotations.split_names import split_of
 from camloc.data.annotations.table import AnnotatedImages, SetReader, TableBuilder
 from camloc.data.images.regular import MAX_TABLE_BYTES, read_regular
@@ -47,7 +48,7 @@ class LabelStudioSet(SetReader):
         table = TableBuilder("percent")
         left_out: Counter[str] = Counter()
         for file in files:
-            with reading(table):
+            with collecting(table.problems):
                 for number, task in enumerate(_tasks(file)):
                     _add_task(task, f"{file}, task {task.get('id', number)}", split_of(file.stem), table, left_out)
         table.notes += [f"{count} {what}" for what, count in left_out.items()]

@@ -251,6 +251,8 @@ class SetReader(ABC):
 
     name: str
     """Of the format, for ``datamodule.format``."""
+    group_column: str | None = None
+    """The column that says what belongs together, for formats that are tables; set before :meth:`read`."""
     wanted: str
     """What it looks for, in words, for the message where nothing is found: ``instances.json or annotations/*.json``."""
 

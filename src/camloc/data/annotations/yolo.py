@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped] # no types published
 
-from camloc.data.annotations.set_files import reading
+from camloc.data.annotations.problems import collecting
 from camloc.data.annotations.split_names import split_of
 from camloc.data.annotations.table import AnnotatedImages, SetReader, TableBuilder
 from camloc.data.annotations.text_files import read_lines
@@ -140,7 +140,7 @@ def _class_names(root: Path, config: Mapping[str, Any], table: TableBuilder) -> 
             table.problem(where, f"nc: is {config['nc']} and names: has {len(names)}; make them agree")
     for name in NAME_FILES:
         if (root / name).is_file():
-            with reading(table):
+            with collecting(table.problems):
                 named[name] = {i: line.strip() for i, line in enumerate(read_lines(root / name))}
     (where, first), *others = named.items() or [("", {})]
     for other, names in others:
@@ -169,7 +169,7 @@ def _given_splits(root: Path, config: Mapping[str, Any], table: TableBuilder) ->
             if (root / inside).is_dir():
                 folders.append((f"{inside}/", split_of(key)))
             elif inside.endswith(".txt"):
-                with reading(table):
+                with collecting(table.problems):
                     for name in read_lines(root / inside):
                         listed[_below(root, name) or name] = split_of(key)
 

@@ -1,0 +1,128 @@
+"""Which labels of a table a run tells apart, and their boxes, in arrays that loader workers share."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from camloc.data.annotations.table import AnnotatedImages
+
+
+class Labels(NamedTuple):
+    """The labels of N images that are used."""
+
+    class_names: tuple[str, ...]
+    kept: NDArray[np.int64]
+    """(N,) their places among those that were given."""
+    targets: NDArray[np.int64] | NDArray[np.bool_]
+    """(N,) true classes, 0-based, or (N,C) bool where images have several labels."""
+    several: bool
+    objectless: frozenset[int]
+    boxes: NDArray[np.float64]
+    """(M,4) as the table has them, sorted by image and then by class."""
+    box_image: NDArray[np.int64]
+    """(M,) 0 to N - 1."""
+    box_class: NDArray[np.int64]
+    notes: list[str]
+
+    def boxes_of(self, places: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+        """Return the boxes of some images, ascending; the place of each one's image among them, and its class."""
+        chosen = np.flatnonzero(np.isin(self.box_image, places))
+        return self.boxes[chosen], np.searchsorted(places, self.box_image[chosen]), self.box_class[chosen]
+
+    def by_pair(
+        self,
+        places: NDArray[np.int64],
+        boxes: NDArray[np.float64],
+        owners: NDArray[np.int64],
+        classes: NDArray[np.int64],
+    ) -> list[NDArray[np.float64]]:
+        """Return the boxes of each pair of some images, in the order of images and then of classes."""
+        targets, count = self.targets[places], len(self.class_names)
+        if targets.ndim == 1:
+            pairs = np.arange(len(places)) * count + targets
+        else:
+            images, shown = targets.nonzero()
+            pairs = images * count + shown
+        keys = owners * count + classes
+        firsts, ends = np.searchsorted(keys, pairs), np.searchsorted(keys, pairs, "right")
+        return [boxes[first:end] for first, end in zip(firsts.tolist(), ends.tolist(), strict=True)]
+
+
+def chosen_labels(
+    table: AnnotatedImages,
+    images: NDArray[np.int64],
+    classes: Sequence[str] | None,
+    objectless: Sequence[str],
+    several: bool | None,
+) -> Labels:
+    """Choose the classes, and decide whether images have several labels.
+
+    Args:
+        table: What the annotation says.
+        images: (K,) the places of the images that are there.
+        classes: To tell apart; null takes all.
+        objectless: Classes without objects.
+        several: See :class:`camloc.data.datasets.annotated.Annotated`.
+
+    Raises:
+        ValueError: If a class is not in the table, none is left, an objectless one has a box, or ``several`` is false
+            and an image has two labels.
+    """
+    notes = []
+    for option, wanted in (("classes", classes or ()), ("objectless_classes", objectless)):
+        if unknown := [name for name in wanted if name not in table.class_names]:
+            raise ValueError(
+                f"datamodule.{option} names {', '.join(unknown)}, and the annotation has {', '.join(table.class_names)}"
+            )
+    names = tuple(table.class_names if classes is None else dict.fromkeys(classes))
+    if not names:
+        raise ValueError("the annotation labels no image; there is nothing to learn")
+    number_of = np.full(len(table.class_names), -1, np.int64)
+    number_of[[table.class_names.index(name) for name in names]] = np.arange(len(names))
+    place_of = np.full(len(table.names), -1, np.int64)
+    place_of[images] = np.arange(len(images))
+    shown = np.zeros((len(images), len(names)), dtype=bool)
+    places, numbers = place_of[table.labels[:, 0]], number_of[table.labels[:, 1]]
+    is_used = (places >= 0) & (numbers >= 0)
+    shown[places[is_used], numbers[is_used]] = True
+    counts = shown.sum(axis=1)
+    most = int(counts.max(initial=0))
+    if several is None:
+        several = bool((counts != 1).any())
+        why = f"up to {most}" if most > 1 else "one or none"
+        notes.append(
+            f"images have {why if several else 'one'} label{'s' if most > 1 else ''}: "
+            f"several_labels={str(several).lower()}"
+        )
+    if not several and most > 1:
+        first = int((counts > 1).argmax())
+        labels = ", ".join(np.array(names)[shown[first]])
+        raise ValueError(
+            f"datamodule.several_labels=false, and {int((counts > 1).sum())} of {len(images)} images have several, "
+            f"first {table.names[images[first]]}: {labels}; set several_labels=true, or choose classes=[...]"
+        )
+    kept = np.arange(len(images))
+    if not several and (counts == 0).any():
+        kept = np.flatnonzero(counts == 1)
+        first_name = table.names[images[(counts == 0).argmax()]]
+        notes.append(f"{int((counts == 0).sum())} images have no label and were left out, first {first_name}")
+    elif (counts == 0).any():
+        notes.append(f"{int((counts == 0).sum())} of {len(images)} images are negative: they have no label")
+    without = frozenset(names.index(name) for name in objectless if name in names)
+    new_place = np.full(len(images) + 1, -1, np.int64)
+    new_place[kept] = np.arange(len(kept))
+    owners, kinds = new_place[place_of[table.box_image]], number_of[table.box_class]
+    used = np.flatnonzero((place_of[table.box_image] >= 0) & (owners >= 0) & (kinds >= 0))
+    order = used[np.lexsort((kinds[used], owners[used]))]
+    wrong = np.isin(kinds[order], list(without))
+    if wrong.any():
+        first_box = order[wrong.argmax()]
+        raise ValueError(
+            f"datamodule.objectless_classes: {int(wrong.sum())} boxes are of these classes, first one of "
+            f"{names[kinds[first_box]]} in {table.names[table.box_image[first_box]]}; remove the box, or the class"
+        )
+    targets = shown[kept] if several else shown[kept].argmax(axis=1).astype(np.int64)
+    boxes = table.boxes[order]
+    return Labels(names, kept, targets, several, without, boxes, owners[order], kinds[order], notes)

@@ -1,0 +1,104 @@
+"""Tables as chest X-ray data sets and tools write them, against rows written by hand."""
+
+from pathlib import Path
+
+import pytest
+
+from camloc.data.annotations.csv_set import CsvSet
+from camloc.data.annotations.problems import DataProblems
+from camloc.data.annotations.table import AnnotatedImages
+
+
+def read(folder: Path, group: str | None = None, **tables: str) -> AnnotatedImages:
+    for name, text in tables.items():
+        (folder / f"{name}.csv").write_text(text)
+    reader = CsvSet()
+    reader.group_column = group
+    return reader.read(folder)
+
+
+def shown(table: AnnotatedImages) -> dict[str, list[str]]:
+    labels = table.labels.tolist()
+    return {name: [table.class_names[c] for i, c in labels if i == n] for n, name in enumerate(table.names)}
+
+
+def test_a_plain_table_of_files_and_labels(tmp_path: Path) -> None:
+    table = read(
+        tmp_path, labels="file,label,patient,split\n1.jpg,cat,p1,train\n2.jpg,dog|cat,p2,valid\n3.jpg,,p1,test\n"
+    )
+    assert shown(table) == {"1.jpg": ["cat"], "2.jpg": ["cat", "dog"], "3.jpg": []}
+    assert table.splits == ["train", "val", "test"]
+    assert table.groups == ["p1", "p2", "p1"]
+    assert len(table.boxes) == 0
+
+
+def test_nih_labels_boxes_patients_and_lists_complete_each_other(tmp_path: Path) -> None:
+    (tmp_path / "train_val_list.txt").write_text("1_0.png\n2_0.png\n")
+    (tmp_path / "test_list.txt").write_text("3_0.png\n")
+    table = read(
+        tmp_path,
+        Data_Entry_2017="Image Index,Finding Labels,Follow-up #,Patient ID,OriginalImage[Width,Height],\n"
+        "1_0.png,Infiltration|Mass,0,1,2682,2749,\n2_0.png,No Finding,0,2,2500,2048,\n3_0.png,Mass,0,3,2500,2048,\n",
+        BBox_List_2017="Image Index,Finding Label,Bbox [x,y,w,h],,,\n1_0.png,Infiltrate,10.5,20,30,40.25,,,\n",
+    )
+    assert shown(table) == {"1_0.png": ["Infiltration", "Mass"], "2_0.png": [], "3_0.png": ["Mass"]}
+    assert table.boxes.tolist() == [[10.5, 20, 40.5, 60.25]]
+    assert table.class_names[table.box_class[0]] == "Infiltration"
+    assert table.groups == ["1", "2", "3"]
+    assert table.splits == ["trainval", "trainval", "test"]
+
+
+def test_rsna_targets_and_its_classes(tmp_path: Path) -> None:
+    table = read(
+        tmp_path,
+        stage_2_train_labels="patientId,x,y,width,height,Target\na,,,,,0\nb,264.0,152.0,213.0,379.0,1\nb,5,6,7,8,1\n",
+    )
+    assert shown(table) == {"a": [], "b": ["Lung Opacity"]}
+    assert table.boxes.tolist() == [[264, 152, 477, 531], [5, 6, 12, 14]]
+
+
+def test_vindr_boxes_of_several_readers_and_no_finding(tmp_path: Path) -> None:
+    table = read(
+        tmp_path,
+        train="image_id,class_name,class_id,rad_id,x_min,y_min,x_max,y_max\n"
+        "a,No finding,14,R11,,,,\nb,Cardiomegaly,3,R10,691,1375,1653,1831\nb,Cardiomegaly,3,R9,690,1370,1650,1830\n",
+    )
+    assert shown(table) == {"a": [], "b": ["Cardiomegaly"]}
+    assert len(table.boxes) == 2
+
+
+def test_roboflow_tables_name_images_beside_them(tmp_path: Path) -> None:
+    header = "filename,width,height,class,xmin,ymin,xmax,ymax\n"
+    for folder, name in (("train", "1.jpg"), ("valid", "2.jpg")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "_annotations.csv").write_text(f"{header}{name},30,20,cat,1,2,3,4\n")
+    table = read(tmp_path)
+    assert table.names == ["train/1.jpg", "valid/2.jpg"]
+    assert table.splits == ["train", "val"]
+    assert table.sizes.tolist() == [[20, 30], [20, 30]]
+
+
+def test_a_column_of_ones_own_groups(tmp_path: Path) -> None:
+    assert read(tmp_path, "Camera", a="file,label,camera\n1.jpg,cat,north\n").groups == ["north"]
+
+
+def test_all_that_is_wrong_in_all_tables_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataProblems) as refused:
+        read(
+            tmp_path,
+            a="file,label,x0,y0,x1,y1\n1.jpg,cat,0,0,wide,1\n2.jpg,cat,5,5,4,4\n3.jpg,,0,0,1,1\n",
+            b="file,label\n1.jpg\n",
+        )
+    assert sorted(where.rpartition("/")[2] for where, _ in refused.value.problems) == [
+        "a.csv, line 2",
+        "a.csv, line 3",
+        "a.csv, line 4",
+        "b.csv, line 2",
+    ]
+
+
+def test_tables_of_other_things_are_not_taken(tmp_path: Path) -> None:
+    (tmp_path / "sample_submission.csv").write_text("image_id,PredictionString\na,14 1 0 0 1 1\n")
+    (tmp_path / "notes.csv").write_text("date,text\n")
+    (tmp_path / "empty.csv").write_text("")
+    assert CsvSet().recognise(tmp_path) is None
