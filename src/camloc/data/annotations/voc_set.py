@@ -64,14 +64,15 @@ class VocSet(SetReader):
             folders = sorted(path for path in root.iterdir() if path.is_dir() and split_of(path.name))
         except OSError:
             return []
-        places = [place for folder in folders for place in (folder, *(folder / name for name in FOLDERS))]
-        of_splits = [(file, split_of(file.relative_to(root).parts[0])) for place in places for file in _xml(place)]
+        of_splits = [(file, split_of(folder.name)) for folder in folders for file in _xml(folder) or _below(folder)]
         return of_splits or [(file, "") for file in _xml(root)]
 
 
+def _below(folder: Path) -> list[Path]:
+    return next((files for name in FOLDERS if (folder / name).is_dir() and (files := _xml(folder / name))), [])
+
+
 def _xml(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
     return sorted(file for file in folder.iterdir() if file.suffix.lower() == ".xml" and not file.name.startswith("."))
 
 
