@@ -99,9 +99,11 @@ def check_header(file: BinaryIO) -> Header:
     if start.startswith(MAGIC):  # OpenCV reads kinds that Pillow does not know
         return _tiff(file)
     image = open_header(file)
-    white = {"PPM": _pnm_white, "JPEG2000": _jpeg_2000_white}.get(str(image.format), _eight_bits)
-    file.seek(0)
-    return Header(str(image.format), math.inf if image.mode == "F" else white(file.read(_START)))
+    form, white = str(image.format), math.inf if image.mode == "F" else EIGHT_BITS
+    if form in _STATED and white == EIGHT_BITS:
+        file.seek(0)
+        white = _STATED[form](file.read(_START))
+    return Header(form, white)
 
 
 def tiff_size(file: BinaryIO) -> tuple[int, int]:
@@ -123,10 +125,6 @@ def _tiff(file: BinaryIO) -> Header:
     return Header("TIFF", math.inf if page.is_float else max(2**page.bits - 1, EIGHT_BITS), page.white_is_zero)
 
 
-def _eight_bits(_start: bytes) -> int:
-    return EIGHT_BITS
-
-
 def _pnm_white(start: bytes) -> int:
     """Return the white that a PPM or PGM states; 255 for one of at most eight bits, which Pillow scales."""
     header = PNM_HEADER.match(start)
@@ -137,3 +135,6 @@ def _jpeg_2000_white(start: bytes) -> int:
     place = start.find(_JPEG_2000_SIZES)
     depths = start[place + 42 : place + 43] if place >= 0 else b""  # of the first channel, less one
     return max(2 ** ((depths[0] & 0x7F) + 1) - 1, EIGHT_BITS) if depths else EIGHT_BITS
+
+
+_STATED = {"PPM": _pnm_white, "JPEG2000": _jpeg_2000_white}
