@@ -139,12 +139,12 @@ def validated(**protocols: LocalizationError) -> EvaluationModule:
 def test_a_checkpoint_knows_its_run_and_needs_no_code_to_be_read(tmp_path: Path) -> None:
     file = tmp_path / "best.ckpt"
     evaluated = validated(val_threshold=LocalizationError(num_thresholds=10))
-    saved(file, evaluated, RECORD._replace(fingerprint=torch.tensor([[1, 5]])))
+    saved(file, evaluated, RECORD._replace(fingerprint=torch.tensor([[1, 5]]), intensity=(0.0, 4095.0)))
     content = torch.load(file, weights_only=True)
     assert content["camloc_version"] == camloc.__version__
     assert content["camloc_config"] == {"backbone": {"_target_": "camloc.backbones.vgg.VggGap"}}
     record = run_record(file)
-    assert (record.class_names, record.input_size) == (["red", "green"], 8)
+    assert (record.class_names, record.input_size, record.intensity) == (["red", "green"], 8, (0, 4095))
     assert (record.cam_threshold, record.threshold_source) == (0.7, "val")
     assert record.fingerprint is not None
     assert record.fingerprint.tolist() == [[1, 5]]

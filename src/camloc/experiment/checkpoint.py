@@ -164,6 +164,8 @@ class RunRecord(NamedTuple):
     """Of the images it was trained on, see :mod:`camloc.data.loading.fingerprint`; None for images made in memory."""
     trained_with_boxes: bool = False
     """Whether training saw true boxes, so that the network has a box head; a file that does not say so saw none."""
+    intensity: tuple[float, float] | None = None
+    """The range that ``datamodule.intensity=auto`` read off the training images; None where none was to be chosen."""
 
 
 _RECORD = TypeAdapter(RunRecord, config=ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=False))

@@ -205,6 +205,7 @@ def _checkpoint(config: DictConfig, run: RunDirectory) -> Source:
         splits = ("test",)
         notes.append("The data has no val: the CAM threshold, where there is one, is that of the checkpoint.")
     load_splits(datamodule, config, splits)
+    datamodule.use_intensity(record.intensity)
     preflight(datamodule, splits, run, config.on_unreadable)
     notes += moved_since(RunDirectory(file.parent.parent).splits, datamodule.dealt, splits)
     refuse_other_classes(datamodule.class_names, record.class_names, file)

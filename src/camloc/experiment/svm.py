@@ -57,6 +57,7 @@ def svm(config: DictConfig, run: RunDirectory) -> None:
         )
     datamodule: LocalizationDataModule = instantiate(config.datamodule)
     refuse_few_descriptors(datamodule.workers_per_loader(), "datamodule.num_workers")
+    datamodule.use_intensity(record.intensity)
     if config.true_box:
         datamodule.train_with_boxes()
         for name in (*config.fit_on, "test"):

@@ -73,6 +73,7 @@ def train(config: DictConfig, run: RunDirectory) -> None:
         threshold_source=None,
         fingerprint=fingerprint(datamodule.split("train")),
         trained_with_boxes=with_boxes,
+        intensity=datamodule.chosen_intensity,
     )
     own = [best, last, RunInCheckpoint(values, record), Repeatable(config.seed), EpochMeans()]
     changes = [ApplyChanged(so_far.changed)] if so_far is not None and so_far.changed else []

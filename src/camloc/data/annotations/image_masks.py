@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from camloc.boxes import rescale
@@ -58,11 +59,19 @@ class ImageMaskFiles:
             return torch.zeros(0, 4)
         levels = self._reader.read(self._path(index))
         refuse_other_aspect(levels, size, self._path(index))
-        inside = (levels == INSIDE).astype(np.uint8)
-        pieces = cv2.connectedComponentsWithStats(inside, connectivity=8)[2][1:]
-        x, y, width, height = torch.from_numpy(pieces[:, :4].astype(np.float32)).unbind(dim=1)
-        boxes = torch.stack([x, y, x + width, y + height], dim=1)
+        boxes = torch.from_numpy(piece_boxes((levels == INSIDE).astype(np.uint8)))
         return boxes if size is None else rescale(boxes, (levels.shape[0], levels.shape[1]), size)
 
     def _path(self, index: int) -> Path:
         return Path(os.fsdecode(bytes(self._files[index])))
+
+
+def piece_boxes(inside: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return (M,4) half-open xyxy pixels, one box around each 8-connected piece of an (H,W) mask, 1 inside.
+
+    Example:
+        >>> piece_boxes(np.uint8([[1, 0, 0], [0, 1, 0], [0, 0, 0], [0, 0, 1]])).tolist()
+        [[0.0, 0.0, 2.0, 2.0], [2.0, 3.0, 3.0, 4.0]]
+    """
+    x, y, width, height = cv2.connectedComponentsWithStats(inside, connectivity=8)[2][1:, :4].astype(np.float32).T
+    return np.stack([x, y, x + width, y + height], axis=1)

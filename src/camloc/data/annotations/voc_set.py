@@ -24,7 +24,7 @@ class VocSet(SetReader):
     """
 
     name = "voc"
-    wanted = "Annotations/*.xml, or *.xml beside the images of a split's folder"
+    wanted = "Annotations/*.xml, or *.xml in a split's folder or its annotations/"
 
     def recognise(self, root: Path) -> str | None:
         """Name the folders."""
@@ -64,8 +64,12 @@ class VocSet(SetReader):
             folders = sorted(path for path in root.iterdir() if path.is_dir() and split_of(path.name))
         except OSError:
             return []
-        of_splits = [(file, split_of(folder.name)) for folder in folders for file in _xml(folder)]
+        of_splits = [(file, split_of(folder.name)) for folder in folders for file in _xml(folder) or _below(folder)]
         return of_splits or [(file, "") for file in _xml(root)]
+
+
+def _below(folder: Path) -> list[Path]:
+    return next((files for name in FOLDERS if (folder / name).is_dir() and (files := _xml(folder / name))), [])
 
 
 def _xml(folder: Path) -> list[Path]:

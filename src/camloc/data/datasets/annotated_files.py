@@ -13,7 +13,8 @@ from camloc.data.annotations.image_names import ImageNames
 from camloc.data.annotations.problems import DataProblems
 from camloc.data.annotations.split_names import split_of
 from camloc.data.annotations.table import AnnotatedImages
-from camloc.data.loading.index import IMAGE_SUFFIXES, is_junk
+from camloc.data.images.suffixes import IMAGE_SUFFIXES
+from camloc.data.loading.index import is_junk
 
 MANY = 0.5
 """Share of the annotated images from which missing ones are an error: the images lie elsewhere."""

@@ -1,9 +1,10 @@
 """Image files to tensors: simplejpeg and OpenCV for speed, Pillow for the rest; truncated files are errors."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import cv2
 import numpy as np
@@ -13,16 +14,31 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from torch import Tensor
 
-from camloc.data.images.headers import FORMATS, MAX_BYTES, MAX_PIXELS, TIFF, check_header, open_header
+from camloc.data.images.deep import StoredImage, read_stored, shown
+from camloc.data.images.dicom import DICOM_START, check_dicom, is_dicom, read_dicom
+from camloc.data.images.headers import (
+    FORMATS,
+    MAX_BYTES,
+    MAX_PIXELS,
+    FixNamed,
+    Header,
+    check_header,
+    open_header,
+    tiff_size,
+)
+from camloc.data.images.intensity import Intensity
 from camloc.data.images.regular import open_regular, read_regular
+from camloc.data.images.tiff import MAGIC as TIFF
 from camloc.data.loading.split import Shrink
 
 _EIGHT_BIT = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "La", "RGBa"})
+_OPENCV = frozenset({"JPEG", "MPO", "PNG", "BMP", "WEBP", "TIFF", "GIF"})
+"""Formats that OpenCV reads first, as it is faster than Pillow."""
 _JPEG = b"\xff\xd8\xff"
 _FILL, _SCAN, _END, _EXIF = 0xFF, 0xDA, b"\xff\xd9", b"Exif\0\0"
 _COLOURS = frozenset({"YCbCr", "Gray"})
 _SIDEWAYS = frozenset({5, 6, 7, 8})
-_TURNS: dict[int, Callable[[NDArray[np.uint8]], cv2.typing.MatLike]] = {  # by EXIF's orientation
+_TURNS: dict[int, Callable[[NDArray[Any]], cv2.typing.MatLike]] = {  # by EXIF's orientation
     2: lambda pixels: cv2.flip(pixels, 1),
     3: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_180),
     4: lambda pixels: cv2.flip(pixels, 0),
@@ -32,17 +48,21 @@ _TURNS: dict[int, Callable[[NDArray[np.uint8]], cv2.typing.MatLike]] = {  # by E
     8: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_COUNTERCLOCKWISE),
 }
 
+Pixel = TypeVar("Pixel", bound=np.generic)
 
-def read_image(path: Path, shrink: Shrink | None = None) -> Tensor:
+
+def read_image(path: Path, shrink: Shrink | None = None, intensity: Intensity | None = None) -> Tensor:
     """Decode an image file, upright where EXIF says that it was taken rotated.
 
-    Alpha is dropped, 16 bits are scaled to 8, and an animation gives its first frame. Not torchvision's decoders: they
-    are deprecated, and no faster.
+    Alpha is dropped, more than 8 bits are scaled to 8, and an animation gives its first frame. Not torchvision's
+    decoders: they are deprecated, and no faster.
 
     Args:
-        path: JPEG, PNG, BMP, WebP, TIFF or GIF, whatever its extension.
+        path: In one of :data:`~camloc.data.images.headers.FORMATS`, or DICOM, whatever its extension.
         shrink: Allows a JPEG to be decoded smaller, which halves the time for a photograph of twelve million pixels;
             its sides are rounded up. Null decodes every pixel.
+        intensity: What becomes black to white of an image with more than 8 bits per channel; null takes the range of
+            the file's type.
 
     Returns:
         (3,H,W) uint8 RGB, laid out in memory row by row and pixel by pixel, as decoders write and ``cv2.resize`` reads;
@@ -50,8 +70,9 @@ def read_image(path: Path, shrink: Shrink | None = None) -> Tensor:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is empty, cut off, no regular file, or in a format or depth that is not read; if its header
-            states more than :data:`~camloc.data.images.headers.MAX_PIXELS`, before anything is decoded.
+        ValueError: If it is empty, cut off, no regular file, or in a format that is not read; if its header states
+            more than :data:`~camloc.data.images.headers.MAX_PIXELS`, before anything is decoded; if the range of its
+            values is not known, or a value lies outside.
 
     Example:
         >>> import tempfile
@@ -71,10 +92,31 @@ def read_image(path: Path, shrink: Shrink | None = None) -> Tensor:
             raise _unreadable(path, f"the JPEG is cut off after {len(encoded)} bytes")
         image = _by_simplejpeg(path, encoded, _jpeg_orientation(encoded[:scan]), shrink)
     if image is None:
-        image = _by_opencv(path, encoded)
-    if image is None:
-        image = _by_pillow(path, encoded)
+        image = _by_header(path, encoded, intensity)
     return torch.from_numpy(image).permute(2, 0, 1)
+
+
+def is_deep(path: Path) -> bool:
+    """Whether a file has more than eight bits per channel or is DICOM, by its header.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: See :func:`check_image`.
+    """
+    with open_regular(path, MAX_BYTES) as file:
+        header = _check(path, file)
+        return header is None or header.is_deep
+
+
+def read_stored_image(path: Path) -> StoredImage:
+    """Return an image for which :func:`is_deep` holds, as it is stored.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: See :func:`read_image`.
+    """
+    encoded = read_regular(path, MAX_BYTES)
+    return _stored(path, encoded, _check(path, io.BytesIO(encoded)))
 
 
 def read_image_size(path: Path) -> tuple[int, int]:
@@ -83,7 +125,7 @@ def read_image_size(path: Path) -> tuple[int, int]:
     A valid header does not mean that the pixels can be read.
 
     Args:
-        path: JPEG, PNG, BMP, WebP, TIFF or GIF, whatever its extension.
+        path: In one of :data:`~camloc.data.images.headers.FORMATS`, or DICOM, whatever its extension.
 
     Returns:
         ``(height, width)``, pixels.
@@ -93,9 +135,17 @@ def read_image_size(path: Path) -> tuple[int, int]:
         ValueError: If it is no regular file, or the header cannot be read or states more than
             :data:`~camloc.data.images.headers.MAX_PIXELS`.
     """
-    with open_regular(path) as file, _opened(path, file) as image:
-        width, height = image.size
-        return (width, height) if _orientation(image.info.get("exif", b"")) in _SIDEWAYS else (height, width)
+    with open_regular(path) as file:
+        start = file.read(DICOM_START)
+        file.seek(0)
+        with _problems_of(path):
+            if is_dicom(start):
+                return check_dicom(file)
+            if start.startswith(TIFF):
+                return tiff_size(file)
+        with _opened(path, file) as image:
+            width, height = image.size
+            return (width, height) if _orientation(image.info.get("exif", b"")) in _SIDEWAYS else (height, width)
 
 
 def check_image(path: Path) -> None:
@@ -148,14 +198,35 @@ def _jpeg_orientation(header: bytes) -> int:
     return 1 if start < 0 else _orientation(header[start : start + int.from_bytes(header[start - 2 : start]) - 2])
 
 
-def _turned(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    return np.asarray(_TURNS[orientation](pixels), np.uint8) if orientation in _TURNS else pixels
+def _turned(pixels: NDArray[Pixel], orientation: int) -> NDArray[Pixel]:
+    return np.asarray(_TURNS[orientation](pixels), pixels.dtype) if orientation in _TURNS else pixels
 
 
-def _by_opencv(path: Path, encoded: bytes) -> NDArray[np.uint8] | None:
+def _by_header(path: Path, encoded: bytes, intensity: Intensity | None) -> NDArray[np.uint8]:
+    header = _check(path, io.BytesIO(encoded))
+    if header is None or header.is_deep:
+        stored = _stored(path, encoded, header)
+        with _problems_of(path):
+            return shown(stored, intensity)
+    image = _by_opencv(encoded, header.format) if header.format in _OPENCV else None
+    return _by_pillow(path, encoded) if image is None else image
+
+
+def _stored(path: Path, encoded: bytes, header: Header | None) -> StoredImage:
+    with _problems_of(path):
+        if header is None:
+            return read_dicom(encoded)
+        stored = read_stored(encoded, header)
+    if header.format != "PNG":  # a TIFF is upright already
+        return stored
+    with _opened(path, io.BytesIO(encoded)) as image:
+        orientation = _orientation(image.info.get("exif", b""))
+    return stored._replace(pixels=_turned(stored.pixels, orientation))
+
+
+def _by_opencv(encoded: bytes, form: str) -> NDArray[np.uint8] | None:
     """Return (H,W,3) RGB; null where OpenCV refuses, or gets it wrong."""
-    _check(path, io.BytesIO(encoded))
-    if encoded.startswith(TIFF) and _has_alpha(encoded):
+    if form == "TIFF" and _has_alpha(encoded):
         return None  # it would multiply the colours by alpha
     try:
         image: NDArray[np.uint8] | None = cv2.imdecode(  # type: ignore[assignment] # the flag makes it uint8
@@ -170,14 +241,14 @@ def _has_alpha(encoded: bytes) -> bool:
     try:
         with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
             return image.has_transparency_data
-    except OSError:  # 16 bit RGB is one of the kinds that only OpenCV reads
+    except OSError:  # there are kinds that only OpenCV reads
         return False
 
 
 def _by_pillow(path: Path, encoded: bytes) -> NDArray[np.uint8]:
     with _opened(path, io.BytesIO(encoded)) as image:
         if image.mode not in _EIGHT_BIT:
-            raise _unreadable(path, f"it does not have 8 or 16 bits per channel (Pillow's mode {image.mode})")
+            raise _unreadable(path, f"its kind of pixels is not read (Pillow's mode {image.mode})")
         orientation = _orientation(image.info.get("exif", b""))
         try:
             rgb = np.array(image.convert("RGB"))
@@ -186,16 +257,29 @@ def _by_pillow(path: Path, encoded: bytes) -> NDArray[np.uint8]:
         return _turned(rgb, orientation)
 
 
-def _check(path: Path, file: BinaryIO) -> None:
-    try:
-        check_header(file)
-    except ValueError as error:
-        raise _unreadable(path, str(error)) from None
+def _check(path: Path, file: BinaryIO) -> Header | None:
+    """Return the header, null for DICOM."""
+    start = file.read(DICOM_START)
+    file.seek(0)
+    with _problems_of(path):
+        if is_dicom(start):
+            check_dicom(file)
+            return None
+        return check_header(file)
 
 
 def _opened(path: Path, file: BinaryIO) -> Image.Image:
-    try:
+    with _problems_of(path):
         return open_header(file)
+
+
+@contextmanager
+def _problems_of(path: Path) -> Iterator[None]:
+    """Name the file of what is wrong."""
+    try:
+        yield
+    except FixNamed as error:
+        raise ValueError(f"cannot read the image {path}: {error}") from None
     except ValueError as error:
         raise _unreadable(path, str(error)) from None
 

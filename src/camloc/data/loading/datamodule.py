@@ -12,10 +12,12 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from camloc.data.images.intensity import IntensityOption
 from camloc.data.images.transforms import EvalKind, EvalTransform, TrainKind, TrainTransform
 from camloc.data.loading.copies import OnCopies
 from camloc.data.loading.dataset import BoxedTrainDataset, EvalDataset, TrainDataset
 from camloc.data.loading.dealing import Dealt
+from camloc.data.loading.intensity_choice import IntensityChoice, set_intensity
 from camloc.data.loading.sample import (
     BoxedTrainSample,
     EvalSample,
@@ -50,6 +52,9 @@ class LoaderOptions(TypedDict, total=False):
     """Loader processes; null takes the cores this process may use, 8 at most."""
     seed: Annotated[int, Ge(0)]
     """Of the order and the augmentation of training images. Default 0."""
+    intensity: IntensityOption
+    """What becomes black to white of images with more than 8 bits per channel: ``full``, the default, what each file's
+    type can hold; ``auto`` one range for the data set, read off training images; or a range ``[low, high]``."""
 
 
 class LocalizationDataModule(LightningDataModule, ABC):
@@ -92,13 +97,14 @@ class LocalizationDataModule(LightningDataModule, ABC):
         train_kind = options.get("train_transform", "random_resized_crop")
         self.train_transform = TrainTransform(self.input_size, crop_area, train_kind)
         self.eval_transform = EvalTransform(self.input_size, options.get("eval_transform", "warp"))
+        self.notes: list[str] = []
+        """Remarks on the files that were found, for the summary before a run."""
+        self._intensity = IntensityChoice(options.get("intensity", "full"), self.notes)
         self._splits: dict[SplitName, Split] = {}
         self._resume_at = (0, 0)
         self._reshuffles = True
         self.trains_with_boxes = False
         """Whether training sees true boxes; a data set reads those of ``train`` only then."""
-        self.notes: list[str] = []
-        """Remarks on the files that were found, for the summary before a run."""
         self.dealt: Dealt | None = None
         """Where images were dealt by a hash of their names; null where files or folders say their splits."""
 
@@ -121,8 +127,20 @@ class LocalizationDataModule(LightningDataModule, ABC):
                     f"gt_boxes of the {name} split of {type(self).__name__} returns a tensor; return a list with one "
                     "tensor (M,4) for each true class of the image, [boxes] where images have one label"
                 )
+            set_intensity(split, self._intensity.of(name, split, self.split))
             self._splits[name] = split
         return self._splits[name]
+
+    @property
+    def chosen_intensity(self) -> tuple[float, float] | None:
+        """The range that ``intensity=auto`` chose; null where it met no image of more than 8 bits per channel."""
+        return self._intensity.chosen
+
+    def use_intensity(self, chosen: tuple[float, float] | None) -> None:
+        """Show images as those that a network was trained on, instead of what ``intensity=auto`` chooses here."""
+        self._intensity.use(chosen)
+        for name, split in self._splits.items():
+            set_intensity(split, self._intensity.of(name, split, self.split))
 
     def leave_out(self, name: SplitName, indices: Sequence[int]) -> None:
         """Remove images from a split.

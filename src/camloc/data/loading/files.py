@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from camloc.data.images.decode import read_image
+from camloc.data.images.intensity import Intensity
 from camloc.data.loading.split import Shrink
 
 
@@ -31,6 +32,8 @@ class FileSplit:
         root: As given.
         files: (N,) paths below ``root``, in the file system's bytes.
         targets: (N,) true classes, 0-based, or (N,C) bool.
+        intensity: What becomes black to white of images with more than 8 bits per channel; null for the range of each
+            file's type.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class FileSplit:
         self._boxes = np.concatenate([np.zeros((0, 4)), *boxes]).astype(np.float32)
         self._first_box = np.cumsum([0, *(len(b) for b in boxes)])
         self._masks = masks
+        self.intensity: Intensity | None = None
 
     def __len__(self) -> int:
         """Return N."""
@@ -72,7 +76,7 @@ class FileSplit:
 
     def image(self, index: int, shrink: Shrink | None = None) -> Tensor:
         """Return the image as (3,H,W) uint8 RGB; where ``shrink`` allows, it may be that many times smaller."""
-        return read_image(self.file(index), shrink)
+        return read_image(self.file(index), shrink, self.intensity)
 
     def file(self, index: int) -> Path:
         """Return the image's file."""

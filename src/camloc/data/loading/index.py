@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 
+from camloc.data.images.suffixes import IMAGE_SUFFIXES
 from camloc.data.loading.folder_times import times_are_kept
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 _JUNK_FOLDERS = frozenset(
     ("@eadir", "@__thumb", "#recycle", "__macosx", "$recycle.bin", "system volume information", "lost+found")
 )
@@ -191,7 +191,7 @@ def _byte_array(names: Iterable[str]) -> NDArray[np.bytes_]:
 
 
 def _cache_file(folder: Path, prefix: str, without: Collection[str]) -> Path | None:
-    parts = [str(folder.resolve()), prefix, *sorted(without)]
+    parts = [str(folder.resolve()), prefix, *sorted(without), *IMAGE_SUFFIXES]
     key = hashlib.sha256(os.fsencode("\0".join(parts))).hexdigest()
     try:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

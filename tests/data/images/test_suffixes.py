@@ -1,0 +1,14 @@
+from collections import Counter
+
+from camloc.data.images.suffixes import IMAGE_SUFFIXES, unread
+
+
+def test_images_and_what_systems_leave_are_not_counted() -> None:
+    names = [f"a/1{suffix}" for suffix in IMAGE_SUFFIXES] + [f"2{suffix.upper()}" for suffix in IMAGE_SUFFIXES]
+    assert unread([*names, ".DS_Store", "a/._1.jpg", "Thumbs.db", "a/desktop.ini"]) == Counter()
+
+
+def test_other_suffixes_are_counted_in_small_letters() -> None:
+    assert unread(["1.HEIC", "a/2.heic", "b.psd", "b.jpg.txt", "no suffix"]) == Counter(
+        {".heic": 2, ".psd": 1, ".txt": 1, "": 1}
+    )
