@@ -19,8 +19,8 @@ class Gallery(Callback):
     """Draw some test images into a folder, a PNG each.
 
     The heatmap and the predicted box are those of the true class, as GT-known localization sees them, at the reported
-    threshold; a network that predicts boxes itself has no heatmap. An image with several labels has a tile for each, and
-    one without has none. Every process draws the images it was given.
+    threshold; a network that predicts boxes itself has no heatmap. An image with several labels has a tile for
+    each, one without has none. Every process draws the images it was given.
 
     Args:
         run: Has the folder.

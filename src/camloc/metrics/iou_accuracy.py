@@ -41,7 +41,7 @@ class IouAccuracy(PerClassHits):
         ValueError: If a threshold lies outside its range, or two are the same in percent.
 
     Example:
-        >>> metric = IouAccuracy(["cat"], iou_thresholds=[0.1, 0.5])
+        >>> metric = IouAccuracy(["cat", "dog"], iou_thresholds=[0.1, 0.5])
         >>> _ = metric.update(torch.tensor([0]), torch.tensor([[0.0, 0.0, 4.0, 1.0]]), [torch.tensor([[0, 0, 4, 4]])])
         >>> {key: float(value) for key, value in metric.compute().items() if value.ndim == 0}
         {'iou_accuracy_10': 1.0, 'iou_accuracy_50': 0.0, 'iou_accuracy_num_images': 1.0}

@@ -140,7 +140,7 @@ def test_values_of_images_are_repeated_for_each_of_their_labels() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in NEEDS if name not in ("target", "map_size", "image_sizes", "positions")]
+    "name", [name for name in NEEDS if name not in ("target", "map_size", "image_sizes", "windows", "positions")]
 )
 def test_what_is_not_there_is_none(name: str) -> None:
     of = truth(torch.tensor([0, 1]))

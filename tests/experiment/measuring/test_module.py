@@ -173,7 +173,8 @@ def test_images_with_several_labels_keep_a_record_of_each_pair() -> None:
     result = measured.results["test"]
     assert result.pairs.positions.tolist() == [0, 0, 1]
     assert result.pairs.classes.tolist() == [0, 1, 1]
-    assert result.pairs.values["rank"].tolist() == [0, 1, 0]
+    assert result.pairs.values["rank"].tolist() == [0, 0, 0]  # the image's other true class is not ranked among
+    assert result.num_images == 2
     # Nothing of class 1 is in the first image.
     assert result.pairs.values["causes"].tolist() == [Cause.CONTEXT, Cause.NO_BOX, Cause.CONTEXT]
     assert result.numbers["localization/gt_known_error"].item() == pytest.approx(1 / 3)

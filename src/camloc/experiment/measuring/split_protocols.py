@@ -16,6 +16,7 @@ from camloc.experiment.measuring.store import Stored
 from camloc.localization.contract import BoxRule, UncutBoxRule, cuts_at_thresholds
 from camloc.metrics.contract import OF_IMAGES, Needs, Protocol, needs_of
 from camloc.metrics.functional.localization import PAPER_CAM_THRESHOLD
+from camloc.metrics.per_class import BY_CLASS
 from camloc.metrics.stock import Count, StockMetric
 from camloc.predictors.contract import ScoreMapFunction
 from camloc.records import Outcome, Prediction, Row, Truth
@@ -197,7 +198,9 @@ class SplitProtocols(nn.Module):
         for name, protocol in self.protocols.items():
             values = _computed(protocol)
             if counted_something(values, protocol.rows):
-                own = {self.key(name, key): value for key, value in values.items()}
+                # torchmetrics makes a vector of one class a number.
+                whole = {key: value.reshape(-1) if key.endswith(BY_CLASS) else value for key, value in values.items()}
+                own = {self.key(name, key): value for key, value in whole.items()}
                 found |= {key: value for key, value in own.items() if key not in found}  # counts of the same pairs
         return found
 
