@@ -61,7 +61,7 @@ class Textured(Textures):
 
 def measured(*, several: bool, without_boxes: int) -> dict[str, MeasuredSplit]:
     torch.manual_seed(0)
-    backbone = GapBackbone(nn.Conv2d(3, 8, 5, stride=2), nn.ReLU(), num_maps=8, num_classes=10)
+    backbone = GapBackbone(nn.Conv2d(3, 8, 5, stride=2), nn.ReLU(), num_maps=8, num_classes=9)
     protocols = {
         "classification": ClassificationError(),
         "centred_box": CentredBoxError(),

@@ -66,7 +66,7 @@ class MeasuredSplit(NamedTuple):
     def _numbers_by_class(self, name: str, protocol: Protocol) -> Numbers:
         """Return ``<key>/<class>`` of every class that was measured by itself."""
         found: Numbers = {}
-        if not isinstance(protocol, PerClass):
+        if not isinstance(protocol, PerClass) or not protocol.class_names:
             return found
         for row in protocol.class_rows:
             by_class = self.result.numbers[self.protocols.key(name, f"{row.key}{BY_CLASS}")].tolist()
@@ -81,7 +81,7 @@ class MeasuredSplit(NamedTuple):
         columns: list[list[float]] = []
         names: Sequence[str] = ()
         for name, protocol in self.protocols.protocols.items():
-            if isinstance(protocol, PerClass) and self.is_counted(name):
+            if isinstance(protocol, PerClass) and protocol.class_names and self.is_counted(name):
                 names = protocol.class_names
                 for row in protocol.class_rows:
                     titles.append(row.title.removesuffix(MEAN_OVER_CLASSES))
