@@ -213,3 +213,12 @@ def test_the_options_that_the_help_explains_are_there(command: str) -> None:
     ]
     assert unknown == []
     assert len(keys) > 5
+
+
+def test_several_labels_bring_what_they_are_measured_by_unless_something_else_is_asked_for() -> None:
+    assert {"multi_label", "corloc", "iou_accuracy", "pointing_game", "val_threshold"} <= set(
+        composed("objective=multi_label").localization.protocols
+    )
+    assert "corloc" not in composed("objective=multi_label", "localization=paper").localization.protocols
+    assert "corloc" not in composed().localization.protocols
+    assert composed("objective=multi_label").objective._target_ == "camloc.objectives.multi_label.MultiLabel"

@@ -95,7 +95,8 @@ class Truth(NamedTuple):
     image_boxes: list[Tensor]
     """The same in pixels of the images."""
     masks: Tensor | None
-    """(P,2,H,W) bool pixels of the score map, foreground and what to ignore; null where the split has none."""
+    """(P,2,H,W) bool pixels of the score map, foreground and what to ignore, which is all of a pair without a mask;
+    null where none has any."""
     map_size: tuple[int, int]
     """``(height, width)`` of the score maps."""
     image_sizes: list[tuple[int, int]]
@@ -115,10 +116,16 @@ class Truth(NamedTuple):
         return Pairs.of_target(self.target)
 
     @property
-    def has_boxes(self) -> bool:
-        """Whether every pair that counts has a true box."""
-        counted = (~self.is_padding.cpu()[self.pairs.image_index.cpu()]).tolist()
-        return all(len(boxes) > 0 for boxes, is_counted in zip(self.gt_boxes, counted, strict=True) if is_counted)
+    def with_boxes(self) -> Tensor:
+        """(P,) bool on the CPU, whether a true box is known of each pair."""
+        return torch.tensor([len(boxes) > 0 for boxes in self.gt_boxes], dtype=torch.bool)
+
+    @property
+    def with_masks(self) -> Tensor:
+        """(P,) bool on the CPU, whether each pair has a mask: of those without, all is to be ignored."""
+        if self.masks is None:
+            return torch.zeros(len(self.gt_boxes), dtype=torch.bool)
+        return (self.masks[:, 0] | ~self.masks[:, 1]).flatten(1).any(dim=1).cpu()
 
 
 class Outcome(NamedTuple):
@@ -129,7 +136,7 @@ class Outcome(NamedTuple):
 
 
 class SplitOutcome(NamedTuple):
-    """A protocol's outcomes on a whole split, from all processes, in the split's order."""
+    """A protocol's outcomes on a whole split, from all processes, of the pairs that it counted, in order."""
 
     image_ids: Sequence[str]
     """P names; an image with several classes stands there once for each."""
@@ -163,17 +170,18 @@ class PairRecords(NamedTuple):
     predicted: Tensor | None
     """(P,G) int64 most likely classes of each pair's image, best first; null without a classifier."""
     rank: Tensor | None
-    """(P,) int64 classes that stand before the true one; null without a classifier."""
+    """(P,) int64 classes that the image does not show and that stand before the true one; null without a classifier."""
     boxes: Tensor | None
     """(P,4) half-open pixels of the image at the reported CAM threshold, all 0 for none; null without maps."""
     iou: Tensor | None
-    """(P,T) float64, best IoU with a true box at each CAM threshold; (P,1) where boxes have none; null without true
-    boxes."""
+    """(P,T) float64, best IoU with a true box at each CAM threshold; (P,1) where boxes have none; NaN for a pair
+    without a true box; null where none has any."""
     cam_thresholds: Sequence[float]
     """(T,) ascending; empty where boxes have none."""
     cam_threshold: float | None
     """The reported one; null where boxes have none."""
     causes: Tensor | None
-    """(P,) int64, why a pair was missed, see ``camloc.metrics.functional.breakdown``; null without true boxes."""
+    """(P,) int64, why a pair was missed, see ``camloc.metrics.functional.breakdown``; -1 for a pair without a true box;
+    null where none has any."""
     object_shares: Tensor | None
-    """(P,) float64, the largest true box's share of the image's area; null without true boxes."""
+    """(P,) float64, the largest true box's share of the image's area; NaN and null likewise."""

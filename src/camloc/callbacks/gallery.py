@@ -8,7 +8,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch.nn.functional import interpolate
 
 from camloc.boxes import iou, rescale
-from camloc.callbacks.watched import BatchResult, RunPaths, batch_index, datamodule_of
+from camloc.callbacks.watched import BatchResult, RunPaths, batch_index, datamodule_of, predicted_class
 from camloc.data.loading.sample import EvalBatch
 from camloc.report.gallery_tile import gallery_caption, gallery_tile
 from camloc.report.page import GalleryItem
@@ -19,7 +19,8 @@ class Gallery(Callback):
     """Draw some test images into a folder, a PNG each.
 
     The heatmap and the predicted box are those of the true class, as GT-known localization sees them, at the reported
-    threshold; a network that predicts boxes itself has no heatmap. Every process draws the images it was given.
+    threshold; a network that predicts boxes itself has no heatmap. An image with several labels has a tile for
+    each, one without has none. Every process draws the images it was given.
 
     Args:
         run: Has the folder.
@@ -39,7 +40,8 @@ class Gallery(Callback):
         self.items: list[GalleryItem] = []
         """What was drawn by all processes when an evaluation has ended, in the split's order."""
         self._wanted: set[int] = set()
-        self._drawn: dict[int, GalleryItem] = {}
+        self._drawn: dict[tuple[int, int], GalleryItem] = {}
+        """By position and class."""
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Choose the images: the same ones for any number of processes."""
@@ -60,10 +62,11 @@ class Gallery(Callback):
         """Draw the chosen images of a batch."""
         names = datamodule_of(trainer).class_names
         for pair, image in enumerate(outputs.prediction.pairs.image_index.tolist()):
-            position = outputs.truth.positions[image]
-            if position in self._wanted and position not in self._drawn:
+            position, drawn = outputs.truth.positions[image], int(outputs.prediction.pairs.classes[pair])
+            if position in self._wanted and (position, drawn) not in self._drawn:
                 seen = batch.images[batch_index(batch.truth, position)]
-                self._drawn[position] = self._draw(f"{position:08d}.png", seen, outputs, pair, names)
+                several = "" if outputs.truth.target.ndim == 1 else f"_{drawn:04d}"
+                self._drawn[position, drawn] = self._draw(f"{position:08d}{several}.png", seen, outputs, pair, names)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Bring the items of all processes into the split's order."""
@@ -71,22 +74,22 @@ class Gallery(Callback):
         if trainer.world_size > 1:
             gathered = [None] * trainer.world_size
             torch.distributed.all_gather_object(gathered, self._drawn)
-        drawn = {position: item for part in gathered for position, item in part.items()}
-        self.items = [drawn[position] for position in sorted(drawn)]
+        drawn = {pair: item for part in gathered for pair, item in part.items()}
+        self.items = [drawn[pair] for pair in sorted(drawn)]
 
     def _draw(
         self, name: str, seen: torch.Tensor, outputs: BatchResult, pair: int, names: tuple[str, ...]
     ) -> GalleryItem:
         prediction, truth = outputs.prediction, outputs.truth
-        image = int(prediction.pairs.image_index[pair])
+        image, pair_class = int(prediction.pairs.image_index[pair]), int(prediction.pairs.classes[pair])
         if outputs.shown_boxes is None or prediction.logits is None:
             raise ValueError("a gallery needs logits and boxes; callbacks.gallery=null leaves it out")
         score_map = None if prediction.score_maps is None else prediction.score_maps[pair].float().cpu()
         box = outputs.shown_boxes[pair].float()
         gt_boxes = truth.gt_boxes[pair]
         shown: dict[str, Any] = {
-            "true_class": names[int(prediction.pairs.classes[pair])],
-            "predicted_class": names[int(prediction.logits[image].argmax())],
+            "true_class": names[pair_class],
+            "predicted_class": names[predicted_class(prediction.logits[image], truth.target[image], pair_class)],
             "iou": float(iou(box[None], gt_boxes).max()) if len(gt_boxes) else None,
         }
         # Images are shown in their own aspect, not in the square that the network sees.

@@ -13,7 +13,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
 from camloc.boxes import area, iou
-from camloc.callbacks.watched import datamodule_of
+from camloc.callbacks.watched import datamodule_of, predicted_class
 from camloc.data.loading.sample import EvalBatch, collate_eval
 from camloc.records import Prediction
 from camloc.report.gallery_tile import gallery_caption
@@ -136,12 +136,13 @@ class WandbPanels(Callback):
         score_maps = None if prediction.score_maps is None else prediction.score_maps.float().cpu()
         names = datamodule_of(trainer).class_names
         # Every image brings all labels: W&B keeps one list per key, the last one it is given.
-        class_labels = {target: names[target] for target in truth.target.tolist()}
+        pairs = list(zip(truth.pairs.image_index.tolist(), truth.pairs.classes.tolist(), strict=True))
+        class_labels = {target: names[target] for _, target in pairs}
         panels: dict[str, list[Any]] = {IMAGES: []} if score_maps is None else {IMAGES: [], HEATMAPS: []}
-        for index, target in enumerate(truth.target.tolist()):
-            gt_boxes, box = truth.gt_boxes[index], boxes[index]
+        for pair, (index, target) in enumerate(pairs):
+            gt_boxes, box = truth.gt_boxes[pair], boxes[pair]
             overlap = float(iou(box[None], gt_boxes).max()) if len(gt_boxes) else None
-            predicted = names[int(logits[index].argmax())]
+            predicted = names[predicted_class(logits[index], truth.target[index], target)]
             caption = gallery_caption(names[target], predicted, box, overlap, self.iou_threshold)
             scores = {} if overlap is None else {"IoU": overlap}
             found = {
@@ -152,7 +153,7 @@ class WandbPanels(Callback):
             text = f"{truth.image_ids[index]}: {caption}"
             shown = [images[index].permute(1, 2, 0).numpy()]
             if score_maps is not None:
-                shown.append(overlay_heatmap(images[index], score_maps[index]))
+                shown.append(overlay_heatmap(images[index], score_maps[pair]))
             for key, rgb in zip(panels, shown, strict=True):
                 panels[key].append(wandb.Image(rgb, caption=text, boxes=layers))
         return panels

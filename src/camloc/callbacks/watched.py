@@ -71,3 +71,25 @@ def datamodule_of(trainer: Trainer) -> WatchedData:
 def batch_index(truth: Truth, position: int) -> int:
     """Return the place within a batch of an image of the split."""
     return truth.positions.index(position)
+
+
+def predicted_class(logits: Tensor, target: Tensor, pair_class: int) -> int:
+    """Return the most likely class of an image but for its true classes other than that of the pair.
+
+    Args:
+        logits: (C,).
+        target: () int64, or (C,) bool where images have several labels.
+        pair_class: The true class that is looked at.
+
+    Example:
+        >>> import torch
+        >>> predicted_class(torch.tensor([3.0, 1.0, 2.0]), torch.tensor([True, True, False]), 1)
+        2
+        >>> predicted_class(torch.tensor([3.0, 1.0, 2.0]), torch.tensor(1), 1)
+        0
+    """
+    if target.ndim == 0:
+        return int(logits.argmax())
+    others = target.clone()
+    others[pair_class] = False
+    return int(logits.masked_fill(others.to(logits.device), float("-inf")).argmax())

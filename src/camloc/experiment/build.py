@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -29,6 +29,7 @@ from camloc.experiment.stop import StopTogether
 from camloc.experiment.training import TrainingModule
 from camloc.localization.contract import BoxRule, UncutBoxRule, cuts_at_thresholds
 from camloc.localization.threshold_sweep import largest_component_boxes
+from camloc.metrics.contract import Protocol
 from camloc.objectives.contract import BoxedObjective, Objective
 from camloc.predictors.box_network import BoxPredictor
 from camloc.predictors.contract import ScoreMapFunction
@@ -38,6 +39,30 @@ from camloc.predictors.network import NetworkPredictor, check_backbone
 def trains_with_boxes(config: DictConfig) -> bool:
     """Tell whether the objective says that it trains with true boxes, see ``objectives.contract.BoxedObjective``."""
     return bool(getattr(get_object(config.objective._target_), "trains_with_boxes", False))
+
+
+def trains_on_several_labels(config: DictConfig) -> bool:
+    """Tell whether the objective says that it trains on several labels per image, see ``objectives.contract``."""
+    return bool(getattr(get_object(config.objective._target_), "several_labels", False))
+
+
+def refuse_other_labels(config: DictConfig, datamodule: LocalizationDataModule) -> None:
+    """Refuse an objective that is not for as many labels per image as the data has.
+
+    Raises:
+        ValueError: If it is not; the message names one that is.
+    """
+    for_several, name = trains_on_several_labels(config), config.objective._target_.rpartition(".")[2]
+    if datamodule.several_labels and not for_several:
+        raise ValueError(
+            f"the images of this data set have several labels, or none, and the objective {name} trains on one label "
+            "per image; use objective=multi_label"
+        )
+    if for_several and not datamodule.several_labels:
+        raise ValueError(
+            f"the images of this data set have one label each, and the objective {name} trains on several labels per "
+            "image; use objective=cross_entropy"
+        )
 
 
 def build_datamodule(
@@ -61,7 +86,12 @@ def load_splits(datamodule: LocalizationDataModule, config: DictConfig, splits: 
 
 
 def build_measures(
-    config: DictConfig, score_map: ScoreMapFunction | None = None, *, from_maps: bool = True
+    config: DictConfig,
+    score_map: ScoreMapFunction | None = None,
+    *,
+    from_maps: bool = True,
+    class_names: Sequence[str] = (),
+    objectless: frozenset[int] = frozenset(),
 ) -> Measures:
     """Build what is measured.
 
@@ -69,6 +99,8 @@ def build_measures(
         config: With ``localization``, ``score_map`` and ``box_rule``.
         score_map: Replaces the configured one, as for maps that are score maps already.
         from_maps: See :class:`Measures`.
+        class_names: (C,) for protocols that count each class by itself.
+        objectless: See :class:`Measures`.
 
     Raises:
         ValueError: If no protocol is left, or a CAM threshold is given to a box rule that cuts at none.
@@ -77,6 +109,9 @@ def build_measures(
     protocols = instantiate_all(localization.protocols)
     if not protocols:
         raise ValueError("localization.protocols is empty; choose one or several, such as localization=val_threshold")
+    for protocol in protocols.values():
+        if isinstance(protocol, Protocol):
+            protocol.use_classes(class_names)
     box_rule = build_box_rule(config)
     for name in ("cam_threshold", "more_thresholds"):
         if localization.get(name) not in (None, []) and not cuts_at_thresholds(box_rule):
@@ -92,6 +127,7 @@ def build_measures(
         box_rule=box_rule,
         iou_threshold=localization.iou_threshold,
         from_maps=from_maps,
+        objectless=objectless,
     )
 
 
@@ -123,10 +159,18 @@ def build_training(
     config: DictConfig, predictor: NetworkPredictor | BoxPredictor, datamodule: LocalizationDataModule
 ) -> TrainingModule:
     """Build the module that trains a network, with its objective and optimizer."""
-    objective: Objective | BoxedObjective = instantiate(config.objective)(class_counts=datamodule.class_counts())
+    counts: dict[str, Any] = {"class_counts": datamodule.class_counts()}
+    if trains_on_several_labels(config):
+        counts["num_images"] = len(datamodule.split("train"))
+    objective: Objective | BoxedObjective = instantiate(config.objective)(**counts)
     return TrainingModule(
         predictor,
-        build_measures(config, from_maps=not datamodule.trains_with_boxes),
+        build_measures(
+            config,
+            from_maps=not datamodule.trains_with_boxes,
+            class_names=datamodule.class_names,
+            objectless=datamodule.objectless,
+        ),
         objective,
         optimizer=instantiate(config.optimizer),
         scheduler=instantiate(config.scheduler),

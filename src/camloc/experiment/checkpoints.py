@@ -83,7 +83,8 @@ def best_and_last_checkpoint(
     Each is replaced by a whole file. Of equally good epochs the later is the best.
 
     Args:
-        monitor: Null is the top-1 localization error, or the classification error where that is not measured.
+        monitor: Null is the top-1 localization error, or where that is not measured the average precision of several
+            labels, or the classification error.
         protocols: Of ``val``.
         val: Where it is measured.
         run: Holds the checkpoints.
@@ -93,7 +94,8 @@ def best_and_last_checkpoint(
     """
     directions = monitored_directions(protocols, val)
     if monitor is None:
-        defaults = ("val/localization/top1_error", "val/classification/top1_error", LOSS)
+        classified = ("val/classification/average_precision", "val/classification/top1_error")
+        defaults = ("val/localization/top1_error", *classified, LOSS)
         monitor = next(name for name in defaults if name in directions)
     if monitor not in directions:
         choices = ", ".join(f"{key} ({direction})" for key, direction in directions.items())

@@ -24,6 +24,7 @@ from camloc.export.predictions_csv import write_predictions
 from camloc.export.replaced import replaced
 from camloc.export.submission import write_submission
 from camloc.metrics.box_error import BoxLocalizationError
+from camloc.metrics.functional.breakdown import NO_CAUSE
 from camloc.metrics.functional.devkit import devkit_pixels
 from camloc.metrics.functional.per_image import PerImage
 from camloc.metrics.localization_error import LocalizationError
@@ -38,6 +39,7 @@ Kind = TypeVar("Kind")
 GALLERY_COLUMNS = 4
 EPOCH_CURVES = (
     "train/classification/top1_error",
+    "train/classification/hamming_loss",
     "val/classification/top1_error",
     "val/localization/gt_known_error",
     "val/localization/top1_error",
@@ -67,12 +69,14 @@ def conclude(
     if not trainer.is_global_zero:
         return
     data, test = datamodule_of(trainer), results["test"]
-    sizes = {
-        name: SplitSize(len(dict.fromkeys(split.image_ids)), len(data.split(name))) for name, split in results.items()
-    }
+    sizes = {name: _size(split, len(data.split(name))) for name, split in results.items()}
     metrics: Numbers = {key: value for split in results.values() for key, value in split.numbers().items()}
     for name, size in sizes.items():
         metrics |= {f"{name}/num_images": size.num_images, f"{name}/num_images_in_split": size.in_split}
+        if size.num_pairs is not None:
+            metrics[f"{name}/num_pairs"] = size.num_pairs
+        if size.num_localized is not None:
+            metrics[f"{name}/num_with_true_boxes"] = size.num_localized
     supervision = TRAINED_WITH_BOXES if trained_with_boxes else ""
     metrics |= {f"{name}/supervision": supervision for name in results if supervision}
     run.write_metrics(metrics)  # first of all: nothing that follows can cost the numbers
@@ -123,10 +127,25 @@ def conclude(
         ],
         gallery=gallery,
         misses=misses,
+        by_class=test.class_table(),
         config_yaml=OmegaConf.to_yaml(config, resolve=True),
         notes=all_notes,
     )
     _print(rows, sizes, misses, [*all_notes, f"Run directory: {run.path}", f"Report: {page}"])
+
+
+def _size(split: MeasuredSplit, in_split: int) -> SplitSize:
+    """Return how much of a split was measured, and in how many pairs where an image is not always one."""
+    pairs = split.result.pairs
+    shares = pairs.values.get("object_shares", np.zeros(0))
+    num_images, num_pairs, num_localized = split.result.num_images, len(pairs.positions), int(np.isfinite(shares).sum())
+    one_each = num_images == num_pairs == len(np.unique(pairs.positions))
+    return SplitSize(
+        num_images,
+        in_split,
+        None if one_each else num_pairs,
+        None if num_localized in (0, num_pairs) else num_localized,
+    )
 
 
 def _write_records(
@@ -193,9 +212,10 @@ def _epoch_figures(run: RunDirectory, trainer: Trainer) -> list[Figure]:
 def _misses(pairs: PairRecords, class_names: Sequence[str]) -> dict[str, list[MissRow]]:
     if pairs.causes is None or pairs.object_shares is None:
         return {}  # without true boxes there is nothing to miss
+    known = pairs.causes != NO_CAUSE
     return {
-        "object size": misses_by_size(pairs.causes, pairs.object_shares),
-        "class": worst_first(misses_by_class(pairs.causes, pairs.classes, class_names)),
+        "object size": misses_by_size(pairs.causes[known], pairs.object_shares[known]),
+        "class": worst_first(misses_by_class(pairs.causes[known], pairs.classes[known], class_names)),
     }
 
 

@@ -6,6 +6,7 @@ from pytorch_lightning import Callback, seed_everything
 from camloc.callbacks.export_score_maps import ExportScoreMaps
 from camloc.callbacks.gallery import Gallery
 from camloc.callbacks.save_score_maps import SaveScoreMaps
+from camloc.data.loading.datamodule import LocalizationDataModule
 from camloc.experiment.build import build_callbacks, build_measures, build_trainer
 from camloc.experiment.conclusion import conclude
 from camloc.experiment.measuring.measure import measure
@@ -26,7 +27,15 @@ def evaluate(config: DictConfig, run: RunDirectory) -> None:
     run.write_config(config)
     seed_everything(config.seed, workers=True, verbose=False)
     source = build_source(config, run)
-    measures = build_measures(config, source.score_map, from_maps=source.has_maps)
+    if isinstance(source.data, LocalizationDataModule) and source.data.several_labels:
+        _refuse_one_file_per_image(config)
+    measures = build_measures(
+        config,
+        source.score_map,
+        from_maps=source.has_maps,
+        class_names=source.data.class_names,
+        objectless=source.data.objectless,
+    )
     if needs_images(measures.box_rule) and not source.has_images:
         raise ValueError(
             f"box_rule={config.box_rule._target_} needs images, which these predictions come without; evaluate a "
@@ -45,6 +54,21 @@ def evaluate(config: DictConfig, run: RunDirectory) -> None:
     trainer = build_trainer(config, run, [*callbacks, *_writers(config, run)])
     results = measure(trainer, module, source.data, source.splits, source.threshold)
     conclude(config, run, trainer, results, source.notes, trained_with_boxes=source.trained_with_boxes)
+
+
+def _refuse_one_file_per_image(config: DictConfig) -> None:
+    """Refuse files that hold one class for each image.
+
+    Raises:
+        ValueError: Naming the option.
+    """
+    options = {
+        "save_score_maps": config.save_score_maps,
+        "export_score_maps": config.export_score_maps,
+        "localization.submission": config.localization.submission,
+    }
+    if asked := [name for name, value in options.items() if value]:
+        raise ValueError(f"{asked[0]} writes one class for each image, and these images have several; leave it out")
 
 
 def _writers(config: DictConfig, run: RunDirectory) -> list[Callback]:

@@ -23,6 +23,8 @@ PLAIN_NEEDS: Mapping[str, str] = {
     "gt_boxes": "true boxes",
     "image_boxes": "true boxes",
     "resized_boxes": "true boxes",
+    "image_logits": "a classifier's logits",
+    "labels": "a classifier's logits",
     "masks": "masks",
     "ignore": "masks",
     "predicted_classes": "predicted classes",
@@ -128,7 +130,8 @@ def _count_notes(test: MeasuredSplit, metrics: Numbers) -> list[str]:
         titles = (("gt_known", "GT-known"), ("top1", "top-1"), ("top5", "top-5"))
         counts = [f"{metrics[f'{section}{k}_hits']} {title}" for k, title in titles if f"{section}{k}_hits" in metrics]
         by = "" if section == "test/localization/" else f" by {name}"
-        notes.append(f"Localized on test{by}: {', '.join(counts)} of {metrics[f'{section}num_images']} images.")
+        what = "pairs of an image and a class" if "test/num_pairs" in metrics else "images"
+        notes.append(f"Localized on test{by}: {', '.join(counts)} of {metrics[f'{section}num_images']} {what}.")
     if degenerate := metrics.get("test/localization/num_degenerate"):
         notes.append(f"{degenerate} score maps are flat or not finite; a flat map of zeros gives no box.")
     return notes

@@ -149,7 +149,7 @@ class TrainOptions(CommonOptions):
     datamodule: Annotated[Part, Built(partial=False)]
     attribution: Annotated[Part, Built(3)]
     views: Annotated[Part, Built(1)]
-    objective: Annotated[Part, Built(names=("class_counts",))]
+    objective: Annotated[Part, Built(names=("class_counts", "num_images"))]
     optimizer: Annotated[Part, Built(1)]
     scheduler: Annotated[Part | None, Built(1, names=("total_steps",), optional=True)]
     resume: str | None

@@ -55,8 +55,8 @@ class Source(NamedTuple):
     """Predictions with the data that they are measured against."""
 
     predictor: Predictor
-    data: LightningDataModule
-    """Loaders, ``split(name).image_id(index)``, ``class_names`` and ``devkit_ids``."""
+    data: "LocalizationDataModule | PredictedData"
+    """Loaders, ``split(name).image_id(index)``, ``class_names``, ``devkit_ids`` and ``objectless``."""
     splits: tuple[SplitName, ...]
     """``test``, with ``val`` before it where thresholds can be chosen there."""
     notes: list[str]
@@ -85,6 +85,7 @@ class PredictedData(LightningDataModule):
         devkit_ids: See :class:`camloc.callbacks.watched.WatchedData`.
         batch_size: Per process and step.
         num_workers: Loader processes.
+        objectless: Classes without objects, 0-based.
     """
 
     def __init__(
@@ -95,8 +96,10 @@ class PredictedData(LightningDataModule):
         devkit_ids: Sequence[int] | None,
         batch_size: int,
         num_workers: int,
+        objectless: frozenset[int] = frozenset(),
     ) -> None:
         super().__init__()
+        self.objectless = objectless
         self._splits, self._collate = splits, collate
         self.class_names, self.devkit_ids = tuple(class_names), devkit_ids
         self.batch_size, self.num_workers = batch_size, num_workers
@@ -280,11 +283,18 @@ def _saved_maps(config: DictConfig) -> Source:
 def _map_folder(config: DictConfig) -> Source:
     refuse_few_descriptors(config.map_loader.num_workers, "map_loader.num_workers")
     folder = MapFolder(config.score_maps)
-    truth, class_names, devkit_ids = _unseen_test_split(config, MAP_SIZE)
+    truth, class_names, devkit_ids, objectless = _unseen_test_split(config, MAP_SIZE)
     image_ids = [truth.image_id(index) for index in range(len(truth))]
     present, notes = folder.check(image_ids, config.on_missing)
     measured = MapDataset(folder, truth if len(present) == len(truth) else SomeOf(truth, present))
-    data = PredictedData({"test": measured}, {"test": MapDataset.collate}, class_names, devkit_ids, **config.map_loader)
+    data = PredictedData(
+        {"test": measured},
+        {"test": MapDataset.collate},
+        class_names,
+        devkit_ids,
+        **config.map_loader,
+        objectless=objectless,
+    )
     notes = [f"Ready-made maps: {folder.directory}.", *measured.size_notes(), *notes]
     as_they_are = partial(score_map, normalization="none")
     # Maps that are finished are measured as they are, unless another normalization is asked for.
@@ -293,7 +303,7 @@ def _map_folder(config: DictConfig) -> Source:
 
 
 def _submission(config: DictConfig) -> Source:
-    truth, class_names, devkit_ids = _unseen_test_split(config, (1, 1))
+    truth, class_names, devkit_ids, objectless = _unseen_test_split(config, (1, 1))
     labels = devkit_ids or range(1, len(class_names) + 1)
     path = Path(config.submission)
     data = PredictedData(
@@ -303,17 +313,23 @@ def _submission(config: DictConfig) -> Source:
         devkit_ids,
         config.map_loader.batch_size,
         num_workers=0,
+        objectless=objectless,
     )
     return Source(SubmissionPredictor(), data, ("test",), [f"Submission: {path}."], has_maps=False)
 
 
 def _unseen_test_split(
     config: DictConfig, map_size: tuple[int, int]
-) -> tuple[SplitTruth, Sequence[str], Sequence[int] | None]:
-    """Return the test split without its images, its classes' names and their labels in the devkit."""
+) -> tuple[SplitTruth, Sequence[str], Sequence[int] | None, frozenset[int]]:
+    """Return the test split without its images, its classes' names, their labels in the devkit and the objectless."""
     if not config.datamodule:
         raise ValueError("name the data set that the predictions are measured against: datamodule=NAME")
     built: LocalizationDataModule | WsolMetadata = instantiate(config.datamodule)
     if isinstance(built, WsolMetadata):
-        return MetadataSplit(built, map_size), [str(label) for label in range(built.num_classes)], None
-    return UnseenSplit(built.split("test"), map_size), built.class_names, built.devkit_ids
+        return MetadataSplit(built, map_size), [str(label) for label in range(built.num_classes)], None, frozenset()
+    if built.several_labels:
+        raise ValueError(
+            "predictions from files have one class for each image, and the images of this data set have several "
+            "labels; evaluate a checkpoint"
+        )
+    return UnseenSplit(built.split("test"), map_size), built.class_names, built.devkit_ids, built.objectless

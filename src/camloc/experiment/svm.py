@@ -79,6 +79,8 @@ def svm(config: DictConfig, run: RunDirectory) -> None:
         instantiate(config.score_map),
         config.cam_threshold,
     )
+    if datamodule.several_labels:
+        raise ValueError("camloc svm tells one class per image from the others, and these images have several labels")
     fitted = [datamodule.split(name) for name in config.fit_on]
     test = datamodule.split("test")
     fit_target = np.concatenate([all_targets(split) for split in fitted])

@@ -19,6 +19,7 @@ from camloc.experiment.build import (
     build_predictor,
     build_trainer,
     build_training,
+    refuse_other_labels,
     trains_with_boxes,
 )
 from camloc.experiment.checkpoint import (
@@ -57,6 +58,7 @@ def train(config: DictConfig, run: RunDirectory) -> None:
     splits: tuple[SplitName, ...] = ("train", "val", "test")
     with_boxes = trains_with_boxes(config)
     datamodule = build_datamodule(config, splits, trained_with_boxes=with_boxes)
+    refuse_other_labels(config, datamodule)
     preflight(datamodule, splits, run, config.on_unreadable, open_all=config.check_only)
     if config.check_only:
         _say("check_only=true: every image was opened, no error was found, and nothing was trained.")

@@ -58,7 +58,7 @@ class TrainingModule(EvaluationModule):
         """Return the sum of the objective's losses on a batch, which carries boxes for full supervision alone."""
         losses = self._losses(batch)
         loss = _sum(losses.by_name)
-        wrong = (losses.logits.detach().argmax(dim=1) != batch.target).float().mean()
+        logits = losses.logits.detach()
         options: dict[str, Any] = {
             "on_step": False,
             "on_epoch": True,
@@ -68,7 +68,12 @@ class TrainingModule(EvaluationModule):
         self.log("train/loss", loss, prog_bar=True, **options)
         if len(losses.by_name) > 1:
             self.log_dict({f"train/loss/{name}": value for name, value in losses.by_name.items()}, **options)
-        self.log("train/classification/top1_error", wrong, **options)
+        if batch.target.ndim == 1:
+            self.log(
+                "train/classification/top1_error", (logits.argmax(dim=1) != batch.target).float().mean(), **options
+            )
+        else:  # the share of wrong decisions, of all classes of all images, at probability 0.5
+            self.log("train/classification/hamming_loss", ((logits > 0) != batch.target).float().mean(), **options)
         return loss
 
     def _losses(self, batch: TrainBatch | BoxedTrainBatch) -> Losses:

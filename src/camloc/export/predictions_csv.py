@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from camloc.export.csv_file import write_csv
-from camloc.metrics.functional.breakdown import CAUSES
+from camloc.metrics.functional.breakdown import CAUSES, NO_CAUSE
 from camloc.metrics.functional.threshold_choice import middle_of_best
 from camloc.records import NUM_PREDICTIONS, PairRecords
 
@@ -15,12 +15,12 @@ COLUMNS = (
     "true_class",
     # The most likely classes, best first; empty without a classifier, and where there are fewer classes:
     *(f"prediction_{place}" for place in range(1, NUM_PREDICTIONS + 1)),
-    "rank",  # of the true class, 0 when it is first; empty without a classifier
+    "rank",  # of the true class among those the image does not show, 0 when it is first; empty without a classifier
     "x0",
     "y0",
     "x1",
     "y1",  # half-open pixels of the image as stored; all 0 where the map gave no box
-    # Empty for a split without true boxes:
+    # Empty for a pair without true boxes:
     "iou",  # at the reported CAM threshold, with the best true box
     "best_iou",  # over all CAM thresholds: a diagnostic, not a result; empty where boxes have none
     "best_cam_threshold",  # of several the middle of their longest run
@@ -46,7 +46,8 @@ def _row(pairs: PairRecords, index: int, class_names: Sequence[str]) -> list[obj
     row += [*predicted, *[""] * (NUM_PREDICTIONS - len(predicted))]
     row.append("" if pairs.rank is None else int(pairs.rank[index]))
     row += [""] * 4 if pairs.boxes is None else [f"{value:g}" for value in pairs.boxes[index].tolist()]
-    if pairs.iou is None or pairs.causes is None or pairs.object_shares is None:
+    is_measured = pairs.causes is not None and int(pairs.causes[index]) != NO_CAUSE
+    if pairs.iou is None or pairs.causes is None or pairs.object_shares is None or not is_measured:
         return [*row, *[""] * (len(COLUMNS) - len(row))]
     return [
         *row,

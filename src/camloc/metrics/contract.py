@@ -1,9 +1,10 @@
 """The contract of protocols: a torchmetrics Metric that says what it needs, what it reports and how sure that is.
 
 A protocol's needs are the parameters of its ``update``, by name; :data:`NEEDS` lists all there are, each for P counted
-(image, class) pairs. A name that is not among them is an error when the protocol is built. A parameter whose
-annotation allows ``None`` is handed ``None`` where the predictions' source has nothing of the kind; one with a default
-is left out then; without any other the protocol is not measured, and the report names what is missing.
+(image, class) pairs unless it says otherwise. A name that is not among them is an error when the protocol is built. A
+parameter whose annotation allows ``None`` is handed ``None`` where the predictions' source has nothing of the kind; one
+with a default is left out then; without any other the protocol is not measured, and the report names what is missing.
+Of pairs some of which have true boxes, or masks, a protocol that asks for these is handed those alone.
 """
 
 import functools
@@ -25,7 +26,7 @@ from camloc.records import Outcome, Row, SplitOutcome
 Interval = tuple[float, float]
 
 NEEDS: Mapping[str, str] = {
-    "logits": "(P,C) logits of each pair's image",
+    "logits": "(P,C) logits of each pair's image; -inf for the image's other true classes",
     "target": "(P,) int64 true classes",
     "score_maps": "(P,H,W) in [0,1]",
     "boxes": "(P,T,4) boxes at the protocol's `cam_thresholds`, half-open pixels of the score map",
@@ -35,15 +36,24 @@ NEEDS: Mapping[str, str] = {
     "released_boxes": "(P,2,4) loose and tight boxes of the paper's release, pixels of the image",
     "image_boxes": "P tensors (M_i,4), true boxes in pixels of the image",
     "image_sizes": "P (height, width) of the images",
+    "windows": "P parts of the images that the score maps cover, half-open xyxy pixels",
     "resized_boxes": "P integer tensors (M_i,4), true boxes as the evaluator wsolevaluation carries them to the map",
     "masks": "(P,H,W) bool, foreground pixels",
     "ignore": "(P,H,W) bool, pixels that count neither way",
     "positions": "P places in the split",
     "predicted_classes": "(P,G) most likely classes, best first, -1 for none",
     "predicted_boxes": "(P,G,4) their boxes, pixels of the image",
+    "image_logits": "(B,C) logits of every image of the batch, whether or not it has a label",
+    "labels": "(B,C) bool, the true classes of these images",
     "is_padding": "(P,) bool; callers of the library mark repeats with it, an evaluation hands over none",
 }
 """What a protocol may ask for."""
+OF_BOXES = frozenset({"gt_boxes", "image_boxes", "resized_boxes"})
+"""Needs that only pairs with true boxes meet."""
+OF_MASKS = frozenset({"masks", "ignore"})
+"""Needs that only pairs with masks meet."""
+OF_IMAGES = frozenset({"image_logits", "labels"})
+"""Needs that are of images, not of pairs."""
 
 
 _serial = itertools.count()
@@ -122,6 +132,9 @@ class Protocol(Metric, ABC):
         is this one.
         """
         return self
+
+    def use_classes(self, class_names: Sequence[str]) -> None:
+        """Learn the (C,) names of the classes, before anything is counted; a protocol that needs none ignores them."""
 
     def check_split(self, num_images: int) -> None:
         """Check what was configured against the split that will be measured, before it is.

@@ -14,8 +14,8 @@ from camloc.records import Outcome, Row
 _DIRECTIONS: dict[bool | None, Literal["min", "max"]] = {True: "max", False: "min"}
 
 
-class _Count(Metric):
-    """How many pairs were counted; an exact int64."""
+class Count(Metric):
+    """How many were counted; an exact int64."""
 
     full_state_update = False
     count: Tensor
@@ -25,9 +25,11 @@ class _Count(Metric):
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, count: int) -> None:
+        """Add a number."""
         self.count += count
 
     def compute(self) -> Tensor:
+        """Return the sum."""
         return self.count
 
 
@@ -78,7 +80,7 @@ class StockMetric(Protocol):
         if direction not in _DIRECTIONS.values():
             raise ValueError(f"localization.protocols.{name}.direction must be min or max, got {direction!r}")
         self.name, self.metric, self.direction = name, metric, direction
-        self.num_images = _Count(**kwargs)
+        self.num_images = Count(**kwargs)
 
     @property
     def rows(self) -> Sequence[Row]:

@@ -42,6 +42,9 @@ class Objective(Protocol):
 
     Built from its configuration and ``class_counts``, the number of training images of each class. It may change images
     and labels on the device first, as CutMix does.
+
+    One that trains on several labels per image says so by a class attribute ``several_labels = True``: it is given
+    targets (B,C), is built with ``num_images`` as well, the number of training images, and refused for other data.
     """
 
     def __call__(self, backbone: Backbone, batch: Labelled) -> Losses:

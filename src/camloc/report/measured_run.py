@@ -4,12 +4,13 @@ import json
 import math
 import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast, get_args
 
 import numpy as np
 import yaml  # type: ignore[import-untyped] # no types published
+from numpy.typing import NDArray
 
 from camloc.metrics.functional.bootstrap import Outcome, Select, localization_outcome
 from camloc.metrics.functional.localization import Condition
@@ -76,11 +77,11 @@ def read_run(run: Path) -> Measured:
     """
     metrics = _read(run / "metrics.json")
     iou_threshold = _iou_threshold(run / "config.yaml")
-    test = PerImage.load(run / "per_image" / "test.npz")
+    test = _by_pair(PerImage.load(run / "per_image" / "test.npz"))
     threshold, select = _threshold(run, metrics, test)
-    val = PerImage.load(run / "per_image" / "val.npz") if select == "val" else None
+    val = _by_pair(PerImage.load(run / "per_image" / "val.npz")) if select == "val" else None
     try:
-        outcomes = {} if test.rank is None else {CLASSIFICATION: Outcome(test.image_ids, test.rank < 1)}
+        outcomes = {} if test.rank is None else {CLASSIFICATION: _classified(run, test, test.rank)}
         for condition in (condition for condition in LOCALIZATION if condition in test.conditions):
             outcomes[LOCALIZATION[condition]] = (
                 Outcome(test.image_ids, hits(test, condition, iou_threshold)[:, 0])
@@ -104,6 +105,32 @@ def read_run(run: Path) -> Measured:
     # Anyone's run: only what camloc writes there is shown.
     supervision = TRAINED_WITH_BOXES if metrics.get("test/supervision") == TRAINED_WITH_BOXES else ""
     return Measured(str(run), threshold, select, outcomes, iou_threshold, part, supervision)
+
+
+def _by_pair(found: PerImage) -> PerImage:
+    """Name each pair of an image and a class by both where an image has several."""
+    return replace(found, image_ids=pair_names(found.image_ids, found.target))
+
+
+def pair_names(image_ids: NDArray[np.str_], classes: NDArray[np.int64]) -> NDArray[np.str_]:
+    """Return a name for each pair: the image's, with its class where an image stands there more than once.
+
+    Example:
+        >>> pair_names(np.array(["a", "a", "b"]), np.array([0, 2, 2])).tolist()
+        ['a, class 0', 'a, class 2', 'b, class 2']
+    """
+    if len(np.unique(image_ids)) == len(image_ids):
+        return image_ids
+    return np.array([f"{name}, class {index}" for name, index in zip(image_ids, classes, strict=True)])
+
+
+def _classified(run: Path, test: PerImage, rank: NDArray[np.int64]) -> Outcome:
+    """Return which pairs have the right class first, those without true boxes included."""
+    path = run / "per_image" / "test_classification.npz"
+    if not path.is_file():
+        return Outcome(test.image_ids, rank < 1)
+    with outcome_arrays(path) as arrays:
+        return Outcome(pair_names(arrays["image_ids"], arrays["target"]), arrays["rank"] < 1)
 
 
 def _devkit_outcomes(folder: Path) -> dict[str, Outcome]:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from camloc.export.replaced import replaced
+from camloc.report.class_table import ClassTable
 from camloc.report.misses import MissRow
 from camloc.report.table import ReportedNumber, SplitSize, split_results
 
@@ -42,6 +43,7 @@ def write_page(
     figures: Sequence[Figure],
     gallery: Sequence[GalleryItem],
     misses: Mapping[str, Sequence[MissRow]],
+    by_class: ClassTable | None = None,
     config_yaml: str,
     notes: Sequence[str],
 ) -> Path:
@@ -57,6 +59,7 @@ def write_page(
         gallery: Tiles; paths likewise.
         misses: Rows of each table of causes, by what its groups are, such as ``object size``.
         config_yaml: The resolved configuration.
+        by_class: Numbers of each class on the last split; null where none are counted by themselves.
         notes: Sentences to be read before the numbers.
 
     Returns:
@@ -81,6 +84,7 @@ def write_page(
         figures=[(link(directory, figure.path), figure) for figure in figures],
         gallery=[(link(directory, item.path), item) for item in gallery],
         misses=[(title, rows) for title, rows in misses.items() if rows],
+        by_class=by_class,
         config_yaml=config_yaml,
         notes=notes,
     )

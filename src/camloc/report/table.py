@@ -92,12 +92,18 @@ class SplitSize(NamedTuple):
     Example:
         >>> SplitSize(5794, 5794).text, SplitSize(64, 5794).text
         ('5,794 images', '64 of 5,794 images')
+        >>> SplitSize(64, 64, num_pairs=90, num_localized=50).text
+        '64 images, 90 pairs of an image and a class, 50 of them with true boxes'
     """
 
     num_images: int
     """That were measured."""
     in_split: int
     """That there are."""
+    num_pairs: int | None = None
+    """Pairs of an image and a class it shows; None where each image is one."""
+    num_localized: int | None = None
+    """Pairs or images with a true box, on which localization is measured; None where all have one, or none has."""
 
     @property
     def is_part(self) -> bool:
@@ -106,9 +112,11 @@ class SplitSize(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Both numbers where they differ."""
+        """The numbers where they differ."""
         part = f"{self.num_images:,} of " if self.is_part else ""
-        return f"{part}{self.in_split:,} images"
+        pairs = "" if self.num_pairs is None else f", {self.num_pairs:,} pairs of an image and a class"
+        boxed = "" if self.num_localized is None else f", {self.num_localized:,} of them with true boxes"
+        return f"{part}{self.in_split:,} images{pairs}{boxed}"
 
 
 class NamedNumber(NamedTuple):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from pathlib import Path
 from runpy import run_path
 from typing import Any
@@ -129,7 +130,9 @@ def test_every_need_is_met_by_a_whole_batch_but_padding() -> None:
 def test_values_of_images_are_repeated_for_each_of_their_labels() -> None:
     prediction, of = full(MULTI_LABEL)
     assert evidence(prediction, of, "target").tolist() == [0, 2, 1]
-    assert evidence(prediction, of, "logits").tolist() == [[0, 1, 2], [0, 1, 2], [3, 4, 5]]
+    assert evidence(prediction, of, "logits").tolist() == [[0, 1, -inf], [-inf, 1, 2], [3, 4, 5]]
+    assert evidence(prediction, of, "image_logits").tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert torch.equal(evidence(prediction, of, "labels"), MULTI_LABEL)
     assert evidence(prediction, of, "positions") == [40, 40, 30]
     assert evidence(prediction, of, "image_sizes") == [(4, 6), (4, 6), (8, 9)]
     assert evidence(prediction, of, "predicted_classes").tolist() == [[0, 1], [0, 1], [2, 3]]
@@ -137,7 +140,7 @@ def test_values_of_images_are_repeated_for_each_of_their_labels() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in NEEDS if name not in ("target", "map_size", "image_sizes", "positions")]
+    "name", [name for name in NEEDS if name not in ("target", "map_size", "image_sizes", "windows", "positions")]
 )
 def test_what_is_not_there_is_none(name: str) -> None:
     of = truth(torch.tensor([0, 1]))

@@ -47,7 +47,7 @@ def test_the_map_of_the_true_class_is_measured_and_padding_is_not() -> None:
     assert result.chosen == 0.7
     assert result.unmet == {}
     assert result.pairs.positions.tolist() == [0, 1, 2]
-    assert result.pairs.values["classes"].tolist() == [0, 1, 1]
+    assert result.pairs.classes.tolist() == [0, 1, 1]
     assert result.pairs.values["predicted"].tolist() == [[0, 1], [1, 0], [1, 0]]
     assert result.pairs.values["rank"].tolist() == [0, 0, 0]
     assert result.pairs.values["boxes"].tolist() == [[0, 1, 8, 7]] * 3  # at 0.2, as nothing was chosen yet
@@ -118,7 +118,7 @@ def test_a_split_without_boxes_has_no_threshold_and_no_curve() -> None:
     result = measured.results["val"]
     assert (result.chosen, measured.shown_threshold(), measured.shown_curve()) == (None, 0.2, None)
     assert result.unmet == {"val_threshold": {"gt_boxes"}}
-    assert result.pairs.values.keys() == {"classes", "predicted", "rank", "boxes"}
+    assert result.pairs.values.keys() == {"predicted", "rank", "boxes", "causes", "object_shares"}
     assert result.outcomes["val_threshold"].values == {}
 
 
@@ -172,8 +172,9 @@ def test_images_with_several_labels_keep_a_record_of_each_pair() -> None:
     measured.on_test_epoch_end()
     result = measured.results["test"]
     assert result.pairs.positions.tolist() == [0, 0, 1]
-    assert result.pairs.values["classes"].tolist() == [0, 1, 1]
-    assert result.pairs.values["rank"].tolist() == [0, 1, 0]
+    assert result.pairs.classes.tolist() == [0, 1, 1]
+    assert result.pairs.values["rank"].tolist() == [0, 0, 0]  # the image's other true class is not ranked among
+    assert result.num_images == 2
     # Nothing of class 1 is in the first image.
     assert result.pairs.values["causes"].tolist() == [Cause.CONTEXT, Cause.NO_BOX, Cause.CONTEXT]
     assert result.numbers["localization/gt_known_error"].item() == pytest.approx(1 / 3)
@@ -210,7 +211,7 @@ def test_pairs_of_all_processes_come_together_in_the_splits_order(monkeypatch: p
         counted(rank).on_test_epoch_end()
         result = modules[rank].results["test"]
         assert result.pairs.positions.tolist() == [0, 1, 2]
-        assert result.pairs.values["classes"].tolist() == [0, 1, 0]
+        assert result.pairs.classes.tolist() == [0, 1, 0]
         assert result.pairs.values["ranked_classes"].tolist() == [[0, 1], [1, 0], [0, 1]]
         assert result.outcomes["val_threshold"].values["iou"].shape == (3, 10)
         assert result.outcomes["classification"].values["rank"].tolist() == [0, 0, 0]

@@ -39,14 +39,15 @@ def measured(
     split, stores = SplitProtocols(SQUARES["measures"](protocols)), {}
     for protocol, threshold in thresholds.items():
         split.protocols[protocol].set_threshold(threshold.value)
+    classes = truth.target.tolist()
     for protocol, outcome in split.update(Prediction(truth.pairs, logits, cams), truth).outcomes.items():
         stores[protocol] = PairStore()
         if outcome.values:
-            stores[protocol].add(truth.positions, outcome.values)
+            stores[protocol].add(truth.positions, classes, outcome.values)
     pairs = PairStore()
-    pairs.add(truth.positions, {"classes": truth.target})
+    pairs.add(truth.positions, classes, {"object_shares": torch.full((NUM_IMAGES,), 1 / 6)})
     outcomes = {protocol: store.gather(1) for protocol, store in stores.items()}
-    result = SplitResult(split.compute(), split.chosen_threshold(), outcomes, pairs.gather(1), split.unmet)
+    result = SplitResult(split.compute(), split.chosen_threshold(), outcomes, pairs.gather(1), split.unmet, NUM_IMAGES)
     return MeasuredSplit(name, split, result, [f"{name}{index}" for index in range(NUM_IMAGES)], thresholds)
 
 
@@ -201,11 +202,11 @@ def test_records_of_pairs_hold_what_is_known() -> None:
     split = reported("val")
     threshold = val().result.chosen
     known = {
-        "classes": split.result.pairs.values["classes"],
         "rank": torch.arange(NUM_IMAGES).numpy(),
         "boxes": torch.ones(NUM_IMAGES, 4).numpy(),
     }
-    pairs = split._replace(result=split.result._replace(pairs=Stored(split.result.pairs.positions, known))).pairs()
+    stored = split.result.pairs._replace(values=known)
+    pairs = split._replace(result=split.result._replace(pairs=stored)).pairs()
     assert pairs.rank is not None
     assert pairs.rank.tolist() == list(range(NUM_IMAGES))
     assert pairs.boxes is not None
@@ -219,5 +220,5 @@ def test_records_of_pairs_hold_what_is_known() -> None:
 
 
 def test_images_are_named_once_for_each_pair() -> None:
-    stored = Stored(torch.tensor([0, 2, 2]).numpy(), {})
+    stored = Stored(torch.tensor([0, 2, 2]).numpy(), torch.tensor([5, 3, 4]).numpy(), {})
     assert image_ids_of(stored, lambda index: "abc"[index]) == ["a", "c", "c"]

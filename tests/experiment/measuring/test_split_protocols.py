@@ -1,5 +1,6 @@
 """All protocols of a split from one pass: what each is handed, what it is called, and what is left out."""
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from camloc.metrics.heuristic_error import HeuristicError
 from camloc.metrics.ilsvrc_error import IlsvrcError
 from camloc.metrics.localization_error import LocalizationError
 from camloc.metrics.max_box_acc import MaxBoxAcc
+from camloc.metrics.multi_label import MultiLabelRanking
 from camloc.metrics.pxap import PxAP
 from camloc.records import Outcome, Prediction, Row, Truth
 
@@ -404,10 +406,63 @@ def test_images_with_several_labels_are_measured_pair_by_pair() -> None:
     split = protocols({"classification": ClassificationError(), "val_threshold": LocalizationError(num_thresholds=10)})
     counted = split.update(Prediction(of.pairs, torch.tensor([[2.0, 0.0], [0.0, 2.0]]), cams), of)
     found = split.compute()
-    assert counted.outcomes["classification"].values["rank"].tolist() == [0, 1, 0]
-    assert found["classification/top1_error"].item() == pytest.approx(1 / 3)
+    # The image's other true class is no mistake.
+    assert counted.outcomes["classification"].values["rank"].tolist() == [0, 0, 0]
+    assert found["classification/top1_error"].item() == 0
     assert found["localization/num_images"].item() == 3
-    assert "loss" not in found  # a softmax over several true classes is none
+    # log(1 + exp(-2)) and log 2 in either image, but for the label that logit 0 is right or wrong about alike.
+    assert found["loss"].item() == pytest.approx((math.log1p(math.exp(-2)) + math.log(2)) / 2)
+
+
+def test_only_pairs_with_true_boxes_are_localized_and_all_are_classified() -> None:
+    split = protocols({"classification": ClassificationError(), "val_threshold": LocalizationError(num_thresholds=10)})
+    of: Truth = truth()
+    boxes = [torch.zeros(0, 4), *of.gt_boxes[1:]]
+    counted = split.update(prediction(), of._replace(gt_boxes=boxes, image_boxes=boxes))
+    found = split.compute()
+    assert len(counted.outcomes["classification"].values["rank"]) == len(of.target)
+    assert found["localization/num_images"].item() == len(of.target) - 1
+    assert list(counted.places["val_threshold"]) == list(range(1, len(of.target)))
+    assert len(counted.outcomes["val_threshold"].values["iou"]) == len(of.target) - 1
+    nothing = [torch.zeros(0, 4)] * len(of.target)
+    split.update(prediction(), of._replace(gt_boxes=nothing, image_boxes=nothing))
+    again = split.compute()
+    assert again["localization/num_images"].item() == len(of.target) - 1
+    assert torch.equal(again["localization/gt_known_curve"], found["localization/gt_known_curve"])
+
+
+def test_images_without_a_label_count_where_images_do() -> None:
+    given = {"val_threshold": LocalizationError(num_thresholds=10), "multi_label": MultiLabelRanking()}
+    split = protocols(given)
+    negative: Truth = SQUARES["truth"](torch.tensor([[False, False], [False, False]]))
+    logits = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
+    counted = split.update(Prediction(negative.pairs, logits, torch.zeros(0, 8, 12)), negative)
+    assert counted.outcomes.keys() == {"multi_label"}
+    of: Truth = SQUARES["truth"](torch.tensor([[True, False]]))
+    split.update(Prediction(of.pairs, torch.tensor([[1.0, 3.0]]), prediction((0,)).cams), of)
+    found = split.compute()
+    assert split.images.compute() == 3
+    assert found["localization/num_images"] == 1
+    # Class 0: the positive has logit 1, the negatives 2 and 0; nothing shows class 1.
+    assert found["classification/average_precision"].item() == 0.5
+    assert found["classification/auroc"].item() == 0.5
+    assert found["classification/num_classes_left_out"] == 1
+
+
+def test_a_class_without_objects_gets_no_box() -> None:
+    given = SQUARES["measures"]({"val_threshold": LocalizationError(num_thresholds=10)})
+    of: Truth = truth()
+    objectless = int(of.target[0])
+    boxes = [torch.zeros(0, 4) if target == objectless else of.gt_boxes[0] for target in of.target.tolist()]
+    of = of._replace(gt_boxes=boxes, image_boxes=boxes)
+    shown = SplitProtocols(given._replace(objectless=frozenset({objectless}))).update(prediction(), of).shown_boxes
+    with_box = SplitProtocols(given).update(prediction(), of).shown_boxes
+    assert shown is not None
+    assert with_box is not None
+    assert with_box[0].tolist() != [0, 0, 0, 0]
+    is_objectless = of.target == objectless
+    assert not shown[is_objectless].any()
+    assert torch.equal(shown[~is_objectless], with_box[~is_objectless])
 
 
 @pytest.mark.parametrize(

@@ -247,7 +247,8 @@ def _check_annotation(
     track: Track,
     objectless: Collection[int],
 ) -> None:
-    images, classes = pairs_of(all_targets(split))
+    targets = all_targets(split)
+    images, classes = pairs_of(targets)
     gt_boxes = [
         boxes.numpy()
         for i in track(range(len(split)), f"{name}: true boxes", len(split))
@@ -284,7 +285,7 @@ def _check_annotation(
     elif without and len(without) < int(has_objects.sum()):
         shown = _first([split.image_id(i) for i in without[:NUM_SHOWN]], len(without))
         with_objects = int(has_objects.sum())
-        what = "images" if with_objects == len(split) else "pairs of an image and a class with objects"
+        what = "images" if targets.ndim == 1 else "pairs of an image and a class with objects"
         found.warnings.append(
             f"{name}: {len(without):,} of {with_objects:,} {what} have no true box, {shown}: localization is measured "
             f"on the other {with_objects - len(without):,}"

@@ -1,15 +1,17 @@
 """What protocols are handed of a batch, made when the first of them asks for it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from camloc.boxes import from_window, half_open_to_inclusive
 from camloc.localization.contract import BoxRule, UncutBoxRule, cuts_at_thresholds, needs_images
 from camloc.localization.released_boxes import loose_and_tight_boxes
+from camloc.metrics.contract import OF_BOXES, OF_IMAGES, OF_MASKS
 from camloc.metrics.functional.max_box_acc import wsolevaluation_boxes
 from camloc.predictors.contract import ScoreMapFunction
 from camloc.records import Pairs, Prediction, Truth
@@ -25,6 +27,7 @@ class Localized:
         box_rule: Score maps to boxes.
         cam_thresholds: (T,) ascending, all that any protocol of this normalization asks for; unused by a rule that cuts
             at none.
+        objectless: Classes without objects, 0-based, which get no box.
     """
 
     def __init__(
@@ -34,9 +37,11 @@ class Localized:
         score_map: ScoreMapFunction,
         box_rule: BoxRule | UncutBoxRule,
         cam_thresholds: Sequence[float],
+        objectless: Collection[int] = (),
     ) -> None:
         self._prediction, self._truth = prediction, truth
         self._score_map, self._box_rule, self.cam_thresholds = score_map, box_rule, list(cam_thresholds)
+        self._objectless = objectless
 
     @cached_property
     def score_maps(self) -> Tensor | None:
@@ -50,28 +55,33 @@ class Localized:
     def boxes(self) -> Tensor | None:
         """(P,T,4) half-open pixels of the score maps, on the CPU; None without maps, and where a rule cuts at none."""
         if self._prediction.boxes is not None:
-            return self._prediction.boxes
+            return self._of_objects(self._prediction.boxes)
         if self.score_maps is None or not cuts_at_thresholds(self._box_rule):
             return None
-        return self._box_rule(self.score_maps.cpu(), self.cam_thresholds)
+        return self._of_objects(self._box_rule(self.score_maps.cpu(), self.cam_thresholds))
 
     @cached_property
     def uncut_boxes(self) -> Tensor | None:
         """(P,4) without CAM thresholds, likewise: a network's own, or of a rule that cuts at none; None for others."""
         if self._prediction.regressed_boxes is not None:
-            return self._prediction.regressed_boxes
+            return self._of_objects(self._prediction.regressed_boxes)
         if self.score_maps is None or cuts_at_thresholds(self._box_rule):
             return None
         images, image_index = self._prediction.images, self._prediction.pairs.image_index
-        return apply_uncut(self._box_rule, self.score_maps, None if images is None else images[image_index])
+        shown = None if images is None else images[image_index]
+        return self._of_objects(apply_uncut(self._box_rule, self.score_maps, shown))
 
     @cached_property
     def released_boxes(self) -> Tensor | None:
         """(P,2,4) loose and tight boxes of the release, float64 pixels of the images; None without maps."""
         if self.score_maps is None:
             return None
-        both = loose_and_tight_boxes(self.score_maps).double().unbind(dim=1)
+        both = self._of_objects(loose_and_tight_boxes(self.score_maps).double()).unbind(dim=1)
         return torch.stack([to_images(boxes, self._truth.pairs, self._truth) for boxes in both], dim=1)
+
+    def _of_objects(self, boxes: Tensor) -> Tensor:
+        """Leave out the boxes of classes without objects."""
+        return without_boxes(boxes, self._prediction.pairs.classes, self._objectless)
 
     def at(self, cam_thresholds: Sequence[float]) -> Tensor | None:
         """Return the boxes at some of the thresholds."""
@@ -109,20 +119,62 @@ class Evidence:
         self._makers: dict[str, Callable[[], Any]] = {
             "logits": self._logits,
             "target": lambda: prediction.pairs.classes,
-            "gt_boxes": lambda: truth.gt_boxes if truth.has_boxes else None,
-            "image_boxes": lambda: truth.image_boxes if truth.has_boxes else None,
+            "gt_boxes": lambda: truth.gt_boxes if self._with_boxes.any() else None,
+            "image_boxes": lambda: truth.image_boxes if self._with_boxes.any() else None,
             "map_size": lambda: truth.map_size,
             "image_sizes": lambda: self._per_pair(truth.image_sizes),
+            "windows": lambda: self._per_pair(truth.windows),
             "positions": lambda: self._per_pair(truth.positions),
-            "resized_boxes": lambda: resized_boxes(truth) if truth.has_boxes else None,
+            "resized_boxes": lambda: resized_boxes(truth) if self._with_boxes.any() else None,
             "masks": lambda: None if truth.masks is None else truth.masks[:, 0],
             "ignore": lambda: None if truth.masks is None else truth.masks[:, 1],
             "predicted_classes": lambda: self._ranked(prediction.ranked.classes) if self._has_ranked_boxes else None,  # type: ignore[union-attr] # checked
+            "image_logits": lambda: prediction.logits,
+            "labels": self._labels,
             "predicted_boxes": lambda: self._ranked(prediction.ranked.image_boxes) if self._has_ranked_boxes else None,  # type: ignore[union-attr,arg-type] # checked
         }
 
-    def get(self, name: str, localized: Localized, cam_thresholds: Sequence[float], cam_threshold: float | None) -> Any:  # noqa: ANN401 - as many types as names
-        """Return what goes by a name for a protocol with these thresholds; None where there is nothing of the kind."""
+    @cached_property
+    def _with_boxes(self) -> Tensor:
+        return self._truth.with_boxes
+
+    @cached_property
+    def _with_masks(self) -> Tensor:
+        return self._truth.with_masks
+
+    def measured(self, needs: Collection[str]) -> list[int] | None:
+        """Return the places of the pairs that have what is needed, where some have it; None for all."""
+        keep = torch.ones(len(self._truth.gt_boxes), dtype=torch.bool)
+        for of_kind, has in ((OF_BOXES, "_with_boxes"), (OF_MASKS, "_with_masks")):
+            if not of_kind.isdisjoint(needs) and (found := getattr(self, has)).any():
+                keep &= found
+        return None if keep.all() else keep.nonzero().flatten().tolist()
+
+    def get(
+        self,
+        name: str,
+        localized: Localized,
+        cam_thresholds: Sequence[float],
+        cam_threshold: float | None,
+        places: Sequence[int] | None = None,
+    ) -> Any:  # noqa: ANN401 - as many types as names
+        """Return what goes by a name for a protocol with these thresholds; None where there is nothing of the kind.
+
+        Args:
+            name: Of the need.
+            localized: Maps and boxes under the protocol's normalization.
+            cam_thresholds: The protocol's.
+            cam_threshold: The one that it reports at.
+            places: Of the pairs that it is measured on; None for all.
+        """
+        value = self._of_all(name, localized, cam_thresholds, cam_threshold)
+        if value is None or places is None or name == "map_size" or name in OF_IMAGES:
+            return value
+        return value[places] if isinstance(value, Tensor) else [value[place] for place in places]
+
+    def _of_all(
+        self, name: str, localized: Localized, cam_thresholds: Sequence[float], cam_threshold: float | None
+    ) -> Any:  # noqa: ANN401 - the same
         if name == "score_maps":
             return localized.score_maps
         if name == "released_boxes":
@@ -143,9 +195,13 @@ class Evidence:
 
     def _logits(self) -> Tensor | None:
         logits = self._prediction.logits
-        if logits is None or self._truth.target.ndim == 1:
-            return logits
-        return logits[self._prediction.pairs.image_index]
+        return None if logits is None else pair_logits(logits, self._truth.target)
+
+    def _labels(self) -> Tensor | None:
+        target, logits = self._truth.target, self._prediction.logits
+        if target.ndim > 1 or logits is None:
+            return target if target.ndim > 1 else None
+        return one_hot(target, logits.shape[1]).bool()
 
     def _ranked(self, values: Tensor) -> Tensor:
         return values if self._truth.target.ndim == 1 else values[self._prediction.pairs.image_index]
@@ -154,6 +210,39 @@ class Evidence:
         if self._truth.target.ndim == 1:
             return values
         return [values[index] for index in self._prediction.pairs.image_index.tolist()]
+
+
+def pair_logits(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the (P,C) logits that each pair's class is ranked by.
+
+    Args:
+        logits: (B,C).
+        target: (B,) int64: the logits themselves; or (B,C) bool: -inf for the image's other true classes, which are no
+            mistakes. With one label per image both are the same.
+
+    Example:
+        >>> pair_logits(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([[True, True, False]])).tolist()
+        [[3.0, -inf, 2.0], [-inf, 1.0, 2.0]]
+    """
+    if target.ndim == 1:
+        return logits
+    pairs = Pairs.of_target(target)
+    others = target[pairs.image_index]
+    others[torch.arange(len(others), device=others.device), pairs.classes] = False
+    return logits[pairs.image_index].masked_fill(others.to(logits.device), -torch.inf)
+
+
+def without_boxes(boxes: Tensor, classes: Tensor, objectless: Collection[int]) -> Tensor:
+    """Return (N,...,4) boxes of (N,) classes with zeros for those without objects.
+
+    Example:
+        >>> without_boxes(torch.ones(2, 4), torch.tensor([0, 1]), {1}).tolist()
+        [[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]]
+    """
+    if not objectless:
+        return boxes
+    gets_none = torch.isin(classes.cpu(), torch.tensor(sorted(objectless)))
+    return boxes.masked_fill(gets_none.view(-1, *[1] * (boxes.ndim - 1)).to(boxes.device), 0)
 
 
 def apply_uncut(rule: UncutBoxRule, score_maps: Tensor, images: Tensor | None) -> Tensor:

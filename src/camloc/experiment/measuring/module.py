@@ -1,6 +1,6 @@
 """The LightningModule that measures a predictor: every protocol from one pass over each split."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -9,10 +9,10 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
 from camloc.boxes import from_window
-from camloc.experiment.measuring.evidence import apply_uncut, to_images
+from camloc.experiment.measuring.evidence import apply_uncut, pair_logits, to_images, without_boxes
 from camloc.experiment.measuring.split_protocols import Counted, Measures, SplitProtocols, SplitResult
 from camloc.experiment.measuring.store import PairStore, Stored
-from camloc.metrics.functional.breakdown import miss_causes, object_share
+from camloc.metrics.functional.breakdown import NO_CAUSE, miss_causes, object_share
 from camloc.metrics.functional.classification import class_rank
 from camloc.metrics.localization_error import LocalizationError
 from camloc.predictors.contract import Batch, Predictor
@@ -100,40 +100,52 @@ class EvaluationModule(LightningModule):
         prediction = self.predictor.predict(batch, num_ranked=0 if self._is_watched_only else self.num_ranked)
         counted = self.protocols[split].update(prediction, batch.truth)
         if not self._is_watched_only:
-            positions = [counted.truth.positions[i] for i in counted.prediction.pairs.image_index.tolist()]
+            pairs = counted.prediction.pairs
+            positions = [counted.truth.positions[i] for i in pairs.image_index.tolist()]
+            classes = pairs.classes.tolist()
             for name, outcome in counted.outcomes.items():
                 if outcome.values:
-                    self._outcomes.setdefault(name, PairStore()).add(positions, outcome.values)
-            self._pairs.add(positions, self._pair_values(counted))
+                    of_protocol = counted.places[name]
+                    self._outcomes.setdefault(name, PairStore()).add(
+                        [positions[place] for place in of_protocol],
+                        [classes[place] for place in of_protocol],
+                        outcome.values,
+                    )
+            self._pairs.add(positions, classes, self._pair_values(counted))
         return counted
 
     def _pair_values(self, counted: Counted) -> dict[str, Tensor]:
         prediction, truth = counted.prediction, counted.truth
         pairs, logits, boxes = prediction.pairs, prediction.logits, counted.shown_boxes
-        values = {"classes": pairs.classes}
+        values: dict[str, Tensor] = {}
         is_right = torch.ones(len(pairs.classes), dtype=torch.bool)
         if logits is not None:
-            of_pairs = logits[pairs.image_index]
-            values["predicted"] = of_pairs.topk(min(NUM_PREDICTIONS, logits.shape[1])).indices
-            values["rank"] = class_rank(of_pairs, pairs.classes)
+            values["predicted"] = logits.topk(min(NUM_PREDICTIONS, logits.shape[1])).indices[pairs.image_index]
+            values["rank"] = class_rank(pair_logits(logits, truth.target), pairs.classes)
             is_right = values["rank"].cpu() == 0
+        places = truth.with_boxes.nonzero().flatten().tolist()
         if boxes is not None:
             values["boxes"] = to_images(boxes.float(), pairs, truth)
-            if truth.has_boxes:
-                values["causes"] = miss_causes(boxes, truth.gt_boxes, is_right, self.measures.iou_threshold)
-        if truth.has_boxes:
-            sizes = [truth.image_sizes[index] for index in pairs.image_index.tolist()]
-            values["object_shares"] = object_share(truth.image_boxes, sizes)
+            causes = values["causes"] = torch.full((len(boxes),), NO_CAUSE)
+            if places:
+                true_boxes = [truth.gt_boxes[place] for place in places]
+                causes[places] = miss_causes(boxes[places], true_boxes, is_right[places], self.measures.iou_threshold)
+        shares = values["object_shares"] = torch.full((len(truth.gt_boxes),), torch.nan, dtype=torch.float64)
+        if places:
+            image_index = pairs.image_index.tolist()
+            sizes = [truth.image_sizes[image_index[place]] for place in places]
+            shares[places] = object_share([truth.image_boxes[place] for place in places], sizes)
         if self.box_ranked and prediction.ranked is not None:
-            values["ranked_classes"] = prediction.ranked.classes
-            values["ranked_boxes"] = self._ranked_boxes(prediction, truth)
+            of_pairs = pairs.image_index.cpu()
+            values["ranked_classes"] = prediction.ranked.classes.cpu()[of_pairs]
+            values["ranked_boxes"] = self._ranked_boxes(prediction, truth)[of_pairs]
         return values
 
     def _ranked_boxes(self, prediction: Prediction, truth: Truth) -> Tensor:
         """Return the (B,G,4) boxes of the most likely classes, float64 pixels of the images."""
         ranked = prediction.ranked
         if ranked is not None and ranked.image_boxes is not None:
-            return ranked.image_boxes
+            return _of_objects(ranked.image_boxes, ranked.classes, self.measures.objectless)
         if ranked is None or ranked.cams is None:
             raise ValueError("this source of predictions has no maps of the most likely classes")
         protocols = self.test_protocols
@@ -146,22 +158,29 @@ class EvaluationModule(LightningModule):
             boxes = self.measures.box_rule(score_maps, [protocols.shown_threshold])[:, 0]
         by_image = boxes.double().view(*ranked.classes.shape, 4)
         placed = [from_window(box, window, truth.map_size) for box, window in zip(by_image, truth.windows, strict=True)]
-        return torch.stack(placed) if placed else by_image
+        boxes = torch.stack(placed) if placed else by_image
+        return _of_objects(boxes, ranked.classes, self.measures.objectless)
 
     def _conclude(self, split: str) -> None:
         protocols = self.protocols[split]
         numbers = protocols.compute()
         unmet = dict(protocols.unmet)
         outcomes, pairs = {}, Stored.nothing()
+        num_images = int(protocols.images.compute())
         if not self._is_watched_only:
             world_size = self.trainer.world_size
             # In the protocols' order and all of them: a process may have had no batch that counted.
             outcomes = {name: self._outcomes.get(name, PairStore()).gather(world_size) for name in protocols.protocols}
             pairs = self._pairs.gather(world_size)
-        self.results[split] = SplitResult(numbers, protocols.chosen_threshold(), outcomes, pairs, unmet)
+        self.results[split] = SplitResult(numbers, protocols.chosen_threshold(), outcomes, pairs, unmet, num_images)
         protocols.reset()
         self._outcomes, self._pairs = {}, PairStore()
         for name, value in numbers.items():
             if value.ndim == 0:
                 # Counts are summed over processes already: every rank logs the same number.
                 self.log(f"{split}/{name}", value.float(), prog_bar=name in PROGRESS_BAR)
+
+
+def _of_objects(boxes: Tensor, classes: Tensor, objectless: Collection[int]) -> Tensor:
+    """Leave out the (B,G,4) boxes of (B,G) classes without objects."""
+    return without_boxes(boxes.flatten(0, 1), classes.flatten(), objectless).view_as(boxes)

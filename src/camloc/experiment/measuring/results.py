@@ -1,14 +1,20 @@
 """What an evaluation hands on: numbers with their sources and intervals, and what became of every pair."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from camloc.experiment.measuring.split_protocols import SplitProtocols, SplitResult
 from camloc.experiment.measuring.store import Stored
+from camloc.metrics.contract import Protocol
+from camloc.metrics.per_class import BY_CLASS, MEAN_OVER_CLASSES, PerClass, safe_keys
 from camloc.records import PairRecords, SplitOutcome
+from camloc.report.class_table import ClassRow, ClassTable
 from camloc.report.table import ReportedNumber
 
 Numbers = dict[str, float | int | str]
@@ -49,6 +55,7 @@ class MeasuredSplit(NamedTuple):
         for name, protocol in self.protocols.protocols.items():
             if not self.is_counted(name):
                 continue
+            found |= self._numbers_by_class(name, protocol)
             if protocol.chooses_threshold:
                 found[self._key(name, "threshold_source")] = self.thresholds[name].source
             elif len(protocol.cam_thresholds):
@@ -56,13 +63,47 @@ class MeasuredSplit(NamedTuple):
                 found |= {self._key(name, f"{key}_threshold_source"): "oracle" for key in oracles}
         return found
 
+    def _numbers_by_class(self, name: str, protocol: Protocol) -> Numbers:
+        """Return ``<key>/<class>`` of every class that was measured by itself."""
+        found: Numbers = {}
+        if not isinstance(protocol, PerClass) or not protocol.class_names:
+            return found
+        for row in protocol.class_rows:
+            by_class = self.result.numbers[self.protocols.key(name, f"{row.key}{BY_CLASS}")].tolist()
+            for safe_name, value in zip(safe_keys(protocol.class_names), by_class, strict=True):
+                if not math.isnan(value):
+                    found[f"{self._key(name, row.key)}/{safe_name}"] = value
+        return found
+
+    def class_table(self) -> ClassTable | None:
+        """Return the numbers of each class for people; None where no protocol counts classes by themselves."""
+        titles: list[str] = []
+        columns: list[list[float]] = []
+        names: Sequence[str] = ()
+        for name, protocol in self.protocols.protocols.items():
+            if isinstance(protocol, PerClass) and protocol.class_names and self.is_counted(name):
+                names = protocol.class_names
+                for row in protocol.class_rows:
+                    titles.append(row.title.removesuffix(MEAN_OVER_CLASSES))
+                    columns.append(self.result.numbers[self.protocols.key(name, f"{row.key}{BY_CLASS}")].tolist())
+        if not columns:
+            return None
+        pairs = self.result.pairs
+        shares = pairs.values.get("object_shares", np.full(len(pairs.classes), np.nan))
+        of_all = np.bincount(pairs.classes, minlength=len(names)).tolist()
+        with_boxes = np.bincount(pairs.classes[np.isfinite(shares)], minlength=len(names)).tolist()
+        values = list(zip(*columns, strict=True))
+        return ClassTable(titles, [ClassRow(*row) for row in zip(names, of_all, with_boxes, values, strict=True)])
+
     def outcome(self, protocol: str) -> SplitOutcome | None:
         """Return what a protocol found of every pair; None where it keeps nothing."""
         stored = self.result.outcomes.get(protocol)
         if stored is None or not stored.values:
             return None
         values = {name: torch.from_numpy(array) for name, array in stored.values.items()}
-        return SplitOutcome(self.image_ids, torch.from_numpy(self.result.pairs.values["classes"]), values)
+        of_position = dict(zip(self.result.pairs.positions.tolist(), self.image_ids, strict=True))
+        image_ids = [of_position[position] for position in stored.positions.tolist()]
+        return SplitOutcome(image_ids, torch.from_numpy(stored.classes), values)
 
     def intervals(self, val: "MeasuredSplit | None") -> dict[str, tuple[float, float]]:
         """Return 95% intervals by key of ``metrics.json``.
@@ -110,20 +151,32 @@ class MeasuredSplit(NamedTuple):
         """Return what is known of every pair."""
         values: dict[str, Tensor] = {name: torch.from_numpy(array) for name, array in self.result.pairs.values.items()}
         shown = self.protocols.shown
-        outcome = self.outcome(shown) if shown is not None else None
-        iou = None if outcome is None else outcome.values.get("iou")
+        causes, shares = values.get("causes"), values.get("object_shares")
+        has_true_boxes = shares is not None and bool(shares.isfinite().any())
         return PairRecords(
             image_ids=self.image_ids,
-            classes=values["classes"],
+            classes=torch.from_numpy(self.result.pairs.classes),
             predicted=values.get("predicted"),
             rank=values.get("rank"),
             boxes=values.get("boxes"),
-            iou=iou[:, None] if iou is not None and iou.ndim == 1 else iou,
+            iou=None if shown is None else self._iou(shown),
             cam_thresholds=self.protocols.shown_thresholds,
             cam_threshold=self.protocols.shown_threshold,
-            causes=values.get("causes"),
-            object_shares=values.get("object_shares"),
+            causes=causes if has_true_boxes else None,
+            object_shares=shares if has_true_boxes else None,
         )
+
+    def _iou(self, protocol: str) -> Tensor | None:
+        """Return the (P,T) IoUs of all pairs, NaN for those that a protocol did not count; None where it keeps none."""
+        counted, pairs = self.result.outcomes.get(protocol), self.result.pairs
+        if counted is None or "iou" not in counted.values:
+            return None
+        iou = torch.from_numpy(counted.values["iou"]).reshape(len(counted.positions), -1)
+        # Both are in the split's order, and so are the counted ones among all.
+        is_counted = np.isin(_keys(pairs), _keys(counted))
+        of_all = torch.full((len(is_counted), iou.shape[1]), torch.nan, dtype=iou.dtype)
+        of_all[torch.from_numpy(is_counted)] = iou
+        return of_all
 
     def _key(self, protocol: str, key: str) -> str:
         return f"{self.name}/{self.protocols.key(protocol, key)}"
@@ -137,6 +190,12 @@ class MeasuredSplit(NamedTuple):
             )
             return None if value is None else value.item(), "oracle"
         return None, ""
+
+
+def _keys(stored: Stored) -> NDArray[np.int64]:
+    """Return a number of its own for every pair of a split."""
+    num_classes = 1 << 32
+    return stored.positions * num_classes + stored.classes
 
 
 def image_ids_of(stored: Stored, image_id: Callable[[int], str]) -> list[str]:

@@ -8,15 +8,16 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torchmetrics import MeanMetric, Metric
 
 from camloc.experiment.measuring.evidence import Evidence, Localized, without_padding
 from camloc.experiment.measuring.store import Stored
 from camloc.localization.contract import BoxRule, UncutBoxRule, cuts_at_thresholds
-from camloc.metrics.contract import Needs, Protocol, needs_of
+from camloc.metrics.contract import OF_IMAGES, Needs, Protocol, needs_of
 from camloc.metrics.functional.localization import PAPER_CAM_THRESHOLD
-from camloc.metrics.stock import StockMetric
+from camloc.metrics.per_class import BY_CLASS
+from camloc.metrics.stock import Count, StockMetric
 from camloc.predictors.contract import ScoreMapFunction
 from camloc.records import Outcome, Prediction, Row, Truth
 
@@ -38,6 +39,8 @@ class Measures(NamedTuple):
     """Fraction; from it on a box is a hit."""
     from_maps: bool = True
     """Whether boxes are read off maps; else a network predicts them itself, or a file names them."""
+    objectless: frozenset[int] = frozenset()
+    """Classes without objects, 0-based: they get no box."""
 
 
 class Counted(NamedTuple):
@@ -48,6 +51,8 @@ class Counted(NamedTuple):
     truth: Truth
     outcomes: Mapping[str, Outcome]
     """By protocol; one that lacks what it needs has none."""
+    places: Mapping[str, Sequence[int]]
+    """By protocol, the pairs that its outcome is of, places among all P."""
     shown_boxes: Tensor | None
     """(P,4) half-open pixels of the score maps, at the reported threshold if there is one; None without boxes."""
 
@@ -65,6 +70,8 @@ class SplitResult(NamedTuple):
     """What else is known of every pair."""
     unmet: Mapping[str, frozenset[str]]
     """By protocol that was not measured, what it lacked."""
+    num_images: int
+    """That were predicted, those without a label included."""
 
 
 class SplitProtocols(nn.Module):
@@ -92,6 +99,9 @@ class SplitProtocols(nn.Module):
         self.needs: dict[str, Needs] = {name: needs_of(protocol) for name, protocol in protocols.items()}
         # By default it leaves out what is NaN: a network that has diverged would get the mean of what is left.
         self.loss = MeanMetric(nan_strategy=math.inf)
+        self.images = Count()
+        """How many images were predicted."""
+        self.objectless = measures.objectless
         if unknown := measures.own_score_maps.keys() - protocols.keys():
             raise ValueError(f"localization.score_maps has {', '.join(sorted(unknown))}, which is no protocol")
         self._groups = _group_by_score_map(protocols, measures)
@@ -136,17 +146,23 @@ class SplitProtocols(nn.Module):
     def update(self, prediction: Prediction, truth: Truth) -> Counted:
         """Count a batch."""
         prediction, truth = without_padding(prediction, truth)
-        if prediction.logits is not None and truth.target.ndim == 1 and len(truth.target):
-            self.loss.update(cross_entropy(prediction.logits, truth.target, reduction="none"))
+        self.images.update(len(truth.target))
+        if prediction.logits is not None and len(truth.target):
+            self.loss.update(loss_by_image(prediction.logits, truth.target))
         localized, evidence = self._localized(prediction, truth), Evidence(prediction, truth)
-        outcomes = {}
+        outcomes: dict[str, Outcome] = {}
+        counted: dict[str, Sequence[int]] = {}
+        all_places = range(len(truth.gt_boxes))
         for name, protocol in self.protocols.items():
             needs = self.needs[name]
+            places = evidence.measured(needs.all)
+            if not len(all_places if places is None else places) and not needs.required <= OF_IMAGES:
+                continue
             if "boxes" in needs.all and not self.is_swept:
                 self.unmet[name] = frozenset({"boxes"})
                 continue
             arguments = {
-                need: evidence.get(need, localized[name], protocol.cam_thresholds, protocol.cam_threshold)
+                need: evidence.get(need, localized[name], protocol.cam_thresholds, protocol.cam_threshold, places)
                 for need in needs.all
             }
             missing = frozenset(need for need in needs.required if arguments[need] is None)
@@ -155,6 +171,7 @@ class SplitProtocols(nn.Module):
                 continue
             given = {k: v for k, v in arguments.items() if v is not None or k in needs.nullable}
             outcomes[name] = protocol.update(**given)
+            counted[name] = all_places if places is None else places
             absent = frozenset(need for need in needs.nullable if arguments[need] is None)
             if absent and not outcomes[name].values:
                 self.unmet[name] = absent
@@ -165,6 +182,7 @@ class SplitProtocols(nn.Module):
             prediction._replace(score_maps=shown.score_maps, boxes=boxes),
             truth,
             outcomes,
+            counted,
             None if boxes is None else boxes[:, at],
         )
 
@@ -180,7 +198,9 @@ class SplitProtocols(nn.Module):
         for name, protocol in self.protocols.items():
             values = _computed(protocol)
             if counted_something(values, protocol.rows):
-                own = {self.key(name, key): value for key, value in values.items()}
+                # torchmetrics makes a vector of one class a number.
+                whole = {key: value.reshape(-1) if key.endswith(BY_CLASS) else value for key, value in values.items()}
+                own = {self.key(name, key): value for key, value in whole.items()}
                 found |= {key: value for key, value in own.items() if key not in found}  # counts of the same pairs
         return found
 
@@ -223,6 +243,7 @@ class SplitProtocols(nn.Module):
     def reset(self) -> None:
         """Forget all counts."""
         self.loss.reset()
+        self.images.reset()
         self.unmet = {}
         for protocol in self.protocols.values():
             protocol.reset()
@@ -232,7 +253,9 @@ class SplitProtocols(nn.Module):
         made: dict[str | None, Localized] = {}
         for names, score_map in self._groups:
             thresholds = sorted({threshold for name in names for threshold in self._thresholds(name)})
-            made |= dict.fromkeys(names, Localized(prediction, truth, score_map, self.box_rule, thresholds))
+            made |= dict.fromkeys(
+                names, Localized(prediction, truth, score_map, self.box_rule, thresholds, self.objectless)
+            )
         return made
 
     def _thresholds(self, name: str | None) -> Sequence[float]:
@@ -244,6 +267,18 @@ class SplitProtocols(nn.Module):
         protocol, needs = self.protocols[name], self.needs[name].all
         reported = () if protocol.cam_threshold is None or "reported_boxes" not in needs else (protocol.cam_threshold,)
         return (*(protocol.cam_thresholds if "boxes" in needs else ()), *reported)
+
+
+def loss_by_image(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the (B,) softmax cross entropies of one label per image, or binary cross entropies averaged over classes.
+
+    Args:
+        logits: (B,C).
+        target: (B,) int64, or (B,C) bool.
+    """
+    if target.ndim == 1:
+        return cross_entropy(logits, target, reduction="none")
+    return binary_cross_entropy_with_logits(logits, target.to(logits.dtype), reduction="none").mean(dim=1)
 
 
 def as_protocol(name: str, metric: Metric) -> Protocol:

@@ -30,6 +30,8 @@ class Cause(IntEnum):
     ELSEWHERE = 6
 
 
+NO_CAUSE = -1
+"""Of a pair without a true box, which is neither hit nor missed."""
 CAUSES = (
     "hit",
     "wrong class",

@@ -1,0 +1,107 @@
+"""The same images with one label each, measured as such and as images with several labels: every count is the same."""
+
+from functools import partial
+from pathlib import Path
+from runpy import run_path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from camloc.attribution.cam import cam
+from camloc.attribution.score_map import score_map
+from camloc.backbones.gap import GapBackbone
+from camloc.data.datasets.textures import Textures
+from camloc.data.loading.split import Split, SplitName, Subset
+from camloc.experiment.measuring.measure import measure
+from camloc.experiment.measuring.module import EvaluationModule
+from camloc.experiment.measuring.results import MeasuredSplit
+from camloc.experiment.measuring.split_protocols import Measures
+from camloc.localization.threshold_sweep import largest_component_boxes
+from camloc.metrics.centred_box import CentredBoxError
+from camloc.metrics.classification_error import ClassificationError
+from camloc.metrics.heuristic_error import HeuristicError
+from camloc.metrics.ilsvrc_error import IlsvrcError
+from camloc.metrics.localization_error import LocalizationError
+from camloc.metrics.max_box_acc import MaxBoxAcc
+from camloc.metrics.multi_label import MultiLabelRanking
+from camloc.metrics.pxap import PxAP
+from camloc.predictors.network import NetworkPredictor
+
+SQUARES = run_path(str(Path(__file__).parents[1] / "squares.py"))
+
+
+class OneOfSeveral(Subset):
+    """A split whose labels are rows with one true class; boxes of some images are kept back."""
+
+    def __init__(self, split: Split, num_classes: int, without_boxes: int) -> None:
+        super().__init__(split, torch.arange(len(split)).numpy())
+        self.num_classes, self.without_boxes = num_classes, without_boxes
+
+    def target(self, index: int) -> int | Tensor:
+        target = super().target(index)
+        return target if not self.num_classes else torch.arange(self.num_classes) == target
+
+    def gt_boxes(self, index: int) -> list[Tensor]:
+        return super().gt_boxes(index) if index >= self.without_boxes else [torch.zeros(0, 4)]
+
+
+class Textured(Textures):
+    def __init__(self, *, several: bool, without_boxes: int) -> None:
+        super().__init__(num_train=10, num_val=20, num_test=30, image_size=64, num_workers=0, batch_size=7)
+        self.several_labels, self.without_boxes = several, without_boxes
+        self.use_input_size(64)
+
+    def load_split(self, name: SplitName) -> Split:
+        return OneOfSeveral(
+            super().load_split(name), self.num_classes if self.several_labels else 0, self.without_boxes
+        )
+
+
+def measured(*, several: bool, without_boxes: int) -> dict[str, MeasuredSplit]:
+    torch.manual_seed(0)
+    backbone = GapBackbone(nn.Conv2d(3, 8, 5, stride=2), nn.ReLU(), num_maps=8, num_classes=9)
+    protocols = {
+        "classification": ClassificationError(),
+        "centred_box": CentredBoxError(),
+        "val_threshold": LocalizationError(num_thresholds=20),
+        "max_box_acc": MaxBoxAcc(0.05, v1=True, v2=True),
+        "pxap": PxAP(0.05),
+        "ilsvrc": IlsvrcError(),
+        "heuristic": HeuristicError(),
+        "multi_label": MultiLabelRanking(),
+    }
+    measures = Measures(protocols, partial(score_map, normalization="minmax"), {}, largest_component_boxes, 0.5)
+    module = EvaluationModule(NetworkPredictor(backbone, cam), measures)
+    return measure(SQUARES["trainer"](), module, Textured(several=several, without_boxes=without_boxes))
+
+
+@pytest.mark.parametrize("without_boxes", [0, 9])
+def test_one_label_each_is_a_special_case_of_several(without_boxes: int) -> None:
+    single, several = (measured(several=flag, without_boxes=without_boxes) for flag in (False, True))
+    for name in ("val", "test"):
+        one, many = single[name].numbers(), several[name].numbers()
+        assert one.keys() == many.keys()
+        differ = {key for key in one if one[key] != many[key]}
+        assert differ == {f"{name}/loss"}  # a softmax is no sum of sigmoids
+        assert one[f"{name}/localization/num_images"] == len(single[name].image_ids) - without_boxes
+        assert one[f"{name}/localization/gt_known_hits"] != 0
+    assert single["test"].intervals(single["val"]) == several["test"].intervals(several["val"])
+    pairs, others = single["test"].pairs(), several["test"].pairs()
+    for field in ("classes", "predicted", "rank", "boxes", "iou", "causes", "object_shares"):
+        torch.testing.assert_close(getattr(pairs, field), getattr(others, field), rtol=0, atol=0, equal_nan=True)
+    assert pairs.image_ids == others.image_ids
+    assert pairs.iou is not None
+    assert pairs.causes is not None
+    assert pairs.iou[:without_boxes].isnan().all()
+    assert pairs.causes[:without_boxes].tolist() == [-1] * without_boxes
+    assert not pairs.iou[without_boxes:].isnan().any()
+
+
+def test_pairs_that_a_protocol_counted_are_named_in_its_outcome() -> None:
+    found: Any = measured(several=True, without_boxes=9)["test"]
+    outcome, of_all = found.outcome("val_threshold"), found.outcome("classification")
+    assert outcome.image_ids == found.image_ids[9:]
+    assert outcome.classes.tolist() == found.result.pairs.classes[9:].tolist()
+    assert of_all.image_ids == found.image_ids
