@@ -25,7 +25,20 @@ CONF = Path(__file__).parent.parent / "conf"
 GIVEN = {  # what a file leaves for the user to say
     **{
         f"datamodule/{name}": ["datamodule.root=."]
-        for name in ("cub", "folder", "imagenet", "openimages", "oxford_pet", "tiny_imagenet")
+        for name in (
+            "cub",
+            "folder",
+            "imagenet",
+            "openimages",
+            "oxford_pet",
+            "tiny_imagenet",
+            "annotated",
+            "mvtec_ad",
+            "visa",
+            "neu_det",
+            "nih_chestxray14",
+            "mask_beside",
+        )
     },
     "datamodule/wsol_metadata": ["datamodule.metadata=."],
     "experiment/tiny_imagenet": ["datamodule.root=."],
