@@ -25,7 +25,7 @@ CONF = Path(__file__).parent.parent / "conf"
 GIVEN = {  # what a file leaves for the user to say
     **{
         f"datamodule/{name}": ["datamodule.root=."]
-        for name in ("cub", "folder", "imagenet", "openimages", "oxford_pet", "tiny_imagenet")
+        for name in ("annotated", "cub", "folder", "imagenet", "openimages", "oxford_pet", "tiny_imagenet")
     },
     "datamodule/wsol_metadata": ["datamodule.metadata=."],
     "experiment/tiny_imagenet": ["datamodule.root=."],
