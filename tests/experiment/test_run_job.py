@@ -15,6 +15,7 @@ from omegaconf import MissingMandatoryValue, OmegaConf
 
 from camloc.experiment.run_directory import RunDirectory
 from camloc.experiment.run_job import message, run_job
+from camloc.export.csv_file import read_csv
 
 
 class Toy(Protocol):
@@ -114,6 +115,17 @@ def test_a_failure_is_one_line_and_keeps_its_traceback(
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     with pytest.raises(ValueError, match="such class"):
         run_job("jobs:job", OmegaConf.create())
+
+
+def test_everything_wrong_in_the_data_is_written_down(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [(f"{number}.xml", "=broken") for number in range(12)]
+    job(run, f"from camloc.data.annotations.problems import DataProblems; raise DataProblems({rows!r})")
+    with pytest.raises(SystemExit):
+        run_job("jobs:job", OmegaConf.create())
+    said = capsys.readouterr().err.splitlines()[0]
+    assert said.startswith("error: 12 problems in the data's files: (1) 0.xml: =broken; ")
+    assert said.endswith(f"; and 2 more (run directory: {run}; all problems: {run / 'data_problems.csv'})")
+    assert read_csv(run / "data_problems.csv") == [{"where": where, "problem": text} for where, text in rows]
 
 
 def test_a_full_disk_does_not_hide_what_went_wrong(

@@ -193,7 +193,7 @@ class RunDirectory:
             _replace(self.traceback, trace)
 
     def write_data_problems(self, problems: Sequence[tuple[str, str]]) -> bool:
-        """Write ``data_problems.csv``, everything that is wrong in a data set's files, and tell whether that was done."""
+        """Write ``data_problems.csv``, all that is wrong in a data set's files, and tell whether that was done."""
         if not self._writes:
             return False
         try:

@@ -143,7 +143,5 @@ def test_levels_beside_black_and_white_are_cut_at_half_and_label_maps_are_not(
 
 def test_a_mask_that_is_neither_a_label_map_nor_black_and_white_is_refused(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "1.png"), np.array([range(0, 200, 5)], np.uint8))
-    with pytest.raises(
-        ValueError, match=r"1\.png has 40 grey levels, more than a label map"
-    ):
+    with pytest.raises(ValueError, match=r"1\.png has 40 grey levels, more than a label map"):
         MaskReader().read(tmp_path / "1.png")

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from camloc.data.annotations.problems import DataProblems
+from camloc.data.annotations.table import AnnotatedImages, SetReader, TableBuilder
 from camloc.data.datasets.annotated import Annotated
 
 TREES = run_path(str(Path(__file__).with_name("annotated_trees.py")))
@@ -237,3 +238,30 @@ def test_several_formats_are_a_choice(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"in several formats; choose one: format=coco: COCO, all\.json; format=voc: "):
         Annotated(str(tmp_path))
     assert Annotated(str(tmp_path), "coco").class_names == CLASSES
+
+
+class Sidecars(SetReader):
+    """A format of one's own: the label of each image in a text file beside it."""
+
+    name, wanted = "sidecars", "*.txt"
+
+    def recognise(self, root: Path) -> str | None:
+        return "text files" if any(root.glob("*.txt")) else None
+
+    def read(self, root: Path) -> AnnotatedImages:
+        table = TableBuilder()
+        for file in sorted(root.glob("*.txt")):
+            table.label(table.image(file.stem, "test"), file.read_text())
+        return table.build()
+
+
+def test_a_format_of_ones_own_is_a_reader(tmp_path: Path) -> None:
+    write_images(tmp_path, ["a.png", "b.png"])
+    for name, label in (("a", "dog"), ("b", "cat")):
+        (tmp_path / f"{name}.txt").write_text(label)
+    datamodule = Annotated(str(tmp_path), Sidecars())
+    assert datamodule.class_names == ("cat", "dog")
+    assert datamodule.split_names == ("test",)
+    assert [datamodule.split("test").target(index) for index in range(2)] == [1, 0]
+    with pytest.raises(ValueError, match="the annotation names no train images, but test alone"):
+        datamodule.split("train")

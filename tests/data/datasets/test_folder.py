@@ -294,7 +294,8 @@ def test_broken_csv_is_one_clear_error_with_its_line(text: str, message: str, tw
 @pytest.mark.parametrize("name", ["/etc/passwd", "../../etc/passwd", "../x.png"])
 def test_what_lies_outside_is_no_image_of_the_folder(name: str, two: Path) -> None:
     (two / "annotations").mkdir()
-    (two / "annotations" / "test.json").write_text(json.dumps(coco(images=[{"id": 1, "file_name": name}])))
+    content = coco(images=[{"id": 1, "file_name": name}], annotations=[])
+    (two / "annotations" / "test.json").write_text(json.dumps(content))
     with pytest.raises(FileNotFoundError, match=r"test\.json annotates none of the 2 images"):
         Folder(str(two), CocoReader()).split("test")
 
@@ -305,8 +306,8 @@ def test_names_with_other_folders_are_matched(prefix: str, two: Path) -> None:
     for split in ("test", "val"):
         lines = [f"{prefix}{split}{name}.png,0,0,3,3" for name in ("cat", "dog")]
         (two / "annotations" / f"{split}.csv").write_text("\n".join(["file,x0,y0,x1,y1", *lines]))
-    split = Folder(str(two), CsvReader()).split("test")
-    assert [split.gt_boxes(index)[0].tolist() for index in range(2)] == [[[0, 0, 3, 3]]] * 2
+    test = Folder(str(two), CsvReader()).split("test")
+    assert [test.gt_boxes(index)[0].tolist() for index in range(2)] == [[[0, 0, 3, 3]]] * 2
 
 
 def test_several_lines_of_csv_are_several_boxes_and_strays_are_reported(two: Path) -> None:
