@@ -42,7 +42,7 @@ def counted(batch: EvalBatch, *, boxes: bool = True) -> Counted:
     score_maps = torch.zeros(len(truth.pairs.classes), *truth.map_size)
     score_maps[:, 2:6, 1:5] = 1
     prediction = Prediction(truth.pairs, torch.tensor([[1.0, 0.0]] * len(truth.target)), score_maps=score_maps)
-    return Counted(prediction, truth, {}, torch.tensor([[0, 1, 8, 7]] * len(score_maps)))
+    return Counted(prediction, truth, {}, {}, torch.tensor([[0, 1, 8, 7]] * len(score_maps)))
 
 
 def drawn(callback: Gallery, batches: list[EvalBatch], num_images: int, **options: Any) -> Gallery:  # noqa: ANN401 - of counted
@@ -127,13 +127,29 @@ def test_padding_is_not_drawn_in_place_of_its_image(tmp_path: Path) -> None:
     assert (green != red).any()
 
 
-def test_an_image_with_several_labels_is_drawn_once(tmp_path: Path) -> None:
+def test_an_image_with_several_labels_is_drawn_once_for_each(tmp_path: Path) -> None:
     given = eval_batch([0, 1], 0.5)
     truth = SQUARES["truth"](torch.tensor([[True, True], [False, True]]))
     callback = drawn(Gallery(run_paths(tmp_path), 0.5), [given._replace(truth=truth)], 2)
     callback.on_test_epoch_end(trainer(2), MODULE)
-    first, second = callback.items
-    assert ("red" in first.caption, "green" in second.caption) == (True, True)
+    first, second, third = callback.items
+    assert [item.path.name for item in callback.items] == [
+        "00000000_0000.png",
+        "00000000_0001.png",
+        "00000001_0001.png",
+    ]
+    # Class 0 is always the most likely: right in the first image, which shows both, and a mistake in the second.
+    assert first.caption.startswith("true: red · predicted: red ✓")
+    assert second.caption.startswith("true: green · predicted: green ✓")
+    assert third.caption.startswith("true: green · predicted: red ✗")
+
+
+def test_an_image_without_a_label_has_no_tile(tmp_path: Path) -> None:
+    given = eval_batch([0, 1], 0.5)
+    truth = SQUARES["truth"](torch.tensor([[False, False], [False, True]]))
+    callback = drawn(Gallery(run_paths(tmp_path), 0.5), [given._replace(truth=truth)], 2)
+    callback.on_test_epoch_end(trainer(2), MODULE)
+    assert [item.path.name for item in callback.items] == ["00000001_0001.png"]
 
 
 def test_processes_draw_their_own_images_and_know_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +157,7 @@ def test_processes_draw_their_own_images_and_know_all(tmp_path: Path, monkeypatc
     for rank, callback in enumerate(ranks):
         drawn(callback, [eval_batch([0], 0.5, first=first) for first in range(rank, 4, 2)], 4)
     parts = [callback._drawn for callback in ranks]
-    assert [sorted(part) for part in parts] == [[0, 2], [1, 3]]
+    assert [sorted(part) for part in parts] == [[(0, 0), (2, 0)], [(1, 0), (3, 0)]]
 
     def gather(gathered: list[Any], _: object) -> None:
         gathered[:] = parts

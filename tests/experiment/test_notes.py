@@ -43,7 +43,7 @@ def notes(
     for name, threshold in thresholds.items():
         split.protocols[name].set_threshold(threshold.value)
     split.update(Prediction(truth.pairs, torch.tensor([[1.0, 0.0]] * 2) if logits else None, cams), truth)
-    result = SplitResult(split.compute(), None, {}, Stored.nothing(), dict(split.unmet))
+    result = SplitResult(split.compute(), None, {}, Stored.nothing(), dict(split.unmet), 2)
     measured = MeasuredSplit("test", split, result, ["a", "b"], thresholds)
     return notes_on(measured, measured.numbers())
 
@@ -109,7 +109,7 @@ def test_what_was_not_measured_says_what_it_lacks() -> None:
 
 
 def test_every_need_that_can_be_lacking_has_a_plain_name() -> None:
-    always_there = {"target", "map_size", "image_sizes", "positions", "is_padding"}
+    always_there = {"target", "map_size", "image_sizes", "windows", "positions", "is_padding"}
     assert PLAIN_NEEDS.keys() == NEEDS.keys() - always_there
 
 

@@ -178,7 +178,7 @@ def test_classes_without_names_are_numbered(tmp_path: Path) -> None:
     given = config(datamodule=metadata(tmp_path / "metadata"), score_maps=str(map_folder(tmp_path / "maps", 0)))
     data: Any = build_source(given, RunDirectory(tmp_path)).data
     assert (data.class_names, data.devkit_ids) == (("0", "1", "2"), None)
-    assert data.split("test")[0].truth.image_boxes.tolist() == [[0, 0, 8, 6]]
+    assert [boxes.tolist() for boxes in data.split("test")[0].truth.image_boxes] == [[[0, 0, 8, 6]]]
 
 
 def test_the_labels_of_a_submission_are_numbers_of_classes(tmp_path: Path) -> None:

@@ -83,3 +83,14 @@ def test_boxes_without_a_threshold_have_an_iou_and_no_best_one(tmp_path: Path) -
     write_predictions(tmp_path / "p.csv", named, NAMES)
     found = [(row["iou"], row["best_iou"], row["best_cam_threshold"]) for row in read_csv(tmp_path / "p.csv")]
     assert found == [("0.250000", "", ""), ("0.750000", "", "")]
+
+
+def test_a_pair_without_true_boxes_has_a_box_and_no_measure(tmp_path: Path) -> None:
+    iou = torch.tensor([[torch.nan] * 2, [0.0, 0.0]], dtype=torch.float64)
+    shares = torch.tensor([torch.nan, 0.125], dtype=torch.float64)
+    some = records()._replace(iou=iou, causes=torch.tensor([-1, 2]), object_shares=shares)
+    write_predictions(tmp_path / "p.csv", some, NAMES)
+    first, second = read_csv(tmp_path / "p.csv")
+    assert (first["x0"], first["rank"]) == ("1.5", "0")
+    assert [first[name] for name in ("iou", "best_iou", "best_cam_threshold", "cause", "object_share")] == [""] * 5
+    assert second["cause"] == "no box"
