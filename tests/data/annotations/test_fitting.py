@@ -11,8 +11,6 @@ from camloc.data.annotations.fitting import fit_objects, recognised_units
 from camloc.data.annotations.objects import Objects
 from camloc.data.annotations.problems import DataProblems
 
-OPTION = "datamodule.units"
-
 
 def objects(size: tuple[int, int] | None = None, where: str = "a.xml") -> Objects:
     """What ``a.xml`` says; the boxes are given beside it."""
@@ -28,13 +26,13 @@ def wide(tmp_path: Path) -> Path:
 
 def fit(box: list[float], file: Path, size: tuple[int, int] | None = None) -> tuple[list[list[float]], list[str]]:
     """Fit one box."""
-    (fitted,), notes = fit_objects([np.array([box])], [file], [objects(size)], OPTION)
+    (fitted,), notes = fit_objects([np.array([box])], [file], [objects(size)])
     return fitted.tolist(), notes
 
 
 def test_what_lies_outside_is_cut_off_and_counted(wide: Path) -> None:
     boxes = np.array([[-3.0, 1.5, 60.0, 21.0], [0.0, 0.0, 50.0, 20.0], [1.0, 2.0, 3.0, 4.5]])
-    (fitted,), notes = fit_objects([boxes], [wide], [objects((20, 50))], OPTION)
+    (fitted,), notes = fit_objects([boxes], [wide], [objects((20, 50))])
     assert fitted.tolist() == [[0, 1.5, 50, 20], [0, 0, 50, 20], [1, 2, 3, 4.5]]
     assert notes == ["1 true boxes reached beyond their images and were cut off"]
 
@@ -48,13 +46,13 @@ def test_a_box_wholly_outside_is_an_error_that_names_both(wide: Path, box: list[
 def test_all_boxes_outside_are_named(wide: Path) -> None:
     found = [objects(None, f"{number}.xml") for number in range(12)]
     with pytest.raises(DataProblems, match=r"12 problems .*\(10\) 9\.xml: .*; and 2 more") as refused:
-        fit_objects([np.array([[60.0, 0, 70, 9]])] * 12, [wide] * 12, found, OPTION)
+        fit_objects([np.array([[60.0, 0, 70, 9]])] * 12, [wide] * 12, found)
     assert [where for where, _ in refused.value.problems] == [f"{number}.xml" for number in range(12)]
 
 
 def test_images_that_cannot_be_read_and_images_without_boxes_are_left_alone(wide: Path) -> None:
     box = np.array([[5.0, 6.0, 700.0, 800.0]])
-    fitted, notes = fit_objects([box, np.zeros((0, 4))], [Path(os.devnull), wide], [objects(), None], OPTION)
+    fitted, notes = fit_objects([box, np.zeros((0, 4))], [Path(os.devnull), wide], [objects(), None])
     assert fitted[0].tolist() == box.tolist()
     assert fitted[1].shape == (0, 4)
     assert notes == []
@@ -102,7 +100,7 @@ def test_shares_are_turned_to_pixels_and_said(wide: Path) -> None:
 
 def test_one_box_beyond_1_keeps_all_in_pixels(wide: Path) -> None:
     boxes = [np.array([[0.1, 0.25, 0.5, 1.0]]), np.array([[0.0, 0.0, 2.0, 1.0]])]
-    fitted, notes = fit_objects(boxes, [wide, wide], [objects(), objects()], OPTION)
+    fitted, notes = fit_objects(boxes, [wide, wide], [objects(), objects()])
     assert fitted[0].tolist() == [[0.1, 0.25, 0.5, 1.0]]
     assert notes == []
 
@@ -111,11 +109,13 @@ def test_percent_is_turned_to_pixels_where_there_is_no_doubt(tmp_path: Path) -> 
     file = tmp_path / "large.png"
     cv2.imwrite(str(file), np.zeros((200, 400, 3), np.uint8))
     boxes = np.array([[10.0 * step, 10.0 * step, 10.0 * step + 10, 10.0 * step + 10] for step in range(10)])
-    (fitted,), notes = fit_objects([boxes], [file], [objects()], OPTION)
+    (fitted,), notes = fit_objects([boxes], [file], [objects()])
     assert fitted[:2].tolist() == [[0, 0, 40, 20], [40, 20, 80, 40]]
     assert notes == ["all 10 boxes are in percent of the images' sides and were turned to pixels"]
     with pytest.raises(ValueError, match=r"all 9 boxes .* may be in percent; say .*: datamodule\.units=pixels or perc"):
-        fit_objects([boxes[:9]], [file], [objects()], OPTION)
+        fit_objects([boxes[:9]], [file], [objects()])
+    (fitted,), _ = fit_objects([boxes[:9]], [file], [objects()], "pixels")
+    assert fitted.tolist() == boxes[:9].tolist()
 
 
 @pytest.mark.parametrize(
@@ -130,9 +130,9 @@ def test_percent_is_turned_to_pixels_where_there_is_no_doubt(tmp_path: Path) -> 
     ],
 )
 def test_units(boxes: list[list[float]], size: tuple[int, int], units: str) -> None:
-    assert recognised_units(np.array(boxes, np.float64), np.array([size]), OPTION) == units
+    assert recognised_units(np.array(boxes, np.float64), np.array([size])) == units
 
 
 def test_a_pixel_or_a_whole_image_must_be_said() -> None:
     with pytest.raises(ValueError, match=r"all 2 boxes are 0 0 1 1, .*datamodule\.units=pixels or fractions"):
-        recognised_units(np.array([[0.0, 0, 1, 1]] * 2), np.array([[9, 9]]), OPTION)
+        recognised_units(np.array([[0.0, 0, 1, 1]] * 2), np.array([[9, 9]]))

@@ -36,7 +36,7 @@ class Fitted(NamedTuple):
     """Where and what: boxes that cannot be of the image."""
 
 
-def recognised_units(boxes: NDArray[np.float64], sizes: NDArray[np.int64], option: str) -> Units:
+def recognised_units(boxes: NDArray[np.float64], sizes: NDArray[np.int64]) -> Units:
     """Tell what the boxes of a whole split are in, where the format leaves it open.
 
     Boxes that all lie in 0..1 are shares, since one of pixels would be smaller than a pixel. Boxes that all lie in
@@ -46,15 +46,14 @@ def recognised_units(boxes: NDArray[np.float64], sizes: NDArray[np.int64], optio
     Args:
         boxes: (M,4) xyxy.
         sizes: (N,2) ``(height, width)`` of their images; zeros where unknown.
-        option: What settles it, for the message.
 
     Raises:
         ValueError: If boxes may be in pixels and in percent.
 
     Example:
-        >>> recognised_units(np.array([[0, 0.25, 0.5, 1]]), np.array([[60, 80]]), "datamodule.units")
+        >>> recognised_units(np.array([[0, 0.25, 0.5, 1]]), np.array([[60, 80]]))
         'fractions'
-        >>> recognised_units(np.array([[0, 0.25, 50, 40]]), np.array([[60, 80]]), "datamodule.units")
+        >>> recognised_units(np.array([[0, 0.25, 50, 40]]), np.array([[60, 80]]))
         'pixels'
     """
     if not len(boxes) or boxes.min() < -NEGLIGIBLE or boxes.max() > PERCENT + NEGLIGIBLE:
@@ -64,7 +63,7 @@ def recognised_units(boxes: NDArray[np.float64], sizes: NDArray[np.int64], optio
             return "fractions"
         raise ValueError(
             f"all {len(boxes)} boxes are 0 0 1 1, which is a pixel or a whole image; say what they are in: "
-            f"{option}=pixels or fractions"
+            "datamodule.units=pixels or fractions"
         )
     known = sizes[(sizes > 0).all(axis=1)]
     if not len(known) or known.min() < LARGE:
@@ -73,7 +72,7 @@ def recognised_units(boxes: NDArray[np.float64], sizes: NDArray[np.int64], optio
         return "percent"
     raise ValueError(
         f"all {len(boxes)} boxes lie within the first {PERCENT} pixels of images of {LARGE} and more, so they may be "
-        f"in percent; say what they are in: {option}=pixels or percent"
+        "in percent; say what they are in: datamodule.units=pixels or percent"
     )
 
 
@@ -145,7 +144,7 @@ def fit_objects(
     boxes: Sequence[NDArray[np.float64]],
     files: Sequence[Path],
     objects: Sequence[Objects | None],
-    option: str,
+    units: Units | None = None,
 ) -> tuple[list[NDArray[np.float64]], list[str]]:
     """Fit the boxes of a split whose annotation is read for each image; see :func:`fit_boxes`.
 
@@ -153,7 +152,7 @@ def fit_objects(
         boxes: N arrays (M_i,4), half-open xyxy.
         files: (N,) the images; unreadable ones leave their boxes unchanged, and are reported when they are opened.
         objects: (N,) what the boxes were taken from.
-        option: What settles the units, for the message.
+        units: Of the boxes; null where they are to be told from them.
 
     Returns:
         N arrays (M_i,4), half-open xyxy pixels of the images, and notes on what was changed.
@@ -166,7 +165,7 @@ def fit_objects(
     flat, owners = np.concatenate([np.zeros((0, 4)), *boxes]), np.repeat(np.arange(len(files)), counts)
     sizes = read_image_sizes(files)
     stated = np.array([(found and found.image_size) or (0, 0) for found in objects], np.int64).reshape(-1, 2)
-    units = recognised_units(flat, sizes[np.unique(owners)], option)
+    units = units or recognised_units(flat, sizes[np.unique(owners)])
 
     def names(place: int) -> tuple[str, str]:
         found = objects[place]

@@ -163,7 +163,7 @@ class Annotated(LocalizationDataModule):
         if not (sizes > 0).all():
             some = np.unique(owners)[:SAMPLED]
             sizes = read_image_sizes([self.root / os.fsdecode(self._files[place]) for place in some.tolist()])
-        return recognised_units(boxes, sizes, "datamodule.units")
+        return recognised_units(boxes, sizes)
 
 
 POINT = 1.01

@@ -22,6 +22,7 @@ from camloc.data.annotations.image_masks import ImageMaskFiles
 from camloc.data.annotations.mask_files import mask_split
 from camloc.data.annotations.objects import Objects
 from camloc.data.annotations.problems import DataProblems
+from camloc.data.annotations.table import Units
 from camloc.data.datasets.folder_annotations import FolderAnnotations, masks_next_to_images, suffixes_of
 from camloc.data.datasets.folder_layout import FolderLayout, Part
 from camloc.data.datasets.folder_shapes import some
@@ -46,6 +47,7 @@ class Folder(LocalizationDataModule):
         on_copies: What becomes of a file that is in two splits, or in one under two classes: ``error``, or
             ``leave_out``, which drops it from the split that is measured, and from a split where it has two classes.
         objectless_classes: Names of classes without objects, such as ``good``: their images count in classification.
+        units: Of boxes, where it cannot be told.
         options: See ``LoaderOptions``; ``seed`` also settles who is dealt where.
 
     Raises:
@@ -64,6 +66,7 @@ class Folder(LocalizationDataModule):
         group_by: str | None = None,
         on_copies: OnCopies = "error",
         objectless_classes: Sequence[str] | None = None,
+        units: Units | None = None,
         **options: Unpack[LoaderOptions],
     ) -> None:
         self.root = Path(str(root)).expanduser()
@@ -84,6 +87,7 @@ class Folder(LocalizationDataModule):
         mask_endings = masks_next_to_images(self.root, annotations)
         beside = () if annotations is None else suffixes_of(getattr(annotations, "endings", ()))
         self._layout = FolderLayout(self.root, shares, options.get("seed", 0), group_by, mask_endings, beside)
+        self._units = units
         self._reader, self._option = annotations, f"datamodule.annotations ({type(annotations).__name__})"
         self._annotations = FolderAnnotations(self._layout, self._option)
         super().__init__(self._layout.class_names, **options)
@@ -151,7 +155,7 @@ class Folder(LocalizationDataModule):
         self._refuse_empty(objects, part.targets)
         boxes = self._of_class(name, objects, part.targets)
         files = [self.root / image for image in images]
-        fitted, notes = fit_objects(boxes, files, objects, "datamodule.annotations.units")
+        fitted, notes = fit_objects(boxes, files, objects, self._units)
         self.notes += [f"{name}: {note}" for note in notes]
         return fitted
 
