@@ -107,5 +107,5 @@ def test_without_annotation_nothing_is_measured(tmp_path: Path) -> None:
     for name in ("train", "val", "test"):
         TREES["write_images"](split, classes, tmp_path / name)
     batch = next(iter(configured(tmp_path, "none").test_dataloader()))
-    assert not batch.truth.has_boxes
+    assert not batch.truth.with_boxes.any()
     assert all(torch.equal(boxes, torch.zeros(0, 4)) for boxes in batch.truth.gt_boxes)

@@ -90,6 +90,7 @@ def test_the_loop_is_given_all_that_a_run_needs(loop: Loop, tmp_path: Path) -> N
         "threshold_source": None,
         "fingerprint": None,  # images in memory
         "trained_with_boxes": False,
+        "intensity": None,
     }
     assert record.config["localization"]["iou_threshold"] == 0.5
     assert len(loop.of_kind(Repeatable)) == 1

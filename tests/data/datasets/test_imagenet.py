@@ -397,12 +397,12 @@ def test_hidden_files_in_val_are_left_out(flat: Path, folders: Path, devkit: Pat
 def test_a_folder_that_is_not_a_wordnet_id_is_refused(folders: Path, devkit: Path, tmp_path: Path, name: str) -> None:
     if name == "val":
         (folders / "train").rename(tmp_path / "elsewhere")
-    (folders / name / "__MACOSX").mkdir()
+    (folders / name / "notes").mkdir()
     with pytest.raises(
-        ValueError, match=rf"/{name} has a folder __MACOSX, which is not a WordNet id .*; move it elsewhe"
+        ValueError, match=rf"/{name} has a folder notes, which is not a WordNet id .*; move it elsewhe"
     ):
         ImageNet(str(folders))
-    with pytest.raises(ValueError, match=rf"/{name} has a folder __MACOSX, which is not among the 3 classes"):
+    with pytest.raises(ValueError, match=rf"/{name} has a folder notes, which is not among the 3 classes"):
         ImageNet(str(folders), devkit=str(devkit)).split("train" if name == "train" else "test")
 
 
