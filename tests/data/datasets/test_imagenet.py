@@ -398,9 +398,7 @@ def test_a_folder_that_is_not_a_wordnet_id_is_refused(folders: Path, devkit: Pat
     if name == "val":
         (folders / "train").rename(tmp_path / "elsewhere")
     (folders / name / "notes").mkdir()
-    with pytest.raises(
-        ValueError, match=rf"/{name} has a folder notes, which is not a WordNet id .*; move it elsewhe"
-    ):
+    with pytest.raises(ValueError, match=rf"/{name} has a folder notes, which is not a WordNet id .*; move it elsewhe"):
         ImageNet(str(folders))
     with pytest.raises(ValueError, match=rf"/{name} has a folder notes, which is not among the 3 classes"):
         ImageNet(str(folders), devkit=str(devkit)).split("train" if name == "train" else "test")
