@@ -67,7 +67,7 @@ def test_with_the_checkpoints_threshold_val_is_not_read(tmp_path: Path) -> None:
     found = source(tmp_path, checkpoint=str(file), threshold_from="checkpoint")
     assert found.splits == ("test",)
     assert found.threshold == Threshold(0.8, "val")
-    assert found.data._splits.keys() == {"test"}  # type: ignore[attr-defined] # SquaresData's
+    assert found.data._splits.keys() == {"test"}
 
 
 def test_a_checkpoint_without_a_threshold_cannot_give_one(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_fixed_threshold_needs_no_val(tmp_path: Path) -> None:
     fixed["localization"].protocols.val_threshold.cam_threshold = 0.2
     found = source(tmp_path, **fixed)
     assert found.splits == ("test",)
-    assert found.data._splits.keys() == {"test"}  # type: ignore[attr-defined] # SquaresData's
+    assert found.data._splits.keys() == {"test"}
 
 
 def test_a_network_without_its_other_parts_is_refused(tmp_path: Path) -> None:
@@ -142,9 +142,9 @@ def test_ready_made_maps_are_measured_as_they_are(tmp_path: Path) -> None:
     assert found.notes == [f"Ready-made maps: {maps}."]
     assert found.score_map is not None
     assert found.score_map(torch.tensor([[[0.25, 0.5]]]), (1, 2)).tolist() == [[[0.25, 0.5]]]
-    split = found.data.split("test")  # type: ignore[attr-defined] # PredictedData's
+    split = found.data.split("test")
     assert (len(split), split.image_id(2)) == (3, "test2.png")
-    assert found.data.class_names == ("red", "green")  # type: ignore[attr-defined] # the same
+    assert found.data.class_names == ("red", "green")
 
 
 def test_maps_are_normalized_where_that_is_asked_for(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_an_image_without_a_map_is_an_error_or_left_out(tmp_path: Path) -> None:
         source(tmp_path, score_maps=str(maps))
     found = source(tmp_path, score_maps=str(maps), on_missing="skip")
     assert found.notes[1:] == ["1 of 3 images have no map: test1.png.", "Measured on 2 of 3 images."]
-    split = found.data.split("test")  # type: ignore[attr-defined] # PredictedData's
+    split = found.data.split("test")
     assert [split.image_id(index) for index in range(len(split))] == ["test0.png", "test2.png"]
 
 

@@ -50,12 +50,12 @@ class NoisySplit:
     def file(self, index: int) -> None:
         """There is none."""
 
-    def gt_boxes(self, index: int) -> torch.Tensor:
+    def gt_boxes(self, index: int) -> list[torch.Tensor]:
         corners = self.corners[index].float()
-        return torch.cat([corners, corners + 12], dim=1)[: 1 + index % 2]
+        return [torch.cat([corners, corners + 12], dim=1)[: 1 + index % 2]]
 
     def masks(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        mask = self.images[index, 0] > 100
+        mask = self.images[index, :1] > 100
         return mask, torch.zeros_like(mask)
 
 

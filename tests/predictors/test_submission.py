@@ -77,7 +77,7 @@ class ThreeImages:
 
     def sample(self, position: int) -> EvalSample:
         index = position % 3
-        boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0]])
+        boxes = [torch.tensor([[0.0, 0.0, 4.0, 4.0]])]
         return truth_sample(index, boxes, None, (8, 6), (1, 1), self.image_id(index), position, is_padding=position > 2)
 
 

@@ -22,7 +22,9 @@ def test_pixels_that_touch_at_a_corner_are_one_piece(tmp_path: Path) -> None:
     mask[4:6, 5:8] = 7
     files = ImageMaskFiles([write(tmp_path / "1.png", mask)], MaskReader())
     assert files.boxes(0, (6, 8)).tolist() == [[0, 0, 2, 2], [5, 4, 8, 6]]
-    drawn, ignore = files.read(0, (6, 8))
+    found = files.read(0, (6, 8))
+    assert found is not None
+    drawn, ignore = found
     assert torch.equal(drawn, torch.from_numpy(mask > 0))
     assert not ignore.any()
 

@@ -108,8 +108,11 @@ def test_mask_callables_survive_pickling(root: Path) -> None:
     masks = ImageMasks(root, IMAGES, objects_in(root))
     copy = pickle.loads(pickle.dumps(masks))  # noqa: S301 # our own bytes
     for index in range(2):
-        assert all(torch.equal(a, b) for a, b in zip(copy(index), masks(index), strict=True))
-        assert copy(index)[0].any()
+        copied, original = copy(index), masks(index)
+        assert copied is not None
+        assert original is not None
+        assert all(torch.equal(a, b) for a, b in zip(copied, original, strict=True))
+        assert copied[0].any()
 
 
 def test_an_image_that_cannot_be_read_leaves_the_split_usable(root: Path) -> None:

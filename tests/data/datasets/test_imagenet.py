@@ -112,7 +112,7 @@ def ids(data: ImageNet, name: str) -> list[str]:
 
 def targets(data: ImageNet, name: str) -> list[int]:
     split = data.split(name)  # type: ignore[arg-type] # a split's name
-    return [split.target(i) for i in range(len(split))]
+    return [int(split.target(i)) for i in range(len(split))]
 
 
 def boxes(data: ImageNet, name: str) -> list[object]:
