@@ -2,7 +2,7 @@
 
     python benchmarks/page.py [--images 10000] [--directory DIR] [--screenshots DIR]
 
-Needs playwright and a Chromium (see tests/browser.py). With ``--screenshots`` the slider's positions are kept as pictures.
+Needs playwright and a Chromium, see tests/browser.py. With ``--screenshots`` the slider's positions are kept.
 """
 
 import argparse
@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-from tests.browser import browser
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+from browser import browser
 
 from camloc.report.explorer.choose import rule_text
 from camloc.report.explorer.files import Explored, pictures_folder
@@ -72,11 +72,13 @@ def make_page(directory: Path, num_images: int) -> None:
     }
     run = ShownRun("made up", THRESHOLDS, 0.2, "val", IOU_THRESHOLD, num_images, errors)
     names = [f"class {index}" for index in range(NUM_CLASSES)]
-    write_page(directory, title="A made-up run", explorer=Explored(names, [(run, images)], rule_text(num_images, num_images)))
+    write_page(
+        directory, title="A made-up run", explorer=Explored(names, [(run, images)], rule_text(num_images, num_images))
+    )
 
 
 def _pair(generator: torch.Generator) -> tuple[ShownPair, Tensor]:
-    """Make a bright ellipse on a textured ground, a map that covers it more or less, and the map's box at each threshold."""
+    """Make a bright ellipse on a textured ground, a map that covers it more or less, and the map's boxes."""
     x, y, w, h, dx, dy, spread, right = torch.rand(8, generator=generator).tolist()
     centre, half = (60 + 100 * x, 60 + 100 * y), (25 + 50 * w, 25 + 50 * h)
     grid = torch.arange(SIDE) + 0.5
@@ -88,7 +90,9 @@ def _pair(generator: torch.Generator) -> tuple[ShownPair, Tensor]:
     picture = (110 * ground + 60 * grain + 60 * inside).clamp(0, 255).byte()
     middle = (centre[0] + 40 * (dx - 0.5), centre[1] + 40 * (dy - 0.5))
     widths = ((0.4 + 0.6 * spread) * half[0], (0.4 + 0.6 * spread) * half[1])
-    score_map = torch.exp(-0.5 * (((grid[None] - middle[0]) / widths[0]) ** 2 + ((grid[:, None] - middle[1]) / widths[1]) ** 2))
+    score_map = torch.exp(
+        -0.5 * (((grid[None] - middle[0]) / widths[0]) ** 2 + ((grid[:, None] - middle[1]) / widths[1]) ** 2)
+    )
     reach = [math.sqrt(-2 * math.log(max(threshold, 1e-6))) for threshold in THRESHOLDS]
     boxes = torch.tensor(
         [
@@ -96,7 +100,9 @@ def _pair(generator: torch.Generator) -> tuple[ShownPair, Tensor]:
             for r in reach
         ]
     ).clamp(0, SIDE)
-    gt = torch.tensor([[centre[0] - half[0], centre[1] - half[1], centre[0] + half[0], centre[1] + half[1]]]).clamp(0, SIDE)
+    gt = torch.tensor([[centre[0] - half[0], centre[1] - half[1], centre[0] + half[0], centre[1] + half[1]]]).clamp(
+        0, SIDE
+    )
     pair = shown_pair(
         int(torch.randint(NUM_CLASSES, (1,), generator=generator)),
         boxes,
@@ -125,7 +131,7 @@ def measure(page: Path, screenshots: Path | None) -> None:
             for (let i = 0; i < steps; i++) { slider.value = i % slider.max; slider.dispatchEvent(new Event("input")); }
             return (performance.now() - start) / steps; }"""
         print(f"{tab.evaluate(step, 100):.1f} ms for a step of the slider")
-        for position in range(0, 60):  # look at many images
+        for position in range(60):  # look at many images
             tab.evaluate("y => scrollTo(0, y)", position * 5000)
             tab.wait_for_timeout(50)
         used = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}

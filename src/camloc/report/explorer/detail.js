@@ -4,8 +4,9 @@
 const PLOT = { width: 300, height: 110, left: 30, right: 6, top: 6, bottom: 18 };
 
 camloc.Detail = class {
-  constructor(grid) {
+  constructor(grid, changed) {
     this.grid = grid;
+    this.changed = changed;
     this.dialog = camloc.find("detail");
     camloc.find("close").onclick = () => this.dialog.close();
     camloc.find("previous").onclick = () => this.step(-1);
@@ -63,10 +64,10 @@ camloc.Detail = class {
       return value;
     };
     if (of.cause) [values.cause, values.iou] = [fact("outcome", ""), fact("IoU", "")];
-    if (of.thresholds.length) values.threshold = fact("CAM threshold", "");
     const probability = camloc.probability(of, row);
     if (probability !== null) fact("probability", camloc.percent(probability, 1));
     if (of.rank[row] >= 0) fact("rank", String(of.rank[row] + 1));
+    if (of.thresholds.length) part.append(this.slider(run, values));
     part.append(list);
     const likely = camloc.element("ol", "likely");
     part.append(likely);
@@ -83,6 +84,19 @@ camloc.Detail = class {
     if (of.iou && of.thresholds.length > 1 && camloc.iou(of, row, 0) !== null) part.append((values.plot = this.plot(of, row)).root);
     facts.append(part);
     return values;
+  }
+
+  slider(run, values) {
+    const label = camloc.element("label", "slide", "CAM threshold ");
+    values.threshold = camloc.element("output");
+    values.slider = camloc.element("input");
+    Object.assign(values.slider, { type: "range", min: 0, max: camloc.data.runs[run].steps - 1, step: 1 });
+    values.slider.addEventListener("input", () => {
+      camloc.state.steps[run] = Number(values.slider.value);
+      this.changed("threshold");
+    });
+    label.append(values.threshold, values.slider);
+    return label;
   }
 
   plot(of, row) {
@@ -121,13 +135,12 @@ camloc.Detail = class {
         values.cause.className = `cause-${cause}`;
         values.iou.textContent = camloc.iouText(camloc.iou(of, row, step));
       }
-      if (values.threshold) values.threshold.textContent = String(Number(of.thresholds[step].toFixed(4)));
+      if (values.threshold) {
+        values.threshold.textContent = String(Number(of.thresholds[step].toFixed(4)));
+        values.slider.value = step;
+      }
       values.plot?.move(step);
     }
-    const slider = camloc.find("detail-threshold"), { steps, thresholds } = data.runs[state.left];
-    slider.parentElement.hidden = !thresholds.length;
-    slider.max = steps - 1;
-    slider.value = camloc.stepOf(state.left);
   }
 
   refill() {

@@ -15,7 +15,7 @@ camloc.svg = (tag, attributes = {}) => {
   return made;
 };
 
-// Interpolate a map bilinearly between its cells' centres and colour it, in that order.
+// Interpolate a map bilinearly between its cells' centres and colour it, in that order; below half it fades out.
 camloc.paint = (canvas, map, [rows, columns], width, height) => {
   const context = canvas.getContext("2d"), image = context.createImageData((canvas.width = width), (canvas.height = height));
   const { colours } = camloc.data, out = image.data;
@@ -30,11 +30,11 @@ camloc.paint = (canvas, map, [rows, columns], width, height) => {
     for (const [x0, x1, fx] of xs) {
       const upper = map[top + x0] + fx * (map[top + x1] - map[top + x0]);
       const lower = map[bottom + x0] + fx * (map[bottom + x1] - map[bottom + x0]);
-      const colour = 3 * Math.round(upper + fy * (lower - upper));
+      const score = Math.round(upper + fy * (lower - upper)), colour = 3 * score;
       out[place++] = colours[colour];
       out[place++] = colours[colour + 1];
       out[place++] = colours[colour + 2];
-      out[place++] = 255;
+      out[place++] = Math.min(2 * score, 255);
     }
   }
   context.putImageData(image, 0, 0);

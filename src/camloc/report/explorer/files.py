@@ -41,6 +41,11 @@ def pictures_folder(report: Path) -> Path:
     return data_folder(report) / "pictures"
 
 
+def has_data(report: Path) -> bool:
+    """Tell whether a page has images to explore."""
+    return (data_folder(report) / INDEX).is_file()
+
+
 class Explored(NamedTuple):
     """What a page lets people explore."""
 

@@ -1,7 +1,7 @@
 "use strict";
 // Thumbnails of the chosen pairs; only those on the screen are in the page.
 
-const TILE = { width: 172, picture: 156, caption: 50, gap: 10 };
+const TILE = { picture: 148, between: 4, padding: 16, caption: 60, gap: 10 }; // pixels; pictures grow until a row is full
 
 camloc.Grid = class {
   constructor(open) {
@@ -18,17 +18,21 @@ camloc.Grid = class {
   }
 
   get sides() { return camloc.shownRuns().length; }
-  get tileWidth() { return this.sides * TILE.picture + (this.sides - 1) * 4 + TILE.width - TILE.picture; }
-  get tileHeight() { return TILE.picture + TILE.caption; }
+  get around() { return (this.sides - 1) * TILE.between + TILE.padding; }
+  get tileWidth() { return this.sides * this.picture + this.around; }
+  get tileHeight() { return this.picture + TILE.caption; }
 
   // Take a new list, or a new width.
   layOut(fresh = false) {
-    if (fresh) {
+    const room = this.root.clientWidth, least = this.sides * TILE.picture + this.around + TILE.gap;
+    if (!room) return; // another tab is shown
+    this.columns = Math.max(1, Math.floor((room + TILE.gap) / least));
+    const picture = Math.floor(((room + TILE.gap) / this.columns - TILE.gap - this.around) / this.sides);
+    if (fresh || picture !== this.picture) {
       for (const tile of this.tiles.values()) tile.root.remove();
       this.tiles.clear();
     }
-    const room = this.root.clientWidth;
-    this.columns = Math.max(1, Math.floor((room + TILE.gap) / (this.tileWidth + TILE.gap)));
+    this.picture = picture;
     const rows = Math.ceil(camloc.state.list.length / this.columns);
     this.root.style.height = `${Math.max(rows * (this.tileHeight + TILE.gap) - TILE.gap, 40)}px`;
     for (const [place, tile] of this.tiles) this.put(place, tile);
@@ -41,7 +45,7 @@ camloc.Grid = class {
   }
 
   render() {
-    if (!this.columns || !this.root.offsetParent) return; // another tab is shown
+    if (!this.columns || !this.root.offsetParent) return;
     const top = this.root.getBoundingClientRect().top, high = this.tileHeight + TILE.gap;
     const first = Math.max(0, Math.floor((-top - high) / high)) * this.columns;
     const end = Math.min(camloc.state.list.length, Math.ceil((innerHeight - top + high) / high) * this.columns);
@@ -61,11 +65,13 @@ camloc.Grid = class {
     tile.root.type = "button";
     tile.root.tabIndex = -1;
     tile.root.style.width = `${this.tileWidth}px`;
+    tile.root.style.height = `${this.tileHeight}px`;
     const pictures = camloc.element("div", "pictures"), caption = camloc.element("div", "caption");
     caption.append(camloc.element("bdi", "class", camloc.className(data.pair_class[row])));
     const facts = camloc.element("div", "facts");
     for (const run of camloc.shownRuns()) {
       const view = new camloc.View(run), frame = camloc.element("div", "frame");
+      frame.style.width = frame.style.height = `${this.picture}px`;
       frame.append(view.root);
       pictures.append(frame);
       tile.views.push(view);
@@ -79,7 +85,7 @@ camloc.Grid = class {
     this.put(place, tile);
     this.root.append(tile.root);
     this.tiles.set(place, tile);
-    for (const view of tile.views) view.show(row, TILE.picture, TILE.picture, 0.5);
+    for (const view of tile.views) view.show(row, this.picture, this.picture, 0.5);
     this.say(tile);
   }
 

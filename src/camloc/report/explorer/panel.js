@@ -134,9 +134,9 @@ camloc.Panel = class {
       box.append(camloc.svg("line", { x1: left, x2: width - right, y1: y(error), y2: y(error), class: "gridline" }));
       if (error !== 0.25 && error !== 0.75) text(`${100 * error}`, { x: left - 5, y: y(error) + 3.5, "text-anchor": "end" });
     }
-    for (const part of [0, 0.25, 0.5, 0.75, 1]) {
-      const threshold = low + part * (high - low);
-      text(String(Number(threshold.toFixed(2))), { x: x(threshold), y: height - 6, "text-anchor": part === 1 ? "end" : "middle" });
+    const tick = high - low > 0.5 ? 0.2 : Number(((high - low) / 4).toPrecision(1)) || 1;
+    for (let at = Math.ceil(low / tick); at * tick <= high + 1e-9; at++) {
+      text(String(Number((at * tick).toFixed(4))), { x: x(at * tick), y: height - 6, "text-anchor": "middle" });
     }
     drawn.forEach((run, side) => {
       const { errors, thresholds, reported } = camloc.data.runs[run];

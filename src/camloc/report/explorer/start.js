@@ -74,15 +74,10 @@
   };
 
   const grid = new camloc.Grid((place) => detail.open(place));
-  const detail = new camloc.Detail(grid);
+  const detail = new camloc.Detail(grid, changed);
   detailDialog.addEventListener("close", () => { if (dependsOnThreshold()) list(); });
   const panel = new camloc.Panel(changed);
   camloc.find("rule").textContent = data.rule;
-  camloc.find("detail-threshold").addEventListener("input", (event) => {
-    state.steps[state.left] = Number(event.target.value);
-    changed("threshold");
-  });
-
   const moveThreshold = (by) => {
     for (const run of camloc.shownRuns()) {
       state.steps[run] = Math.min(Math.max(state.steps[run] + by, 0), data.runs[run].steps - 1);
