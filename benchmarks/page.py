@@ -7,17 +7,15 @@ Needs playwright and a Chromium, see tests/browser.py. With ``--screenshots`` th
 
 import argparse
 import math
-import sys
 import time
 from pathlib import Path
+from runpy import run_path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from browser import browser
 
 from camloc.report.explorer.choose import rule_text
 from camloc.report.explorer.files import Explored, pictures_folder
@@ -25,6 +23,7 @@ from camloc.report.explorer.pictures import picture_name, save_picture
 from camloc.report.explorer.records import ShownImage, ShownPair, ShownRun, shown_pair, small_map
 from camloc.report.page import write_page
 
+BROWSER = run_path(str(Path(__file__).parent.parent / "tests" / "browser.py"))
 SIDE, CAM_SIDE, NUM_CLASSES, DISTINCT = 224, 14, 200, 250
 THRESHOLDS = [step / 100 for step in range(100)]
 IOU_THRESHOLD = 0.5
@@ -63,7 +62,7 @@ def make_page(directory: Path, num_images: int) -> None:
         other = None if pair.rank == 0 else pair._replace(class_index=predicted, iou=None, causes=None)
         ranked = [(predicted, 0.6), ((predicted + 7) % NUM_CLASSES, 0.2)]
         images.append(ShownImage(f"test/{position:06d}.jpg", position, size, [pair], ranked, other))
-    iou = np.stack([image.pairs[0].iou for image in images])  # type: ignore[arg-type] # every pair has true boxes
+    iou = np.stack([image.pairs[0].iou for image in images if image.pairs[0].iou is not None])
     right = np.array([image.pairs[0].rank == 0 for image in images])
     hits = iou >= IOU_THRESHOLD
     errors = {
@@ -87,7 +86,7 @@ def _pair(generator: torch.Generator) -> tuple[ShownPair, Tensor]:
     coarse = torch.rand(3, 14, 14, generator=generator)
     ground = torch.nn.functional.interpolate(coarse[None], (SIDE, SIDE), mode="bicubic")[0]
     grain = torch.rand(3, SIDE, SIDE, generator=generator)
-    picture = (110 * ground + 60 * grain + 60 * inside).clamp(0, 255).byte()
+    picture = (110 * ground + 30 * grain + 80 * inside).clamp(0, 255).byte()
     middle = (centre[0] + 40 * (dx - 0.5), centre[1] + 40 * (dy - 0.5))
     widths = ((0.4 + 0.6 * spread) * half[0], (0.4 + 0.6 * spread) * half[1])
     score_map = torch.exp(
@@ -118,7 +117,7 @@ def _pair(generator: torch.Generator) -> tuple[ShownPair, Tensor]:
 
 def measure(page: Path, screenshots: Path | None) -> None:
     """Open the page and move its slider."""
-    with browser() as chromium:
+    with BROWSER["browser"]() as chromium:
         tab = chromium.new_page(viewport={"width": 1440, "height": 900})
         start = time.perf_counter()
         tab.goto(page.absolute().as_uri())

@@ -35,10 +35,11 @@ def write_sweep_page(directory: Path, results: Sequence[JobResult]) -> Path | No
     target = RunDirectory(directory).report
     target.mkdir(exist_ok=True)
     left_out = len(results) - len(reports)
+    missing = [f"Jobs without images to show, which are left out here: {left_out}."]
     note = f"{len(reports)} jobs of {directory.name}, of which two are laid side by side; choose them on the left."
     return write_page(
         target,
         title=f"{directory.name}: a sweep",
-        notes=[note, *([f"{left_out} jobs have no images to show and are left out."] if left_out else [])],
+        notes=[note, *(missing if left_out else [])],
         explorer=side_by_side(reports, target),
     )

@@ -22,7 +22,7 @@ def choose_images(classes: Sequence[Sequence[int]], max_images: int) -> list[int
 
     Example:
         >>> choose_images([[0]] * 8 + [[1]] * 2, 4)  # two of each class
-        [2, 3, 8, 9]
+        [1, 4, 8, 9]
         >>> choose_images([[0], [0, 1], []], 5)
         [0, 1]
     """

@@ -5,7 +5,7 @@ const camloc = { data: null };
 
 camloc.UNKNOWN = 255; // cause of a pair without true boxes
 camloc.UNKNOWN_IOU = 65535;
-const IOU_STEPS = 10000, BOX_STEPS = 65535, KEPT_CHUNKS = 256;
+const IOU_STEPS = 10000, BOX_STEPS = 50000, KEPT_CHUNKS = 256;
 
 camloc.bytes = (text) => {
   const binary = atob(text), bytes = new Uint8Array(binary.length);

@@ -20,7 +20,7 @@ CHUNK_IMAGES = 16
 UNKNOWN = 255
 """Cause of a pair without true boxes."""
 IOU_STEPS, UNKNOWN_IOU = 10_000, 65_535
-BOX_STEPS = 65_535
+BOX_STEPS = 50_000  # a half is one of them
 INDEX = "index.js"
 _SCRIPTS = ("data.js", "selection.js", "drawing.js", "panel.js", "grid.js", "detail.js", "start.js")
 LOADED_SCRIPTS = ("data.js", INDEX, *_SCRIPTS[1:])

@@ -122,7 +122,7 @@ camloc.Panel = class {
     const box = camloc.find("curve"), { width, height, left, right, top, bottom } = CURVE;
     const drawn = runs.filter((run) => camloc.data.runs[run].errors.length && camloc.data.runs[run].thresholds.length);
     box.replaceChildren();
-    box.hidden = camloc.find("legend").hidden = !drawn.length;
+    for (const one of [box, camloc.find("legend")]) one.toggleAttribute("hidden", !drawn.length); // SVG has no .hidden
     this.markers = [];
     if (!drawn.length) return;
     const all = drawn.map((run) => camloc.data.runs[run]);

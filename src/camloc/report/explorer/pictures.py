@@ -11,7 +11,7 @@ from camloc.report.rgb import as_rgb
 
 MAX_SIDE = 256
 """Pixels of a picture's longer side."""
-_QUALITY = 80
+_QUALITY = 75
 
 
 def save_picture(folder: Path, position: int, image: Tensor, aspect: tuple[int, int] | None = None) -> tuple[int, int]:

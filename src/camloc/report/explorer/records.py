@@ -121,7 +121,10 @@ def shown_pair(
 
 
 def small_map(score_map: Tensor, cam_size: tuple[int, int] | None) -> NDArray[np.uint8]:
-    """Reduce a score map to what a page stores: twice its CAM's resolution, at most :data:`MAX_MAP_SIDE`.
+    """Reduce a score map to what a page stores: its values at the centres of its CAM's cells and between them.
+
+    Interpolated linearly, a third of a cell apart, they give back what was upsampled linearly. Of a finer CAM the
+    centres alone are taken. A map without a CAM, or with one above :data:`MAX_MAP_SIDE`, is averaged.
 
     Args:
         score_map: (H,W) in [0,1].
@@ -132,16 +135,16 @@ def small_map(score_map: Tensor, cam_size: tuple[int, int] | None) -> NDArray[np
 
     Example:
         >>> small_map(torch.ones(64, 64), (4, 4)).shape
-        (8, 8)
+        (12, 12)
     """
     height, width = score_map.shape
     scale = min(1.0, MAX_MAP_SIDE / max(height, width))
     size = [max(1, round(height * scale)), max(1, round(width * scale))]
-    if cam_size is not None:
-        size = [min(side, 2 * of_cam) for side, of_cam in zip(size, cam_size, strict=True)]
-    # Samples of a map that is smooth between its CAM's cells lose nothing; a finer one is averaged.
-    is_smooth = cam_size is not None and all(s == 2 * c for s, c in zip(size, cam_size, strict=True))
-    small = interpolate(score_map[None, None].float().cpu(), size, mode="bilinear", antialias=not is_smooth)[0, 0]
+    cells = cam_size or (height, width)
+    per_cell = next((n for n in (3, 1) if n * cells[0] <= size[0] and n * cells[1] <= size[1]), 0)
+    if per_cell:
+        size = [per_cell * side for side in cells]
+    small = interpolate(score_map[None, None].float().cpu(), size, mode="bilinear", antialias=not per_cell)[0, 0]
     codes: NDArray[np.uint8] = (small.nan_to_num(0).clamp(0, 1) * 255).round().byte().numpy()
     return codes
 
