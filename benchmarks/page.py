@@ -7,15 +7,16 @@ Needs playwright and a Chromium, see tests/browser.py. With ``--screenshots`` th
 
 import argparse
 import math
+import os
 import time
 from pathlib import Path
 from runpy import run_path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-
 
 from camloc.report.explorer.choose import rule_text
 from camloc.report.explorer.files import Explored, pictures_folder
@@ -119,13 +120,14 @@ def measure(page: Path, screenshots: Path | None) -> None:
     """Open the page and move its slider."""
     with BROWSER["browser"]() as chromium:
         tab = chromium.new_page(viewport={"width": 1440, "height": 900})
+        session = tab.context.new_cdp_session(tab)
+        session.send("Performance.enable")
         start = time.perf_counter()
         tab.goto(page.absolute().as_uri())
         tab.wait_for_selector("html[data-ready]")
         tab.wait_for_selector(".tile rect.box", state="attached")
         print(f"{time.perf_counter() - start:.2f} s until boxes are drawn")
-        session = tab.context.new_cdp_session(tab)
-        session.send("Performance.enable")
+        print(f"{_metrics(session)['TaskDuration']:.2f} s of that the tab's main thread worked")
         step = """steps => { const slider = document.getElementById("explorer-threshold-0"), start = performance.now();
             for (let i = 0; i < steps; i++) { slider.value = i % slider.max; slider.dispatchEvent(new Event("input")); }
             return (performance.now() - start) / steps; }"""
@@ -133,8 +135,10 @@ def measure(page: Path, screenshots: Path | None) -> None:
         for position in range(60):  # look at many images
             tab.evaluate("y => scrollTo(0, y)", position * 5000)
             tab.wait_for_timeout(50)
-        used = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
-        print(f"{used['JSHeapUsedSize'] / 1e6:.0f} MB of script memory, {used['Nodes']:.0f} nodes after scrolling")
+        heap = _metrics(session)["JSHeapUsedSize"] / 1e6
+        processes = chromium.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
+        resident = max(_resident(one["id"]) for one in processes if one["type"] == "renderer")
+        print(f"{resident / 1e6:.0f} MB resident in the tab's process, {heap:.0f} MB of it scripts', after scrolling")
         if screenshots is not None:
             screenshots.mkdir(parents=True, exist_ok=True)
             tab.evaluate("scrollTo(0, 0)")
@@ -146,6 +150,15 @@ def measure(page: Path, screenshots: Path | None) -> None:
                 )
                 tab.wait_for_timeout(100)
                 tab.screenshot(path=str(screenshots / f"slider_{at:02d}.png"))
+
+
+def _metrics(session: Any) -> dict[str, float]:  # noqa: ANN401 - playwright's
+    return {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
+
+
+def _resident(process: int) -> int:
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ camloc.Grid = class {
     this.open = open;
     this.tiles = new Map(); // place in the list -> tile
     new ResizeObserver(() => this.layOut()).observe(this.root);
+    new ResizeObserver(() => this.later()).observe(document.body); // what stands above the grid may fold
     addEventListener("scroll", () => this.later(), { passive: true });
     addEventListener("resize", () => this.later());
   }

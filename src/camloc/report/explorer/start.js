@@ -125,6 +125,7 @@
   });
 
   draw();
+  if (matchMedia("(max-width: 56rem)").matches) document.querySelector("#explore .panel").open = false;
   camloc.find("root").hidden = false;
   showTab(location.hash.slice(1));
   list();
