@@ -177,9 +177,9 @@ def test_callbacks_are_built_and_null_leaves_one_out(tmp_path: Path) -> None:
     def built(*overrides: str) -> list[str]:
         return [type(c).__name__ for c in build_callbacks(composed(*overrides), RunDirectory(tmp_path))]
 
-    assert built() == ["Progress", "EpochCsv", "Gallery"]
-    assert built("callbacks.gallery=null") == ["Progress", "EpochCsv"]
-    assert built("logger=wandb") == ["Progress", "EpochCsv", "Gallery", "WandbPanels"]
+    assert built() == ["Progress", "EpochCsv", "Gallery", "Explorer"]
+    assert built("callbacks.gallery=null") == ["Progress", "EpochCsv", "Explorer"]
+    assert built("logger=wandb") == ["Progress", "EpochCsv", "Gallery", "Explorer", "WandbPanels"]
 
 
 def test_the_commands_of_the_readme_compose() -> None:

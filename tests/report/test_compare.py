@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from camloc.records import SplitOutcome
 from camloc.report.compare import ComparedRow, compare, main
 from camloc.report.measured_run import read_run
 
+EXPLORED = run_path(str(Path(__file__).parent / "explorer" / "pages.py"))
 NUM_TEST, NUM_VAL = 200, 50
 THRESHOLDS = np.array([0.0, 0.2, 0.4])
 METRICS = {"test/localization/cam_threshold": 0.2, "test/localization/threshold_source": "fixed"}
@@ -309,3 +311,25 @@ def test_a_part_of_test_is_said(runs: tuple[Path, Path]) -> None:
     file.write_text(json.dumps({**metrics, "test/num_images": 200, "test/num_images_in_split": 5794}))
     assert read_run(runs[0]).label.endswith(", 200 of 5794 images)")
     assert "images" not in read_run(runs[1]).label
+
+
+class TestPage:
+    def test_images_of_both_runs_are_laid_side_by_side(
+        self, runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for run in runs:
+            EXPLORED["page"](run / "report")
+        target = tmp_path / "page"
+        assert main([*map(str, runs), "--page", str(target)]) == 0
+        assert f"Page: {target / 'index.html'}" in capsys.readouterr().out
+        text = (target / "index.html").read_text(encoding="utf-8")
+        assert "A, left: " in text
+        assert "top-1 localization: " in text
+        assert main([*map(str, runs), "--page", str(target)]) == 1
+        assert "has a page already" in capsys.readouterr().err
+
+    def test_a_run_without_images_says_so(
+        self, runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main([*map(str, runs), "--page", str(tmp_path / "page")]) == 1
+        assert "evaluate the run again to write it" in capsys.readouterr().err

@@ -168,7 +168,10 @@ def test_the_configuration_keeps_its_lines(tmp_path: Path) -> None:
     config = "backbone:\n  _target_: camloc.x\n\n  name: '{{ title }}'\n"
     elements = Elements(page_of(tmp_path, config_yaml=config))
     assert config in elements.texts
-    assert ("details", {"class": "card"}) in elements.tags  # folded: no "open"
+    assert (
+        "details",
+        {"id": "configuration", "class": "card", "data-tab": "Configuration"},
+    ) in elements.tags  # folded: no "open"
 
 
 def test_a_missing_image_is_named(tmp_path: Path) -> None:

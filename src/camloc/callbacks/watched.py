@@ -31,6 +31,8 @@ class RunPaths(Protocol):
 
     gallery: Path
     """Folder of gallery tiles."""
+    report: Path
+    """Folder of the report page."""
     epochs: Path
     """``metrics.csv``."""
 

@@ -12,6 +12,7 @@ from pytorch_lightning import Trainer
 from rich.console import Console
 
 from camloc.callbacks.epoch_csv import EpochCsv
+from camloc.callbacks.explorer import Explorer
 from camloc.callbacks.gallery import Gallery
 from camloc.callbacks.watched import WatchedData, datamodule_of
 from camloc.experiment.loggers import summarize
@@ -30,6 +31,9 @@ from camloc.metrics.functional.per_image import PerImage
 from camloc.metrics.localization_error import LocalizationError
 from camloc.records import PairRecords
 from camloc.report.charts import misses_chart, threshold_curve, training_curve
+from camloc.report.explorer.choose import rule_text
+from camloc.report.explorer.files import Explored
+from camloc.report.explorer.records import ShownRun, shown_thresholds
 from camloc.report.misses import MissRow, misses_by_class, misses_by_size, misses_table, worst_first
 from camloc.report.page import Figure, write_page
 from camloc.report.rgb import contact_sheet, save_png
@@ -130,6 +134,7 @@ def conclude(
         by_class=test.class_table(),
         config_yaml=OmegaConf.to_yaml(config, resolve=True),
         notes=all_notes,
+        explorer=_explored(run, trainer, test),
     )
     _print(rows, sizes, misses, [*all_notes, f"Run directory: {run.path}", f"Report: {page}"])
 
@@ -189,6 +194,35 @@ def _curve_figures(run: RunDirectory, test: MeasuredSplit) -> list[Figure]:
     image = run.report / "threshold_curve.png"
     threshold_curve(protocol.cam_thresholds, curves, *test.thresholds[shown], image)
     return [Figure(image, "Error on test against the CAM threshold.")]
+
+
+def _explored(run: RunDirectory, trainer: Trainer, test: MeasuredSplit) -> Explored | None:
+    images = [image for callback in _of_kind(trainer, Explorer) for image in callback.images]
+    if not images:
+        return None
+    protocols, data = test.protocols, datamodule_of(trainer)
+    protocol = None if protocols.shown is None else protocols.protocols[protocols.shown]
+    thresholds, reported = protocols.shown_thresholds, protocols.shown_threshold
+    kept = shown_thresholds(thresholds, reported)
+    errors: dict[str, list[float]] = {}
+    threshold = test.thresholds.get(protocols.shown or "")
+    if protocols.shown is not None and isinstance(protocol, LocalizationError) and test.is_counted(protocols.shown):
+        iou_index = protocol.iou_thresholds.index(protocol.iou_threshold)
+        for condition, name in (("gt_known", "GT-known"), ("top1", "top-1 localization")):
+            curve = test.result.numbers.get(protocols.key(protocols.shown, f"{condition}_curve"))
+            if curve is not None:
+                errors[name] = curve[iou_index, kept].tolist()
+    shown = ShownRun(
+        label=run.path.name,
+        cam_thresholds=[thresholds[place] for place in kept],
+        cam_threshold=reported,
+        threshold_source="" if threshold is None else threshold.source,
+        iou_threshold=_of_kind(trainer, Explorer)[0].iou_threshold,
+        num_pairs=len(test.image_ids),
+        errors=errors,
+    )
+    num_images = len(dict.fromkeys(test.image_ids))
+    return Explored(data.class_names, [(shown, images)], rule_text(len(images), num_images))
 
 
 def _miss_figures(run: RunDirectory, by_size: Sequence[MissRow]) -> list[Figure]:

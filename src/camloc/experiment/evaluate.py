@@ -3,6 +3,7 @@
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, seed_everything
 
+from camloc.callbacks.explorer import Explorer
 from camloc.callbacks.export_score_maps import ExportScoreMaps
 from camloc.callbacks.gallery import Gallery
 from camloc.callbacks.save_score_maps import SaveScoreMaps
@@ -49,7 +50,9 @@ def evaluate(config: DictConfig, run: RunDirectory) -> None:
         box_ranked=writes_submission,
     )
     callbacks = [
-        callback for callback in build_callbacks(config, run) if source.has_images or not isinstance(callback, Gallery)
+        callback
+        for callback in build_callbacks(config, run)
+        if source.has_images or not isinstance(callback, Gallery | Explorer)
     ]
     trainer = build_trainer(config, run, [*callbacks, *_writers(config, run)])
     results = measure(trainer, module, source.data, source.splits, source.threshold)

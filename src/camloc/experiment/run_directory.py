@@ -27,6 +27,7 @@ _OWN_FILES = (
     *("predictions.csv", "submission.txt", "threshold_curve.csv", "score_maps.npz", "per_image/*.npz"),
     *("checkpoints/best.ckpt", "checkpoints/last.ckpt", "wandb_run_id.txt"),
     *("report/*.html", "report/*.png", "report/gallery/*.png", "report/gallery/*.json"),
+    *("report/explorer/*.js", "report/explorer/*.css", "report/explorer/pictures/*.jpg"),
 )
 
 

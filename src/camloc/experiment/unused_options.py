@@ -22,6 +22,7 @@ _NETWORK: tuple[Source, ...] = ("checkpoint", "network")
 _MAPS: tuple[Source, ...] = (*_NETWORK, "saved maps", "map folder")
 _READ_BY: Mapping[str, tuple[Source, ...]] = {
     **dict.fromkeys(("backbone", "attribution", "views", "classifier", "callbacks.gallery"), _NETWORK),
+    **dict.fromkeys(("callbacks.explorer", "report"), _NETWORK),
     **dict.fromkeys(("save_score_maps", "on_unreadable"), _NETWORK),
     "threshold_from": ("checkpoint",),
     "datamodule": (*_NETWORK, "map folder", "submission"),

@@ -13,7 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from camloc.metrics.functional.bootstrap import NUM_RESAMPLES, Interval, paired_difference
+from camloc.report.explorer.reading import labels_of, side_by_side
 from camloc.report.measured_run import CLASSIFICATION, LOCALIZATION, Measured, read_run
+from camloc.report.page import write_page
 
 _NAMES = {
     CLASSIFICATION: "top-1 classification",
@@ -133,10 +135,16 @@ def main(arguments: Sequence[str]) -> int:
     parser = _Parser(prog="camloc compare", description="Do two runs' errors on test differ by more than chance?")
     parser.add_argument("run_a", type=Path, metavar="RUN_A", help="directory of a finished run")
     parser.add_argument("run_b", type=Path, metavar="RUN_B", help="the same, measured on the same images")
+    parser.add_argument(
+        "--page", type=Path, metavar="DIR", help="write DIR/index.html with the images of both runs side by side"
+    )
     options = parser.parse_args(arguments)
+    page = None
     try:
         a, b = read_run(options.run_a), read_run(options.run_b)
         rows = compare(a, b)
+        if options.page is not None:
+            page = comparison_page(options.page, a, b, rows)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         return 1
@@ -144,7 +152,44 @@ def main(arguments: Sequence[str]) -> int:
     console.print(Text(f"A: {a.label}\nB: {b.label}"), soft_wrap=True)
     console.print(comparison_table(rows))
     console.print(Text(_NOTE))
+    if page is not None:
+        console.print(Text(f"Page: {page}"), soft_wrap=True)
     return 0
+
+
+def comparison_page(directory: Path, a: Measured, b: Measured, rows: Sequence[ComparedRow]) -> Path:
+    """Write a page with the images of both runs side by side.
+
+    Args:
+        directory: Where the page goes; made where it is missing.
+        a: One run, whose report has images to explore.
+        b: The other.
+        rows: From :func:`compare`.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        FileExistsError: If there is a page already.
+        FileNotFoundError: If a run's report has no images to explore.
+        ValueError: If the reports show no image in common, or their data are damaged.
+    """
+    if (directory / "index.html").exists():
+        raise FileExistsError(f"{directory} has a page already; give --page another directory")
+    labels = labels_of([Path(a.run), Path(b.run)])
+    reports = {label: Path(run.run) / "report" for label, run in zip(labels, (a, b), strict=True)}
+    explored = side_by_side(reports, directory)
+    differences = [
+        f"{row.name}: {100 * row.error_a:.2f}% and {100 * row.error_b:.2f}%, difference {row.difference_text} "
+        f"{row.interval_text}, {row.verdict}."
+        for row in rows
+    ]
+    return write_page(
+        directory,
+        title=f"{labels[0]} and {labels[1]}",
+        notes=[f"A, left: {a.label}", f"B, right: {b.label}", *differences, _NOTE],
+        explorer=explored,
+    )
 
 
 class _Parser(argparse.ArgumentParser):

@@ -1,15 +1,18 @@
-"""The report page: one HTML file next to its images, readable from disk without a network."""
+"""The report page: one HTML file next to its images and data, readable from disk without a network."""
 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from camloc.export.replaced import replaced
 from camloc.report.class_table import ClassTable
+from camloc.report.explorer import files
+from camloc.report.explorer.files import Explored
 from camloc.report.misses import MissRow
 from camloc.report.table import ReportedNumber, SplitSize, split_results
 
@@ -38,55 +41,62 @@ def write_page(
     directory: Path,
     *,
     title: str,
-    numbers: Sequence[ReportedNumber],
-    num_images: Mapping[str, SplitSize],
-    figures: Sequence[Figure],
-    gallery: Sequence[GalleryItem],
-    misses: Mapping[str, Sequence[MissRow]],
+    notes: Sequence[str] = (),
+    numbers: Sequence[ReportedNumber] | None = None,
+    num_images: Mapping[str, SplitSize] = MappingProxyType({}),
+    figures: Sequence[Figure] = (),
+    gallery: Sequence[GalleryItem] = (),
+    misses: Mapping[str, Sequence[MissRow]] = MappingProxyType({}),
+    config_yaml: str = "",
     by_class: ClassTable | None = None,
-    config_yaml: str,
-    notes: Sequence[str],
+    explorer: Explored | None = None,
 ) -> Path:
-    """Write ``index.html``: results, gallery, misses, charts, configuration.
+    """Write ``index.html``: all images to look at, results, gallery, misses, charts, configuration.
 
     Args:
         directory: Where the page goes; its images are there already. Links are relative, so that the directory can be
             moved or zipped.
         title: Heading, such as the run's name.
-        numbers: The results, as in :func:`camloc.report.table.split_results`.
+        notes: Sentences to be read before the numbers.
+        numbers: The results, as in :func:`camloc.report.table.split_results`; null where nothing was to be measured.
         num_images: Likewise.
         figures: Charts; paths are absolute or relative to ``directory``.
         gallery: Tiles; paths likewise.
         misses: Rows of each table of causes, by what its groups are, such as ``object size``.
         config_yaml: The resolved configuration.
         by_class: Numbers of each class on the last split; null where none are counted by themselves.
-        notes: Sentences to be read before the numbers.
+        explorer: Images to look at, whose pictures lie in
+            :func:`camloc.report.explorer.files.pictures_folder` already.
 
     Returns:
         Path of the page.
 
     Raises:
         FileNotFoundError: If an image does not exist.
-        ValueError: If an image lies outside ``directory``.
+        ValueError: If an image lies outside ``directory``, or several runs are to be explored that have no image in
+            common.
 
     Example:
         >>> from tempfile import TemporaryDirectory
-        >>> parts = {"numbers": [], "num_images": {}, "figures": [], "gallery": [], "misses": {}, "notes": []}
         >>> with TemporaryDirectory() as directory:
-        ...     page = write_page(Path(directory), title="A <b>bold</b> claim", config_yaml="seed: 0", **parts)
+        ...     page = write_page(Path(directory), title="A <b>bold</b> claim", config_yaml="seed: 0")
         ...     "<h1>A &lt;b&gt;bold&lt;/b&gt; claim</h1>" in page.read_text(encoding="utf-8")
         True
     """
+    if explorer is not None:
+        files.write_data(directory, explorer)
     html = template("page.html").render(
         title=title,
-        results=split_results(numbers, num_images),
-        has_heatmaps=not any(number.supervision for number in numbers),
+        has_results=numbers is not None,
+        results=split_results(numbers or (), num_images),
+        has_heatmaps=not any(number.supervision for number in numbers or ()),
         figures=[(link(directory, figure.path), figure) for figure in figures],
         gallery=[(link(directory, item.path), item) for item in gallery],
         misses=[(title, rows) for title, rows in misses.items() if rows],
         by_class=by_class,
         config_yaml=config_yaml,
         notes=notes,
+        explorer=None if explorer is None else {"style": files.STYLE, "scripts": files.LOADED_SCRIPTS},
     )
     page = directory / "index.html"
     # File names may contain bytes that are not valid text; the report is written all the same.

@@ -143,6 +143,17 @@ class SplitProtocols(nn.Module):
         localized = self._localized(prediction, truth)[self.shown]
         return prediction._replace(score_maps=localized.score_maps, boxes=localized.shown(self.shown_thresholds))
 
+    def localize_maps(self, cams: Tensor, map_size: tuple[int, int]) -> tuple[Tensor, Tensor] | None:
+        """Return score maps (P,H,W) and boxes (P,T,4) of any raw CAMs as people are shown them.
+
+        None where boxes are not cut out of maps at CAM thresholds.
+        """
+        if not self.is_swept:
+            return None
+        score_map = next(score_map for names, score_map in self._groups if self.shown in names)
+        score_maps = score_map(cams, map_size)
+        return score_maps, self.box_rule(score_maps.cpu(), self.shown_thresholds)
+
     def update(self, prediction: Prediction, truth: Truth) -> Counted:
         """Count a batch."""
         prediction, truth = without_padding(prediction, truth)

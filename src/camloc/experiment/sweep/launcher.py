@@ -111,6 +111,7 @@ class ProcessLauncher(Launcher):
         if metric and best:
             value = best.metrics[metric]
             _say(f"Best: job {best.job} ({best.swept_text}), {metric} = {value:.4f}")
+        self._write_page()
         _say(f"Sweep directory: {self._directory}")
         statuses = [result.status for result in self._results]
         if "interrupted" in statuses:
@@ -121,6 +122,19 @@ class ProcessLauncher(Launcher):
                 f"command with sweep.skip_completed=true hydra.sweep.dir={self._directory} runs them again\n"
             )
             sys.exit(1)
+
+    def _write_page(self) -> None:
+        if sum((self._directory / result.directory / "report").is_dir() for result in self._results) < FEWEST_TO_SHARE:
+            return
+        from camloc.experiment.sweep.page import write_sweep_page  # noqa: PLC0415 - imports torch
+
+        try:
+            page = write_sweep_page(self._directory, self._results)
+        except (OSError, ValueError) as error:  # no page costs the sweep its numbers
+            _say(f"no page of the sweep: {error}")
+            return
+        if page is not None:
+            _say(f"Images of all jobs side by side: {page}")
 
     def _share_evaluation(self, jobs: Sequence[Job]) -> None:
         """Evaluate once for jobs that differ in the CAM threshold alone, and give each its numbers."""
