@@ -25,7 +25,7 @@ class LocalizedBox(NamedTuple):
 class LocalizedClass(NamedTuple):
     """A class that an image shows, with its places; no box is an answer."""
 
-    index: int
+    class_index: int
     """0-based."""
     name: str
     probability: float
@@ -85,7 +85,7 @@ def to_json(image: LocalizedImage) -> dict[str, Any]:
         return {**plain, "error": image.error}
     plain["classes"] = [
         {
-            "index": found.index,
+            "index": found.class_index,
             "class": found.name,
             "probability": found.probability,
             "boxes": [list(box.box) for box in found.boxes],

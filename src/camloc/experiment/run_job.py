@@ -61,8 +61,8 @@ def run_job(job: str, config: DictConfig, check: str | None = None) -> None:
                 interruption.end(message(error) if isinstance(error, OSError) else "")
             if not isinstance(error, Exception) or wants_traceback():
                 raise
-            kept = resumable and run.last_checkpoint.is_file()
-            way_on = "; resume= with it goes on from its last checkpoint" if kept else ""
+            kept = next((file for file in (run.last_checkpoint, run.found) if resumable and file.is_file()), None)
+            way_on = "" if kept is None else f"; resume= with it goes on from {kept.relative_to(run.path)}"
             fail(error, f" (run directory: {run.path}{way_on})")
         _finish_loggers(exit_code=0)
 

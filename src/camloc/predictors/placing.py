@@ -105,6 +105,11 @@ class Placing:
         self.threshold = threshold if is_cut else None
         """None where boxes have no CAM threshold."""
 
+    @property
+    def has_maps(self) -> bool:
+        """Whether boxes are made of maps, not predicted by the network itself."""
+        return self._box_rule is not None
+
     def check(self, choice: Choice) -> None:
         """Refuse an option that lies outside its range or has no effect.
 

@@ -79,7 +79,7 @@ class UnlabelledDataset(Dataset[Unlabelled]):
             return Unlabelled(self.names[index], None, (0, 0), (0, 0, 0, 0), None, reason, None)
 
 
-def load(dataset: UnlabelledDataset, batch_size: int, num_workers: int) -> Iterator[list[Unlabelled]]:
+def load(dataset: Dataset[Unlabelled], batch_size: int, num_workers: int) -> Iterator[list[Unlabelled]]:
     """Yield batches in the order of the names."""
     loader: DataLoader[Any] = DataLoader(dataset, batch_size, num_workers=num_workers, collate_fn=list)
     yield from loader
