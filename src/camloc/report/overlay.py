@@ -54,9 +54,9 @@ def draw_overlay(image: Tensor, found: LocalizedImage) -> RGB:
             middle = (int(one.peak[0] * scale[0]), int(one.peak[1] * scale[1]))
             cv2.circle(canvas, middle, 2 * line + 1, (0, 0, 0), -1)
             cv2.circle(canvas, middle, 2 * line, colour, -1)
-        text = f"{one.name} {one.probability:.2f}{'' if boxes else ' (no box)'}"
-        tags.append((text, boxes[0][:2] if boxes else None, colour))
-    return _with_tags(canvas, tags or [(NOTHING, None, (255, 255, 255))])
+        says = f"{one.probability:.2f}{'' if boxes else ' (no box)'}"
+        tags.append((one.name, says, boxes[0][:2] if boxes else None, colour))
+    return _with_tags(canvas, tags or [(NOTHING, "", None, (255, 255, 255))])
 
 
 def _colours(count: int) -> list[tuple[int, int, int]]:
@@ -87,15 +87,15 @@ def _with_heat(
     return canvas
 
 
-def _with_tags(canvas: RGB, tags: list[tuple[str, tuple[int, int] | None, tuple[int, int, int]]]) -> RGB:
+def _with_tags(canvas: RGB, tags: list[tuple[str, str, tuple[int, int] | None, tuple[int, int, int]]]) -> RGB:
     """Write each text at the upper left corner of its box; texts without a box stand below each other at the top."""
     height, width = canvas.shape[:2]
     font = _font(max(9, round(max(height, width) / FONT_SHARE)))
     drawn = Image.fromarray(canvas)
     draw = ImageDraw.Draw(drawn)
     taken: list[tuple[int, int, int, int]] = []
-    for text, corner, colour in tags:
-        shown = _fitting(text, font, width - 4)
+    for name, says, corner, colour in tags:
+        shown = _fitting(name, says, font, width - 8)
         x0, y0, x1, y1 = (round(edge) for edge in font.getbbox(shown))
         wide, high = x1 - x0 + 8, y1 - y0 + 6
         left, top = corner or (0, 0)
@@ -109,12 +109,12 @@ def _with_tags(canvas: RGB, tags: list[tuple[str, tuple[int, int] | None, tuple[
     return np.array(drawn)
 
 
-def _fitting(text: str, font: ImageFont.FreeTypeFont, room: float) -> str:
-    """Shorten a text to one line of that many pixels."""
-    text = " ".join("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text).split())
-    while len(text) > 1 and font.getlength(text) > room:
-        text = f"{text[:-2]}…"
-    return text
+def _fitting(name: str, says: str, font: ImageFont.FreeTypeFont, room: float) -> str:
+    """Return both on one line, the name shortened to what that many pixels leave it."""
+    name = " ".join("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name).split())
+    while len(name) > 1 and font.getlength(f"{name} {says}") > room:
+        name = f"{name[:-2]}…"
+    return f"{name} {says}".strip()
 
 
 @cache

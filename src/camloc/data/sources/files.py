@@ -68,7 +68,9 @@ def _in_folder(folder: Path) -> FoundFiles:
         else:
             others[suffix or "no extension"] += 1
     named = sorted((os.path.relpath(name, folder).replace(os.sep, "/"), reason) for name, reason in unreadable)
-    kinds = ", ".join(f"{number:,} {suffix}" for suffix, number in others.most_common(5))
+    kinds = ", ".join(
+        f"{number:,} {suffix}" for suffix, number in sorted(others.items(), key=lambda kind: (-kind[1], kind[0]))[:5]
+    )
     notes = [f"{others.total():,} files with other extensions were left out: {kinds}"] if others else []
     return FoundFiles(folder, sorted(names), named, notes)
 
@@ -92,7 +94,7 @@ def _walk(folder: Path, unreadable: list[tuple[str, str]]) -> Iterator[str]:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
+            if os.path.isdir(entry.path):  # noqa: PTH112 - false for a link to itself, on which entry.is_dir() raises
                 yield from inside(entry.path)
             else:
                 yield entry.path
