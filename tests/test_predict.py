@@ -215,9 +215,9 @@ def test_a_video_becomes_a_video(trained: tuple[Path, str], here: Here, tmp_path
     writer.release()
     run = tmp_path / "out"
     predict(here, trained, run, f"source={clip}", "every=2")
-    assert [(one.name, one.seconds) for one in lines(run)] == [
-        (f"clip.avi/{number:06d}", pytest.approx(number / 10)) for number in range(0, 9, 2)
-    ]
+    found = lines(run)
+    assert [one.name for one in found] == [f"clip.avi/{number:06d}" for number in range(0, 9, 2)]
+    assert [one.seconds for one in found] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
     overlays = cv2.VideoCapture(str(run / "overlays.mp4"))
     assert overlays.get(cv2.CAP_PROP_FRAME_COUNT) == 5
     assert overlays.get(cv2.CAP_PROP_FPS) == 5

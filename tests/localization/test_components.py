@@ -12,7 +12,7 @@ from camloc.localization.threshold_sweep import largest_component_boxes
 def test_the_first_is_the_largest_of_the_box_rule(seed: int) -> None:
     generator = np.random.default_rng(seed)
     # Few levels make many components of equal area, whose order must be the rule's too.
-    score_map = generator.integers(0, 4, (17, 23)).astype(np.float32) / 3
+    score_map = generator.integers(0, 4, (17, 23)).astype(np.float32) / np.float32(3)
     for cut in (0.0, 0.2, 1 / 3, 0.7):
         expected = largest_component_boxes(torch.from_numpy(score_map)[None], [cut])[0, 0].tolist()
         found = components(score_map, cut)

@@ -187,7 +187,7 @@ def _choice_line(localizer: Localizer, choice: Choice) -> str:
     most = "" if top_k is None else "the most probable one" if top_k == 1 else f"the {top_k} most probable"
     least = "" if probability is None else f"from a probability of {probability:g}"
     number = len(localizer.class_names)
-    return f"classes: {', '.join(part for part in (most, least) if part)} of {number:,}; boxes: {choice.boxes}"
+    return f"classes: of {number:,} {', '.join(part for part in (most, least) if part)}; boxes: {choice.boxes}"
 
 
 def _conclude(run: RunDirectory, localizer: Localizer, found: Predictions, notes: Sequence[str]) -> None:

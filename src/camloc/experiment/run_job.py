@@ -61,8 +61,9 @@ def run_job(job: str, config: DictConfig, check: str | None = None) -> None:
                 interruption.end(message(error) if isinstance(error, OSError) else "")
             if not isinstance(error, Exception) or wants_traceback():
                 raise
-            kept = next((file for file in (run.last_checkpoint, run.found) if resumable and file.is_file()), None)
-            way_on = "" if kept is None else f"; resume= with it goes on from {kept.relative_to(run.path)}"
+            states = ((run.last_checkpoint, "from its last checkpoint"), (run.found, "after what is predicted"))
+            kept = next((where for file, where in states if resumable and file.is_file()), None)
+            way_on = "" if kept is None else f"; resume= with it goes on {kept}"
             fail(error, f" (run directory: {run.path}{way_on})")
         _finish_loggers(exit_code=0)
 

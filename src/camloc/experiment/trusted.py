@@ -105,7 +105,9 @@ def refuse_calls(config: DictConfig) -> None:
     _refuse_settings(config)
     source = next((f"{name}={config[name]}" for name in FROM_FILES if OmegaConf.select(config, name) is not None), None)
     plain: Any = OmegaConf.to_container(config, resolve=False)
-    if source is None or not (foreign := foreign_calls(plain, _named_by_user())):
+    if source is None or next(_calls(plain), None) is None:
+        return
+    if not (foreign := foreign_calls(plain, _named_by_user())):
         return
     if OmegaConf.select(config, "trust") is not True:
         key, target = next(iter(foreign.items()))

@@ -41,11 +41,12 @@ def draw_overlay(image: Tensor, found: LocalizedImage) -> RGB:
     canvas = as_rgb(image).copy()
     height, width = canvas.shape[:2]
     scale = (width / found.size[1], height / found.size[0])
-    for one, colour in reversed(list(zip(found.classes, _colours(len(found.classes)), strict=True))):
-        canvas = _with_heat(canvas, one, found.window, scale, colour)
+    coloured = [(one, COLOURS[place % len(COLOURS)]) for place, one in enumerate(found.classes)]
+    for one, colour in reversed(coloured):
+        _add_heat(canvas, one, found.window, scale, colour)
     line = max(1, round(max(height, width) / LINE_SHARE))
-    tags = []
-    for one, colour in zip(found.classes, _colours(len(found.classes)), strict=True):
+    tags: list[tuple[str, str, tuple[int, int] | None, tuple[int, int, int]]] = []
+    for one, colour in reversed(coloured):  # the most probable one on top
         boxes = [_on_canvas(box.box, scale) for box in one.boxes]
         for x0, y0, x1, y1 in boxes:
             cv2.rectangle(canvas, (x0, y0), (x1 - 1, y1 - 1), (0, 0, 0), line + 2)
@@ -55,12 +56,8 @@ def draw_overlay(image: Tensor, found: LocalizedImage) -> RGB:
             cv2.circle(canvas, middle, 2 * line + 1, (0, 0, 0), -1)
             cv2.circle(canvas, middle, 2 * line, colour, -1)
         says = f"{one.probability:.2f}{'' if boxes else ' (no box)'}"
-        tags.append((one.name, says, boxes[0][:2] if boxes else None, colour))
+        tags.insert(0, (one.name, says, boxes[0][:2] if boxes else None, colour))
     return _with_tags(canvas, tags or [(NOTHING, "", None, (255, 255, 255))])
-
-
-def _colours(count: int) -> list[tuple[int, int, int]]:
-    return [COLOURS[place % len(COLOURS)] for place in range(count)]
 
 
 def _on_canvas(box: tuple[float, float, float, float], scale: tuple[float, float]) -> tuple[int, int, int, int]:
@@ -69,22 +66,21 @@ def _on_canvas(box: tuple[float, float, float, float], scale: tuple[float, float
     return left, top, max(left + 1, round(x1 * scale[0])), max(top + 1, round(y1 * scale[1]))
 
 
-def _with_heat(
+def _add_heat(
     canvas: RGB,
     one: LocalizedClass,
     window: tuple[int, int, int, int],
     scale: tuple[float, float],
     colour: tuple[int, int, int],
-) -> RGB:
+) -> None:
     if one.score_map is None:
-        return canvas
+        return
     x0, y0, x1, y1 = _on_canvas(window, scale)
     x1, y1 = min(x1, canvas.shape[1]), min(y1, canvas.shape[0])
     score = cv2.resize(one.score_map, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
     alpha = HEAT * np.square(score, dtype=np.float32)[..., None]
     region = canvas[y0:y1, x0:x1]
     region[:] = (region * (1 - alpha) + np.array(colour, np.float32) * alpha).round().astype(np.uint8)
-    return canvas
 
 
 def _with_tags(canvas: RGB, tags: list[tuple[str, str, tuple[int, int] | None, tuple[int, int, int]]]) -> RGB:
