@@ -1,22 +1,27 @@
 """``predict.py`` as its user meets it."""
 
 import csv
+import itertools
 import json
 import os
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import torch
 import yaml  # type: ignore[import-untyped] # no types published
 from PIL import Image
 
 import camloc
 from camloc.data.annotations.coco import read_coco
 from camloc.data.annotations.voc import read_voc
+from camloc.data.sources.loading import Unlabelled, Viewing
+from camloc.experiment.predict_source import Opened
 from camloc.export.csv_file import read_csv
 from camloc.export.predictions_jsonl import Predictions
 from camloc.localized import LocalizedImage
@@ -252,3 +257,27 @@ def test_nothing_of_a_strangers_run_is_called(trained: tuple[Path, str], tmp_pat
     (run / "config.yaml").write_text(config.replace("camloc.attribution.cam.cam", "os.system"))
     with pytest.raises(ValueError, match=r"attribution\._target_=os\.system is not called"):
         camloc.load(run)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_ctrl_c_ends_a_camera_and_interrupts_the_rest(
+    trained: tuple[Path, str], here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    def opened(_: object, viewing: Viewing) -> Opened:
+        def batches(_: object) -> Iterator[list[Unlabelled]]:
+            for number in itertools.count():
+                if number == 3:
+                    os.kill(os.getpid(), signal.SIGINT)
+                yield [viewing(f"frame/{number}", torch.zeros(3, 40, 60, dtype=torch.uint8))]
+
+        return Opened("source: endless", None, batches, [], [], can_go_on=ends, ends=ends, frames_per_second=None)
+
+    monkeypatch.setattr("camloc.experiment.predict.open_source", opened)
+    options = ("source=0", "save=[csv]", "device=cpu", f"hydra.run.dir={tmp_path}")
+    answer = here("predict", f"checkpoint={trained[0]}", *options)
+    assert answer.returncode == (130 if ends else 0), answer.stderr
+    assert len(lines(tmp_path)) >= 2
+    assert (tmp_path / "predictions.csv").exists() == (not ends)
+    status = json.loads((tmp_path / "status.json").read_text())["status"]
+    assert status == ("failed" if ends else "completed")
+    assert (f"resume={tmp_path} continues" in answer.stderr) == ends
