@@ -36,7 +36,8 @@ def test_every_file_has_the_name_that_users_rely_on(tmp_path: Path) -> None:
         *("config.yaml", "metrics.json", "metrics.csv", "rows.json", "status.json", "traceback.txt", "unreadable.json"),
         *("splits.csv", "data_problems.csv"),
         *("predictions.csv", "submission.txt", "threshold_curve.csv", "score_maps.npz", "wandb_run_id.txt"),
-        "splits.csv",
+        *("predictions.jsonl", "summary.json", "coco.json", "label_studio.json", "overlays.mp4"),
+        *("overlays", "maps", "yolo", "voc"),
         *("checkpoints", "checkpoints/best.ckpt", "checkpoints/last.ckpt", "report", "report/gallery"),
     }
     assert run.per_image("val") == tmp_path / "per_image" / "val.npz"

@@ -1,4 +1,4 @@
-"""The command line: ``camloc COMMAND ...``; ``train.py`` and ``evaluate.py`` of a checkout are the same commands."""
+"""The command line: ``camloc COMMAND ...``; ``train.py``, ``evaluate.py`` and ``predict.py`` are the same commands."""
 
 import os
 import signal
@@ -15,6 +15,7 @@ camloc: train classifiers on image labels, read boxes out of class activation ma
 Commands:
   train       train a network, choose the best epoch, measure it on val and test, write a report
   evaluate    measure a checkpoint, saved or ready-made score maps, or a submission file
+  predict     localize classes in images without labels: files, folders, videos, cameras
   compare     say whether two runs differ by more than chance
   svm         classify CAM crops by a linear SVM on a network's features
   tables      lay runs of the paper's rows next to its tables
@@ -24,13 +25,14 @@ Examples:
   camloc train                                        # a small data set that comes with camloc
   camloc train backbone=vgg_gap datamodule=folder datamodule.root=DIR
   camloc evaluate checkpoint=runs/train/DATE_TIME_ID localization.cam_threshold=0.2
+  camloc predict checkpoint=RUN source=IMAGES
   camloc compare RUN_A RUN_B
   camloc tables paper runs/train
   eval "$(camloc completion bash)"
 
 camloc COMMAND --help explains the options of a command, camloc --version prints the version.
 """
-COMMANDS = ("train", "evaluate", "compare", "svm", "tables", "completion")
+COMMANDS = ("train", "evaluate", "predict", "compare", "svm", "tables", "completion")
 
 
 def _interruptible(command: Callable[[], None]) -> Callable[[], None]:
@@ -88,6 +90,12 @@ def train() -> None:
 def evaluate() -> None:
     """Run ``evaluate.py`` of a checkout."""
     _run("evaluate", sys.argv[:1], sys.argv[1:])
+
+
+@_interruptible
+def predict() -> None:
+    """Run ``predict.py`` of a checkout."""
+    _run("predict", sys.argv[:1], sys.argv[1:])
 
 
 def _run(command: str, program: list[str], arguments: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Entries that Hydra composes for: ``train``, ``evaluate`` and ``svm``. Imports neither torch nor Lightning."""
+"""Entries that Hydra composes for: ``train``, ``evaluate``, ``predict``, ``svm``. Imports no torch and no Lightning."""
 
 import contextlib
 import io
@@ -21,7 +21,7 @@ from camloc.experiment.arguments import flags, hydra_arguments
 from camloc.experiment.composition import hydra_raises
 from camloc.experiment.configuration import configuration_directory
 from camloc.experiment.help import help_text
-from camloc.experiment.resume import resume_arguments
+from camloc.experiment.resume import resume_arguments, resume_prediction
 from camloc.experiment.run_job import fail, run_job, wants_traceback
 from camloc.experiment.saved_config import saved_config
 from camloc.experiment.version_0_1 import refuse_options
@@ -163,6 +163,30 @@ def offer_run(arguments: Sequence[str]) -> list[str]:
     return list(arguments)
 
 
+def offer_prediction(arguments: Sequence[str]) -> list[str]:
+    """Offer the parts of the run that ``checkpoint=`` names, or go on with the prediction that ``resume=`` names.
+
+    The data set is offered only where a split of it is predicted: it may be anywhere, and no longer be there.
+
+    Args:
+        arguments: The command line without the program's name.
+
+    Returns:
+        The arguments that Hydra composes with.
+
+    Raises:
+        FileNotFoundError: If there is no such run.
+        ValueError: If it cannot predict, or cannot go on.
+    """
+    resumed = resume_prediction(arguments)
+    if resumed is not None:
+        return resumed
+    offered = offer_run(arguments)
+    if not {"train", "val", "test"}.intersection(_values("source", arguments)):
+        _offer("datamodule", OmegaConf.create())
+    return offered
+
+
 def _offer(group: str, node: object) -> None:
     """Offer a run's part, with its annotation reader as an option of its own that can be replaced alone.
 
@@ -195,6 +219,12 @@ ENTRIES = {
             "camloc.experiment.evaluate:evaluate",
             offer_run,
             check="camloc.experiment.check_options:check_evaluation",
+        ),
+        Entry(
+            "predict",
+            "camloc.experiment.predict:predict",
+            offer_prediction,
+            check="camloc.experiment.check_options:check_prediction",
         ),
         Entry(
             "svm",

@@ -189,12 +189,13 @@ class Interruption:
     def _kept(self) -> str:
         if not self.resumable:
             return "nothing can be resumed; give the same command again"
-        try:
-            until = self.run.last_checkpoint.stat().st_mtime
-        except OSError:
-            return "no checkpoint was written yet; give the same command again"
-        clock = time.strftime("%H:%M:%S", time.localtime(until))
-        return f"what was trained until {clock} is kept; resume={shlex.quote(str(self.run.path))} continues"
+        for file, done in ((self.run.last_checkpoint, "trained"), (self.run.found, "predicted")):
+            try:
+                clock = time.strftime("%H:%M:%S", time.localtime(file.stat().st_mtime))
+            except OSError:
+                continue
+            return f"what was {done} until {clock} is kept; resume={shlex.quote(str(self.run.path))} continues"
+        return "no checkpoint was written yet; give the same command again"
 
     def _exit_code(self) -> int:
         # Lightning kills the first process when one that it has started fails.

@@ -175,6 +175,38 @@ class EvaluateOptions(CommonOptions):
     map_loader: MapLoaderOptions
 
 
+class PredictOptions(TypedDict):
+    """Of ``camloc predict``; the parts are those of the checkpoint's run."""
+
+    backbone: Annotated[Part, Built(names=("num_classes",))]
+    datamodule: Annotated[Part, Built(optional=True, partial=False)]
+    attribution: Annotated[Part, Built(3)]
+    views: Annotated[Part, Built(1)]
+    score_map: Annotated[Part, Built(2)]
+    box_rule: Annotated[Part | None, Built(1, names=("cam_thresholds", "images"), optional=True)]
+    classifier: ClassifierOptions
+    checkpoint: str
+    source: str | int
+    save: Sequence[Literal["csv", "coco", "yolo", "voc", "label_studio", "overlays", "maps"]]
+    probability: Annotated[float, Ge(0), Le(1)] | None
+    top_k: CountOrNull
+    boxes: Literal["largest", "all"]
+    min_size: Annotated[float, Ge(0), Lt(1)]
+    cam_threshold: CamThreshold | None
+    masks: bool
+    every: Count
+    device: str
+    devices: Count
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+    batch_size: Count
+    num_workers: Annotated[int, Ge(0)] | None
+    resume: str | None
+    paths: PathOptions
+    overwrite: bool
+    trust: bool
+    camloc_version: NotRequired[str]
+
+
 class SvmOptions(TypedDict):
     """Of ``camloc svm``."""
 

@@ -1,4 +1,4 @@
-"""Continuing a training that was stopped: ``camloc train resume=RUN``. Imports neither torch nor Lightning."""
+"""Continuing what was stopped: ``camloc train resume=RUN``, ``camloc predict resume=RUN``. Imports no torch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,18 +38,43 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
         if (resumed := _given("++resume=", arguments)) != "null":  # in a process that a resumed run has started
             _offer(RunDirectory(Path(resumed)), resumed)
         return list(arguments)
-    run = RunDirectory(Path(given).absolute())
-    others = [argument for argument in arguments if not argument.startswith("resume=")]
-    for needed in (run.config, run.last_checkpoint):
-        if not needed.is_file():
-            raise FileNotFoundError(
-                f"resume={given}: there is no {needed}; give the directory of a run that has trained an epoch"
-            )
-    _refuse_irregular(run)
-    _refuse_other_parts(_offer(run, given), given, others)
+    run, others = _stopped_run(given, arguments, "last_checkpoint", "run that has trained an epoch")
     trains_on = any(argument.lstrip("+").startswith("trainer.max_epochs=") for argument in others)
     if run.read_status().status == "completed" and not trains_on:
         raise ValueError(f"resume={given}: the run has completed; trainer.max_epochs=N trains on, up to N epochs")
+    return _in_its_directory(run, others)
+
+
+def resume_prediction(arguments: Sequence[str]) -> list[str] | None:
+    """Turn ``resume=RUN`` into the arguments that go on with a prediction; None without ``resume=``.
+
+    Raises:
+        FileNotFoundError: If the directory has no configuration or no prediction.
+        ValueError: If it has completed, or as :func:`resume_arguments`.
+    """
+    given = _given("resume=", arguments)
+    if given == "null":
+        return None
+    run, others = _stopped_run(given, arguments, "found", "prediction that was stopped")
+    if run.read_status().status == "completed":
+        raise ValueError(f"resume={given}: the prediction has completed; nothing is left to do")
+    return _in_its_directory(run, others)
+
+
+def _stopped_run(given: str, arguments: Sequence[str], state: str, wanted: str) -> tuple[RunDirectory, list[str]]:
+    """Return the run with the other arguments; ``state`` is the file of it that says where it stands."""
+    run = RunDirectory(Path(given).absolute())
+    others = [argument for argument in arguments if not argument.startswith("resume=")]
+    needed: Path
+    for needed in (run.config, getattr(run, state)):
+        if not needed.is_file():
+            raise FileNotFoundError(f"resume={given}: there is no {needed}; give the directory of a {wanted}")
+    _refuse_irregular(run)
+    _refuse_other_parts(_offer(run, given), given, others)
+    return run, others
+
+
+def _in_its_directory(run: RunDirectory, others: Sequence[str]) -> list[str]:
     return [
         *("--config-name", RESUMED),
         *others,

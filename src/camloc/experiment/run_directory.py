@@ -26,6 +26,8 @@ _OWN_FILES = (
     *("splits.csv", "data_problems.csv"),
     *("predictions.csv", "submission.txt", "threshold_curve.csv", "score_maps.npz", "per_image/*.npz"),
     *("checkpoints/best.ckpt", "checkpoints/last.ckpt", "wandb_run_id.txt"),
+    *("predictions.jsonl", "summary.json", "coco.json", "label_studio.json", "overlays.mp4"),
+    *("overlays/**/*.png", "maps/**/*.npy", "yolo/data.yaml", "yolo/labels/**/*.txt", "voc/Annotations/**/*.xml"),
     *("report/*.html", "report/*.png", "report/gallery/*.png", "report/gallery/*.json"),
     *("report/explorer/*.js", "report/explorer/*.css", "report/explorer/pictures/*.jpg"),
 )
@@ -73,6 +75,12 @@ class RunDirectory:
         self.splits = path / "splits.csv"
         self.data_problems = path / "data_problems.csv"
         self.predictions = path / "predictions.csv"
+        self.found = path / "predictions.jsonl"
+        self.summary = path / "summary.json"
+        self.coco = path / "coco.json"
+        self.label_studio = path / "label_studio.json"
+        self.overlay_video = path / "overlays.mp4"
+        self.overlays, self.maps, self.yolo, self.voc = (path / name for name in ("overlays", "maps", "yolo", "voc"))
         self.submission = path / "submission.txt"
         self.threshold_curve = path / "threshold_curve.csv"
         self.score_maps = path / "score_maps.npz"

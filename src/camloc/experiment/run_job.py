@@ -62,8 +62,9 @@ def run_job(job: str, config: DictConfig, check: str | None = None) -> None:
                 interruption.end(message(error) if isinstance(error, OSError) else "")
             if not isinstance(error, Exception) or wants_traceback():
                 raise
-            kept = resumable and run.last_checkpoint.is_file()
-            way_on = "; resume= with it goes on from its last checkpoint" if kept else ""
+            states = ((run.last_checkpoint, "from its last checkpoint"), (run.found, "after what is predicted"))
+            kept = next((where for file, where in states if resumable and file.is_file()), None)
+            way_on = "" if kept is None else f"; resume= with it goes on {kept}"
             fault = _cause(error)
             is_listed = isinstance(fault, DataProblems) and run.write_data_problems(fault.problems)
             listed = f"; all problems: {run.data_problems}" if is_listed else ""

@@ -6,7 +6,7 @@ anything, :func:`refuse_calls` compares every ``_target_`` with a list of what m
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib import import_module
 from pathlib import Path
 from re import findall, fullmatch
@@ -105,16 +105,9 @@ def refuse_calls(config: DictConfig) -> None:
     _refuse_settings(config)
     source = next((f"{name}={config[name]}" for name in FROM_FILES if OmegaConf.select(config, name) is not None), None)
     plain: Any = OmegaConf.to_container(config, resolve=False)
-    calls = list(_calls(plain))
-    if source is None or not calls:
+    if source is None or next(_calls(plain), None) is None:
         return
-    named, own = _named_by_user(), set(_calls_of(configuration_directory()))
-    foreign = {
-        key: target
-        for key, target, partial in calls
-        if not (isinstance(target, str) and (target in named or (target, partial is True) in own or _is_listed(target)))
-    }
-    if not foreign:
+    if not (foreign := foreign_calls(plain, _named_by_user())):
         return
     if OmegaConf.select(config, "trust") is not True:
         key, target = next(iter(foreign.items()))
@@ -126,6 +119,22 @@ def refuse_calls(config: DictConfig) -> None:
     if is_first_process():
         names = ", ".join(sorted({safe(target) for target in foreign.values()}))
         sys.stderr.write(f"warning: trust=true: the configuration of {source} calls {names}\n")
+
+
+def foreign_calls(plain: object, named: Collection[object] = ()) -> dict[str, object]:
+    """Return each ``_target_`` by its key that neither camloc nor the user has named.
+
+    Args:
+        plain: A configuration as plain containers.
+        named: What the user has named.
+    """
+    calls = list(_calls(plain))
+    own = set(_calls_of(configuration_directory())) if calls else set()
+    return {
+        key: target
+        for key, target, partial in calls
+        if not (isinstance(target, str) and (target in named or (target, partial is True) in own or _is_listed(target)))
+    }
 
 
 def _refuse_settings(config: DictConfig) -> None:

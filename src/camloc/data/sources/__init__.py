@@ -1,0 +1,1 @@
+"""Images without labels, wherever they come from: files, videos, cameras, splits."""

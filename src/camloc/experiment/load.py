@@ -1,0 +1,160 @@
+"""A run's network for use: :func:`camloc.load`, and what ``camloc predict`` is built from."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from camloc.attribution.contract import Attribution, Cropping
+from camloc.backbones.box_head import BoxRegressor
+from camloc.backbones.contract import Backbone
+from camloc.data.images.transforms import EvalKind, EvalTransform
+from camloc.experiment.build import build_box_rule
+from camloc.experiment.checkpoint import RunRecord, load_weights, run_record
+from camloc.experiment.saved_config import checkpoint_file, saved_config
+from camloc.experiment.trusted import foreign_calls, safe
+from camloc.predictors.box_network import BoxPredictor
+from camloc.predictors.localizer import ASSUMED, Localizer, Precision
+from camloc.predictors.network import NetworkPredictor, check_backbone
+from camloc.predictors.placing import Threshold
+
+PARTS = ("backbone", "attribution", "views", "score_map", "box_rule", "classifier")
+"""Of a run's configuration, which its network is built from."""
+
+
+def load(
+    checkpoint: str | Path,
+    *,
+    device: str | torch.device | Sequence[str | torch.device] = "auto",
+    cam_threshold: float | None = None,
+    precision: Precision = "32-true",
+    trust: bool = False,
+) -> Localizer:
+    """Load a trained network, ready for images of any size.
+
+    Args:
+        checkpoint: A run's directory, whose best checkpoint is taken, or a checkpoint file.
+        device: Such as ``cpu`` or ``cuda:1``; ``auto`` takes a GPU where there is one; several share the work.
+        cam_threshold: Where maps are cut, a fraction of their maximum; null takes the one of the checkpoint, and 0.2
+            where its run had no boxes to choose one on.
+        precision: Of the network; ``bf16-mixed`` and ``16-mixed`` are for GPUs.
+        trust: Whether the run's configuration may call what is not part of camloc.
+
+    Raises:
+        FileNotFoundError: If there is no such checkpoint.
+        ValueError: If it is damaged, of another version, or calls what is not part of camloc.
+
+    Example:
+        >>> localizer = load("runs/train/mine")  # doctest: +SKIP
+        >>> for image in localizer.localize(["a.jpg", "b.jpg"]):  # doctest: +SKIP
+        ...     print(image.name, [(found.name, found.boxes) for found in image.classes])
+    """
+    file = checkpoint_file(Path(checkpoint))
+    of_run = saved_config(file)
+    parts: Any = OmegaConf.to_container(OmegaConf.masked_copy(of_run, list(PARTS)), resolve=True)
+    foreign = foreign_calls(parts)
+    if foreign and not trust:
+        key, target = next(iter(foreign.items()))
+        raise ValueError(
+            f"{checkpoint}: {safe(key)}._target_={safe(target)} is not called, for it is not part of camloc; "
+            "trust=True allows it if you trust who made the file"
+        )
+    several = isinstance(device, Sequence) and not isinstance(device, str)
+    return build_localizer(
+        OmegaConf.create(parts),
+        file,
+        eval_transform=eval_transform_of(of_run),
+        cam_threshold=cam_threshold,
+        devices=list(device) if several else [one_device(device)],  # type: ignore[arg-type] # of one or several
+        precision=precision,
+    )
+
+
+def one_device(device: str | torch.device) -> torch.device:
+    """Return the device that is meant: ``auto`` is a GPU where there is one."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(device)
+
+
+def eval_transform_of(of_run: DictConfig) -> EvalKind:
+    """Return how the run's evaluation took images to the network's input."""
+    kind: EvalKind = OmegaConf.select(of_run, "datamodule.eval_transform") or "warp"
+    return kind
+
+
+def build_localizer(
+    config: DictConfig,
+    file: Path,
+    *,
+    eval_transform: EvalKind,
+    cam_threshold: float | None,
+    devices: Sequence[str | torch.device],
+    precision: Precision,
+) -> Localizer:
+    """Build a network with a checkpoint's weights, and what the checkpoint knows of its classes and its threshold.
+
+    Args:
+        config: With :data:`PARTS`, which may differ from those of the run.
+        file: The checkpoint.
+        eval_transform: See :class:`~camloc.data.images.transforms.EvalTransform`.
+        cam_threshold: Null for the checkpoint's.
+        devices: See :class:`~camloc.predictors.localizer.Localizer`.
+        precision: Likewise.
+
+    Raises:
+        ValueError: If the checkpoint does not fit, or an option lies outside its range.
+    """
+    if precision not in get_args(Precision):
+        raise ValueError(f"precision={precision} must be one of {', '.join(get_args(Precision))}")
+    record = run_record(file)
+    transform = EvalTransform(record.input_size, eval_transform)
+    config = config.copy()
+    if "weights" in config.backbone:
+        config.backbone.weights = None  # the checkpoint brings all weights; nothing is fetched for it
+    backbone: Backbone = instantiate(config.backbone)(num_classes=len(record.class_names))
+    check_backbone(backbone)
+    channels_last = bool(OmegaConf.select(config, "classifier.channels_last"))
+    predictor: NetworkPredictor | BoxPredictor
+    if record.trained_with_boxes:
+        predictor = BoxPredictor(BoxRegressor(backbone), channels_last=channels_last)
+    else:
+        attribution: Attribution = instantiate(config.views)(instantiate(config.attribution))
+        if isinstance(attribution, Cropping):
+            transform.input_size = attribution.image_size(record.input_size)
+        predictor = NetworkPredictor(backbone, attribution, channels_last=channels_last)
+    load_weights(predictor, file, prefix="predictor.")
+    return Localizer(
+        predictor,
+        record.class_names,
+        transform,
+        instantiate(config.score_map),
+        build_box_rule(config),
+        threshold_of(record, cam_threshold),
+        several_labels=getattr(record, "several_labels", False),
+        objectless=getattr(record, "objectless", ()),
+        devices=devices,
+        precision=precision,
+    )
+
+
+def threshold_of(record: RunRecord, given: float | None) -> Threshold:
+    """Return where maps are cut, and who said so.
+
+    Raises:
+        ValueError: If the given one is no fraction below 1.
+
+    Example:
+        >>> threshold_of(RunRecord(["a"], 8, None, None, None), None)
+        Threshold(value=0.2, source='assumed')
+    """
+    if given is not None:
+        if not 0 <= given < 1:
+            raise ValueError(f"cam_threshold={given} is a fraction of a map's maximum and must lie in [0, 1)")
+        return Threshold(given, "given")
+    if record.cam_threshold is None or record.threshold_source is None:
+        return ASSUMED
+    return Threshold(record.cam_threshold, record.threshold_source)

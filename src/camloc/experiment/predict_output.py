@@ -1,0 +1,92 @@
+"""What ``save=`` writes: files of each image at once, files of all images at the end, from ``predictions.jsonl``."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Literal, Self
+
+from torch import Tensor
+
+from camloc.experiment.run_directory import RunDirectory
+from camloc.export.coco_file import write_coco
+from camloc.export.file_names import place
+from camloc.export.found_csv import write_found
+from camloc.export.label_studio import write_label_studio
+from camloc.export.predictions_jsonl import Predictions
+from camloc.export.raw_maps import write_raw_maps
+from camloc.export.voc_files import write_voc
+from camloc.export.yolo_files import write_yolo
+from camloc.localized import LocalizedImage
+from camloc.report.overlay import draw_overlay
+from camloc.report.overlay_video import OverlayVideo
+from camloc.report.rgb import save_png
+
+Format = Literal["csv", "coco", "yolo", "voc", "label_studio", "overlays", "maps"]
+OVERLAY_SIDE = 1280
+"""Largest side of an overlay, pixels."""
+
+
+class ImageFiles:
+    """Writes the files of each image, as it is predicted.
+
+    Args:
+        run: Where to.
+        save: Formats, of which ``overlays`` and ``maps`` are written here.
+        frames_per_second: Of a video, whose overlays become one; null for images, which get a PNG each.
+    """
+
+    def __init__(self, run: RunDirectory, save: Sequence[Format], frames_per_second: float | None) -> None:
+        self._run, self._save = run, save
+        self._video = (
+            OverlayVideo(run.overlay_video, frames_per_second) if frames_per_second and "overlays" in save else None
+        )
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        if self._video is not None:
+            self._stack.enter_context(self._video)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def write(self, image: LocalizedImage, shown: Tensor | None) -> None:
+        """Write what one image gets.
+
+        Args:
+            image: With maps where they are written or drawn.
+            shown: (3,H,W) uint8 to draw on.
+        """
+        if "maps" in self._save:
+            write_raw_maps(self._run.maps, image)
+        if shown is not None:
+            drawn = draw_overlay(shown, image)
+            if self._video is not None:
+                self._video.write(drawn)
+            else:
+                save_png(place(self._run.overlays, f"{image.name}.png"), drawn)
+
+
+def write_at_end(
+    run: RunDirectory,
+    save: Sequence[Format],
+    found: Predictions,
+    class_names: Sequence[str],
+    *,
+    model_version: str,
+) -> list[str]:
+    """Write the files of all images; return remarks for people."""
+    notes: list[str] = []
+    if "csv" in save:
+        write_found(run.predictions, found)
+    if "coco" in save:
+        write_coco(run.coco, found, class_names)
+    if "yolo" in save:
+        notes += write_yolo(run.yolo, found, class_names)
+    if "voc" in save:
+        notes += write_voc(run.voc, found)
+    if "label_studio" in save:
+        write_label_studio(run.label_studio, found, model_version)
+    return notes
