@@ -36,8 +36,8 @@ class Module:
 
     shown_thresholds, shown_threshold = THRESHOLDS, 0.6
 
-    def localize_maps(self, cams: Tensor, map_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        assert cams.shape[1:] == map_size
+    def localize_maps(self, cams: Tensor, classes: Tensor, map_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        assert (cams.shape[1:], classes.shape) == (map_size, cams.shape[:1])
         return cams, largest_component_boxes(cams, THRESHOLDS)
 
 
@@ -67,7 +67,7 @@ def counted(batch: EvalBatch) -> Counted:
     ranked = Ranked(torch.zeros(len(logits), 1, dtype=torch.int64), torch.ones(len(logits), 1, *size), None)
     boxes = largest_component_boxes(score_maps, THRESHOLDS)
     prediction = Prediction(pairs, logits, score_maps=score_maps, boxes=boxes, ranked=ranked)
-    return Counted(prediction, batch.truth, {}, boxes[:, 1])
+    return Counted(prediction, batch.truth, {}, {}, boxes[:, 1])
 
 
 def kept(callback: Explorer, batches: list[EvalBatch], split: object = None) -> Explorer:

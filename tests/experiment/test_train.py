@@ -91,6 +91,8 @@ def test_the_loop_is_given_all_that_a_run_needs(loop: Loop, tmp_path: Path) -> N
         "fingerprint": None,  # images in memory
         "trained_with_boxes": False,
         "intensity": None,
+        "several_labels": False,
+        "objectless": (),
     }
     assert record.config["localization"]["iou_threshold"] == 0.5
     assert len(loop.of_kind(Repeatable)) == 1

@@ -28,7 +28,7 @@ class ShownProtocols(Protocol):
     def shown_threshold(self) -> float | None:
         """The reported one."""
 
-    def localize_maps(self, cams: Tensor, map_size: tuple[int, int]) -> tuple[Tensor, Tensor] | None:
+    def localize_maps(self, cams: Tensor, classes: Tensor, map_size: tuple[int, int]) -> tuple[Tensor, Tensor] | None:
         """Return score maps (P,H,W) and boxes (P,T,4) of any raw CAMs; None where boxes are not cut out of maps."""
 
 
@@ -163,10 +163,17 @@ class _BatchViews:
             self._truth.map_size,
             score_map=None if score_maps is None else small_map(score_maps[place], cam_size),
             probability=None if of_image is None else float(of_image[class_index]),
-            rank=None if of_image is None else int((of_image > of_image[class_index]).sum()),
+            rank=None if of_image is None else self._rank(of_image, image, class_index),
             gt_boxes=self._truth.gt_boxes[place],
             iou_threshold=self._iou_threshold,
         )
+
+    def _rank(self, probs: Tensor, image: int, class_index: int) -> int:
+        """Count the classes that stand before a true one; the image's other true classes are no mistakes."""
+        before = probs > probs[class_index]
+        if self._truth.target.ndim > 1:
+            before &= ~self._truth.target[image].cpu()
+        return int(before.sum())
 
     def _map_predicted(self, protocols: ShownProtocols, images: Sequence[int]) -> dict[int, ShownPair]:
         """Map the most likely class of each image whose true classes do not have it, by image."""
@@ -176,7 +183,9 @@ class _BatchViews:
         first = ranked.classes[:, 0].tolist()
         true = set(zip(self._image_index, self._classes, strict=True))
         wrong = [image for image in images if (image, first[image]) not in true]
-        localized = protocols.localize_maps(ranked.cams[wrong, 0], self._truth.map_size) if wrong else None
+        if not wrong:
+            return {}
+        localized = protocols.localize_maps(ranked.cams[wrong, 0], ranked.classes[wrong, 0], self._truth.map_size)
         if localized is None:
             return {}
         cam_size = (ranked.cams.shape[2], ranked.cams.shape[3])

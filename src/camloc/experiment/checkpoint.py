@@ -166,6 +166,10 @@ class RunRecord(NamedTuple):
     """Whether training saw true boxes, so that the network has a box head; a file that does not say so saw none."""
     intensity: tuple[float, float] | None = None
     """The range that ``datamodule.intensity=auto`` read off the training images; None where none was to be chosen."""
+    several_labels: bool = False
+    """Whether images had several labels or none, so that each class has a probability of its own."""
+    objectless: tuple[int, ...] = ()
+    """Classes without objects, 0-based, which get no box."""
 
 
 _RECORD = TypeAdapter(RunRecord, config=ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=False))

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from camloc.attribution.contract import Attribution, Cropping
 from camloc.backbones.box_head import BoxRegressor
 from camloc.backbones.contract import Backbone
+from camloc.data.images.intensity import Intensity, given_intensity
 from camloc.data.images.transforms import EvalKind, EvalTransform
 from camloc.experiment.build import build_box_rule
 from camloc.experiment.checkpoint import RunRecord, load_weights, run_record
@@ -66,7 +67,7 @@ def load(
     return build_localizer(
         OmegaConf.create(parts),
         file,
-        eval_transform=eval_transform_of(of_run),
+        of_run=of_run,
         cam_threshold=cam_threshold,
         devices=list(device) if several else [one_device(device)],  # type: ignore[arg-type] # of one or several
         precision=precision,
@@ -86,11 +87,25 @@ def eval_transform_of(of_run: DictConfig) -> EvalKind:
     return kind
 
 
+def intensity_of(of_run: DictConfig, record: RunRecord) -> Intensity | None:
+    """Return what became black to white of the run's images with more than 8 bits; null for what a file's type holds.
+
+    Example:
+        >>> record = RunRecord(["a"], 8, None, None, None, intensity=(0, 4095))
+        >>> intensity_of(OmegaConf.create({"datamodule": {"intensity": "auto"}}), record)
+        Intensity(low=0, high=4095, is_given=False)
+    """
+    option = OmegaConf.select(of_run, "datamodule.intensity") or "full"
+    if option != "auto" or record.intensity is None:
+        return given_intensity(option)
+    return Intensity(*record.intensity, is_given=False)
+
+
 def build_localizer(
     config: DictConfig,
     file: Path,
     *,
-    eval_transform: EvalKind,
+    of_run: DictConfig,
     cam_threshold: float | None,
     devices: Sequence[str | torch.device],
     precision: Precision,
@@ -100,7 +115,7 @@ def build_localizer(
     Args:
         config: With :data:`PARTS`, which may differ from those of the run.
         file: The checkpoint.
-        eval_transform: See :class:`~camloc.data.images.transforms.EvalTransform`.
+        of_run: The run's whole configuration, for how its data module shows images.
         cam_threshold: Null for the checkpoint's.
         devices: See :class:`~camloc.predictors.localizer.Localizer`.
         precision: Likewise.
@@ -111,7 +126,7 @@ def build_localizer(
     if precision not in get_args(Precision):
         raise ValueError(f"precision={precision} must be one of {', '.join(get_args(Precision))}")
     record = run_record(file)
-    transform = EvalTransform(record.input_size, eval_transform)
+    transform = EvalTransform(record.input_size, eval_transform_of(of_run))
     config = config.copy()
     if "weights" in config.backbone:
         config.backbone.weights = None  # the checkpoint brings all weights; nothing is fetched for it
@@ -134,8 +149,9 @@ def build_localizer(
         instantiate(config.score_map),
         build_box_rule(config),
         threshold_of(record, cam_threshold),
-        several_labels=getattr(record, "several_labels", False),
-        objectless=getattr(record, "objectless", ()),
+        several_labels=record.several_labels,
+        objectless=record.objectless,
+        intensity=intensity_of(of_run, record),
         devices=devices,
         precision=precision,
     )

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from camloc.data.sources.loading import Unlabelled, Viewing
 from camloc.experiment.interruption import active
-from camloc.experiment.load import build_localizer, eval_transform_of, one_device
+from camloc.experiment.load import build_localizer, one_device
 from camloc.experiment.predict_output import OVERLAY_SIDE, ImageFiles, write_at_end
 from camloc.experiment.predict_source import Opened, open_source
 from camloc.experiment.run_directory import RunDirectory
@@ -41,7 +41,7 @@ def predict(config: DictConfig, run: RunDirectory) -> None:
     localizer = build_localizer(
         config,
         file,
-        eval_transform=eval_transform_of(saved_config(Path(config.checkpoint))),
+        of_run=saved_config(Path(config.checkpoint)),
         cam_threshold=config.cam_threshold,
         devices=_devices(config.device, config.devices),
         precision=config.precision,
@@ -57,7 +57,7 @@ def predict(config: DictConfig, run: RunDirectory) -> None:
     if config.cam_threshold is not None and localizer.placing.threshold is None:
         raise ValueError("cam_threshold has no effect: boxes of this network have none; leave it out")
     viewing = Viewing(localizer.transform, OVERLAY_SIDE if draws else None)
-    source = open_source(config, viewing)
+    source = open_source(config, viewing, localizer.intensity)
     for line in (f"checkpoint: {file}", source.described, _threshold_line(localizer), _choice_line(localizer, choice)):
         _say(line)
     for note in source.notes:

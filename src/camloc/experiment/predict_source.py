@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from camloc.data.images.decode import read_image
+from camloc.data.images.intensity import Intensity
 from camloc.data.loading.datamodule import MAX_DEFAULT_WORKERS, LocalizationDataModule
 from camloc.data.loading.split import SplitName
 from camloc.data.sources.files import FoundFiles, find_files
@@ -40,8 +41,13 @@ class Opened(NamedTuple):
     """Of a video; null for images."""
 
 
-def open_source(config: DictConfig, viewing: Viewing) -> Opened:
+def open_source(config: DictConfig, viewing: Viewing, intensity: Intensity | None) -> Opened:
     """Open what ``source`` names.
+
+    Args:
+        config: Of the prediction.
+        viewing: Prepares images for the network.
+        intensity: What becomes black to white of files with more than 8 bits, as in training.
 
     Raises:
         FileNotFoundError: If there is no such path.
@@ -49,29 +55,30 @@ def open_source(config: DictConfig, viewing: Viewing) -> Opened:
     """
     source = config.source
     if isinstance(source, str) and source in get_args(SplitName):
-        return _split(config, cast("SplitName", source), viewing)
+        return _split(config, cast("SplitName", source), viewing, intensity)
     is_camera = isinstance(source, int) or source.isdecimal()
     if is_camera or "://" in source or _suffix(source) in VIDEO_SUFFIXES:
         return _video(config, int(source) if is_camera else str(source), viewing)
     if config.every != 1:
         raise ValueError(f"every={config.every} takes each n-th frame of a video, and source={source} is none")
     found = find_files(source)
-    dataset = UnlabelledDataset(found.names, partial(_read, found), viewing)
+    dataset = UnlabelledDataset(found.names, partial(_read, found, intensity), viewing)
     return _images(config, f"source: {len(found.names):,} images of {source}", dataset)._replace(
         unreadable=found.unreadable, notes=found.notes, total=len(found.names) + len(found.unreadable)
     )
 
 
-def _read(found: FoundFiles, index: int) -> Tensor:
-    return read_image(found.root / found.names[index])
+def _read(found: FoundFiles, intensity: Intensity | None, index: int) -> Tensor:
+    return read_image(found.root / found.names[index], intensity=intensity)
 
 
-def _split(config: DictConfig, name: SplitName, viewing: Viewing) -> Opened:
+def _split(config: DictConfig, name: SplitName, viewing: Viewing, intensity: Intensity | None) -> Opened:
     if not config.datamodule:
         raise ValueError(f"source={name} is a split, and the run names no data set; give datamodule=NAME")
     if config.every != 1:
         raise ValueError(f"every={config.every} takes each n-th frame of a video, and source={name} is none")
     datamodule: LocalizationDataModule = instantiate(config.datamodule)
+    datamodule.use_intensity(None if intensity is None else (intensity.low, intensity.high))
     split = datamodule.split(name)
     names = [split.image_id(index) for index in range(len(split))]
     dataset = UnlabelledDataset(names, split.image, viewing)

@@ -76,6 +76,8 @@ def train(config: DictConfig, run: RunDirectory) -> None:
         fingerprint=fingerprint(datamodule.split("train")),
         trained_with_boxes=with_boxes,
         intensity=datamodule.chosen_intensity,
+        several_labels=datamodule.several_labels,
+        objectless=tuple(sorted(datamodule.objectless)),
     )
     own = [best, last, RunInCheckpoint(values, record), Repeatable(config.seed), EpochMeans()]
     changes = [ApplyChanged(so_far.changed)] if so_far is not None and so_far.changed else []

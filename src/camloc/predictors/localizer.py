@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from camloc.data.images.decode import read_image
+from camloc.data.images.intensity import Intensity
 from camloc.data.images.transforms import EvalTransform
 from camloc.localization.contract import BoxRule, UncutBoxRule
 from camloc.localization.threshold_sweep import largest_component_boxes
@@ -46,6 +47,7 @@ class Localizer:
         threshold: Where the box rule cuts.
         several_labels: Whether images have several labels: probabilities are then a sigmoid's, else a softmax's.
         objectless: Classes without objects, 0-based, which give no box.
+        intensity: What becomes black to white of files with more than 8 bits; null for what a file's type can hold.
         devices: Each gets a copy of the network; batches take turns.
         precision: Of the network; 16 bits are for GPUs.
 
@@ -69,11 +71,13 @@ class Localizer:
         several_labels: bool = False,
         objectless: Iterable[int] = (),
         devices: Sequence[str | torch.device] = ("cpu",),
+        intensity: Intensity | None = None,
         precision: Precision = "32-true",
     ) -> None:
         if not devices:
             raise ValueError("devices is empty; give at least one, such as cpu")
         self.class_names, self.transform, self.several_labels = tuple(class_names), transform, several_labels
+        self.intensity = intensity
         self.devices, self.precision = [torch.device(device) for device in devices], precision
         rule = None if isinstance(predictor, BoxPredictor) else box_rule
         self.placing = Placing(class_names, transform.size, score_map, rule, threshold, objectless)
@@ -148,7 +152,7 @@ class Localizer:
     def _batches(self, images: Iterable[Any], batch_size: int) -> Iterator[Inputs]:
         held: list[tuple[Tensor, str, tuple[int, int], Window]] = []
         for number, given in enumerate(images):
-            image = as_image(given)
+            image = as_image(given, self.intensity)
             seen, window = self.inputs(image)
             name = str(given) if isinstance(given, str | Path) else str(number)
             held.append((seen, name, (image.shape[1], image.shape[2]), window))
@@ -198,7 +202,7 @@ def chosen_pairs(probabilities: Tensor, probability: float | None, top_k: int | 
     return Pairs(image_index, classes[image_index, place])
 
 
-def as_image(given: str | Path | Tensor | NDArray[np.uint8] | Any) -> Tensor:  # noqa: ANN401 - Pillow's image is known by what it can do
+def as_image(given: str | Path | Tensor | NDArray[np.uint8] | Any, intensity: Intensity | None = None) -> Tensor:  # noqa: ANN401 - Pillow's image is known by what it can do
     """Return the (3,H,W) uint8 image that a person means.
 
     Raises:
@@ -210,7 +214,7 @@ def as_image(given: str | Path | Tensor | NDArray[np.uint8] | Any) -> Tensor:  #
         torch.Size([3, 2, 4])
     """
     if isinstance(given, str | Path):
-        return read_image(Path(given))
+        return read_image(Path(given), intensity=intensity)
     if hasattr(given, "convert"):  # Pillow's
         given = np.array(given.convert("RGB"))
     if isinstance(given, np.ndarray) and given.ndim == 3 and given.shape[2] == 3:  # noqa: PLR2004 - (H,W,3)

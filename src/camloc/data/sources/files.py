@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from camloc.data.images.regular import MAX_TABLE_BYTES, read_regular
+from camloc.data.images.suffixes import IMAGE_SUFFIXES
+from camloc.data.loading.index import is_junk
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
 LIST_SUFFIXES = frozenset({".txt", ".list", ".lst"})
 PATTERN = frozenset("*?[")
 
@@ -76,7 +77,7 @@ def _in_folder(folder: Path) -> FoundFiles:
 
 
 def _walk(folder: Path, unreadable: list[tuple[str, str]]) -> Iterator[str]:
-    """Yield files at any depth; hidden ones are left out, and no folder is entered again within itself."""
+    """Yield files at any depth, but hidden ones and what systems leave; no folder is entered again within itself."""
     above: set[tuple[int, int]] = set()
 
     def inside(current: str) -> Iterator[str]:
@@ -92,9 +93,10 @@ def _walk(folder: Path, unreadable: list[tuple[str, str]]) -> Iterator[str]:
             return
         above.add(key)
         for entry in entries:
-            if entry.name.startswith("."):
+            is_folder = os.path.isdir(entry.path)  # noqa: PTH112 - false for a link to itself, on which entry.is_dir() raises
+            if entry.name.startswith(".") or (is_folder and is_junk(entry.name)):
                 continue
-            if os.path.isdir(entry.path):  # noqa: PTH112 - false for a link to itself, on which entry.is_dir() raises
+            if is_folder:
                 yield from inside(entry.path)
             else:
                 yield entry.path

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torchmetrics import MeanMetric, Metric
 
-from camloc.experiment.measuring.evidence import Evidence, Localized, without_padding
+from camloc.experiment.measuring.evidence import Evidence, Localized, without_boxes, without_padding
 from camloc.experiment.measuring.store import Stored
 from camloc.localization.contract import BoxRule, UncutBoxRule, cuts_at_thresholds
 from camloc.metrics.contract import OF_IMAGES, Needs, Protocol, needs_of
@@ -143,8 +143,8 @@ class SplitProtocols(nn.Module):
         localized = self._localized(prediction, truth)[self.shown]
         return prediction._replace(score_maps=localized.score_maps, boxes=localized.shown(self.shown_thresholds))
 
-    def localize_maps(self, cams: Tensor, map_size: tuple[int, int]) -> tuple[Tensor, Tensor] | None:
-        """Return score maps (P,H,W) and boxes (P,T,4) of any raw CAMs as people are shown them.
+    def localize_maps(self, cams: Tensor, classes: Tensor, map_size: tuple[int, int]) -> tuple[Tensor, Tensor] | None:
+        """Return score maps (P,H,W) and boxes (P,T,4) of any raw CAMs of (P,) classes as people are shown them.
 
         None where boxes are not cut out of maps at CAM thresholds.
         """
@@ -152,7 +152,8 @@ class SplitProtocols(nn.Module):
             return None
         score_map = next(score_map for names, score_map in self._groups if self.shown in names)
         score_maps = score_map(cams, map_size)
-        return score_maps, self.box_rule(score_maps.cpu(), self.shown_thresholds)
+        boxes = self.box_rule(score_maps.cpu(), self.shown_thresholds)
+        return score_maps, without_boxes(boxes, classes, self.objectless)
 
     def update(self, prediction: Prediction, truth: Truth) -> Counted:
         """Count a batch."""
