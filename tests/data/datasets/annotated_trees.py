@@ -99,4 +99,83 @@ def write_csv(root: Path) -> None:
     write_csv_rows(root / "labels.csv", ("file", "split", "class", "x0", "y0", "x1", "y1"), rows)
 
 
-WRITERS = {"voc": write_voc_set, "roboflow_coco": write_roboflow_coco, "coco": write_coco, "csv": write_csv}
+def write_yolo(root: Path) -> None:
+    """Write ``images/<split>/``, ``labels/<split>/`` and ``data.yaml``; shares have six decimals."""
+    classes = ["dog", "cat", "ant"]
+    height, width = SIZE
+    for split, names in SPLITS.items():
+        write_images(root / "images" / split, names)
+        (root / "labels" / split).mkdir(parents=True)
+        for name in names:
+            lines = "".join(
+                f"{classes.index(label)} {(x0 + x1) / 2 / width:.6f} {(y0 + y1) / 2 / height:.6f} "
+                f"{(x1 - x0) / width:.6f} {(y1 - y0) / height:.6f}\n"
+                for label, x0, y0, x1, y1 in IMAGES[name]
+            )
+            (root / "labels" / split / name).with_suffix(".txt").write_text(lines)
+    places = "train: images/train\nval: images/val\ntest: images/test\n"
+    (root / "data.yaml").write_text(f"{places}nc: 3\nnames: [{', '.join(classes)}]\n")
+
+
+def label_studio_task(number: int, name: str, objects: Sequence[Object], size: tuple[int, int]) -> dict[str, object]:
+    """Return an image's task with its rectangles in percent."""
+    height, width = size
+    regions = [
+        {
+            "id": f"r{place}",
+            "type": "rectanglelabels",
+            "original_width": width,
+            "original_height": height,
+            "image_rotation": 0,
+            "value": {
+                "x": 100 * x0 / width,
+                "y": 100 * y0 / height,
+                "width": 100 * (x1 - x0) / width,
+                "height": 100 * (y1 - y0) / height,
+                "rotation": 0,
+                "rectanglelabels": [label],
+            },
+        }
+        for place, (label, x0, y0, x1, y1) in enumerate(objects)
+    ]
+    annotations = [{"id": number, "was_cancelled": False, "ground_truth": False, "result": regions}]
+    return {"id": number, "annotations": annotations, "data": {"image": f"/data/upload/1/{name}"}, "predictions": []}
+
+
+def write_label_studio(root: Path) -> None:
+    """Write ``annotations/<split>.json`` as Label Studio exports it, and ``images/``."""
+    write_images(root / "images")
+    (root / "annotations").mkdir()
+    for split, names in SPLITS.items():
+        tasks = [label_studio_task(number, name, IMAGES[name], SIZE) for number, name in enumerate(names, start=1)]
+        (root / "annotations" / f"{split}.json").write_text(json.dumps(tasks))
+
+
+def write_mask_files(folder: Path, name: str, objects: Sequence[Object], size: tuple[int, int]) -> None:
+    """Write ``<class>/<image>_<number>.png`` for each object of an image."""
+    for number, (label, x0, y0, x1, y1) in enumerate(objects, start=1):
+        mask = np.zeros(size, np.uint8)
+        mask[max(y0, 0) : y1, max(x0, 0) : x1] = 255
+        file = folder / label / f"{Path(name).stem}_{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(file), mask)
+
+
+def write_masks(root: Path) -> None:
+    """Write ``masks/<class>/``, a file per object, and ``images/<split>/``."""
+    for split, names in SPLITS.items():
+        write_images(root / "images" / split, names)
+        for name in names:
+            write_mask_files(root / "masks", name, IMAGES[name], SIZE)
+
+
+WHOLE_PIXELS = {
+    "voc": write_voc_set,
+    "roboflow_coco": write_roboflow_coco,
+    "coco": write_coco,
+    "csv": write_csv,
+    "masks": write_masks,
+}
+ROUNDED = {"yolo": write_yolo, "label_studio": write_label_studio}
+"""Formats that hold boxes as shares."""
+WRITERS = {**WHOLE_PIXELS, **ROUNDED}
