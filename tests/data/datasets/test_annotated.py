@@ -14,7 +14,7 @@ from camloc.data.annotations.table import AnnotatedImages, SetReader, TableBuild
 from camloc.data.datasets.annotated import Annotated
 
 TREES = run_path(str(Path(__file__).with_name("annotated_trees.py")))
-IMAGES, SPLITS, WRITERS = TREES["IMAGES"], TREES["SPLITS"], TREES["WRITERS"]
+IMAGES, SPLITS, WRITERS = (TREES[name] for name in ("IMAGES", "SPLITS", "WRITERS"))
 write_voc_set, write_images, coco_content = (TREES[name] for name in ("write_voc_set", "write_images", "coco_content"))
 CLASSES = ("ant", "cat", "dog")
 SINGLE = {name: IMAGES[name] for name in ("b.png", "d.png", "f.png")}
