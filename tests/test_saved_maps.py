@@ -142,7 +142,7 @@ def test_the_file_says_what_it_holds(saved: Path) -> None:
     if rank is not None:
         np.testing.assert_array_equal(sample.ranked_cams[rank], sample.cam)
     assert sample.truth.masks is not None
-    assert sample.truth.masks.shape == (2, *maps.map_size)
+    assert sample.truth.masks.shape == (1, 2, *maps.map_size)
 
 
 def test_score_maps_are_exported_for_other_tools(here: Here, saved: Path, tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def test_a_source_without_maps_or_classifier_has_no_gallery(tmp_path: Path) -> N
     given = eval_batch([0], 0.5)
     callback = Gallery(run_paths(tmp_path), 0.5)
     callback.on_test_epoch_start(trainer(1), MODULE)
-    nothing = Counted(Prediction(Pairs.of_target(torch.tensor([0]))), given.truth, {}, None)
+    nothing = Counted(Prediction(Pairs.of_target(torch.tensor([0]))), given.truth, {}, {}, None)
     with pytest.raises(ValueError, match=r"a gallery needs logits and boxes; callbacks\.gallery=null leaves it out"):
         callback.on_test_batch_end(trainer(1), MODULE, nothing, given, 0)
 
