@@ -179,7 +179,7 @@ def write_label_studio(root: Path, tree: Tree = TREE) -> None:
 def _task(number: int, name: str, tree: Tree) -> dict[str, object]:
     height, width = tree.size(name)
     drawn = {"type": "rectanglelabels", "original_width": width, "original_height": height, "image_rotation": 0}
-    regions = []
+    regions: list[dict[str, object]] = []
     for label, x0, y0, x1, y1 in tree.images[name]:
         sides = {"width": 100 * (x1 - x0) / width, "height": 100 * (y1 - y0) / height}
         box = {"x": 100 * x0 / width, "y": 100 * y0 / height, **sides}

@@ -1,6 +1,5 @@
 """Masks of annotated sets, pair by pair, and PxAP by hand."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from camloc.data.datasets.folder import Folder
 from camloc.data.loading.datamodule import LocalizationDataModule
 from camloc.metrics.pxap import PxAP
 
-Boxes = Sequence[tuple[int, int, int, int]]
+Boxes = list[tuple[int, int, int, int]]
 SIZE = (8, 8)
 LEFT: Boxes = [(1, 1, 3, 5)]
 ACROSS: Boxes = [(2, 4, 6, 8)]

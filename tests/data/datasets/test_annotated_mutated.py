@@ -33,7 +33,24 @@ PIECES = (
     b"null",
     b"NaN",
 )
-VALUES = (None, True, -1, 1e308, 2**70, -(2**63), "", "x", [], {}, [None], {"a": 1}, math.nan, "../x", "\0", ["x", 1])
+VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    1e308,
+    2**70,
+    -(2**63),
+    "",
+    "x",
+    [],
+    {},
+    [None],
+    {"a": 1},
+    math.nan,
+    "../x",
+    "\0",
+    ["x", 1],
+)
 COUNT = 110
 
 
