@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import pytest
 
-from camloc.data.annotations.problems import DataProblems
 from camloc.data.loading.datamodule import LoaderOptions, LocalizationDataModule
 from camloc.data.loading.files import FileSplit
 from camloc.data.loading.split import Split, SplitName
@@ -128,21 +127,3 @@ def test_boxes_that_a_centre_crop_cuts_are_counted(tmp_path: Path, capsys: pytes
             f"{name}: the centre crop cuts 4 of 4 true boxes and shows nothing of 0; they are measured whole."
             in printed
         )
-
-
-class Broken(Images):
-    """Each split has a problem of its own in its annotation, and one of a file that is of all."""
-
-    def load_split(self, name: SplitName) -> Split:
-        raise DataProblems([("all.csv, line 1", "no header"), (f"{name}.csv, line 2", "no box")])
-
-
-def test_what_is_wrong_in_the_files_of_all_splits_is_told_at_once(tmp_path: Path) -> None:
-    with pytest.raises(DataProblems) as refused:
-        preflight(Broken(tmp_path), NAMES, RunDirectory(tmp_path))
-    assert refused.value.problems == [
-        ("all.csv, line 1", "no header"),
-        ("train.csv, line 2", "no box"),
-        ("val.csv, line 2", "no box"),
-        ("test.csv, line 2", "no box"),
-    ]

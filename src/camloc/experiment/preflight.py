@@ -12,7 +12,6 @@ from rich.progress import track as rich_track
 from rich.table import Table
 from rich.text import Text
 
-from camloc.data.annotations.problems import DataProblems
 from camloc.data.loading.datamodule import LocalizationDataModule
 from camloc.data.loading.preflight import (
     FEW_HEADERS,
@@ -65,7 +64,7 @@ def preflight(
         if skip:
             _leave_out_as_the_first_process_does(datamodule, names, run)
         return
-    splits = _loaded(datamodule, names)
+    splits = {name: datamodule.split(name) for name in names}
     record_splits(datamodule.dealt, run)
     with_boxes = datamodule.trains_with_boxes
     check = partial(
@@ -92,20 +91,6 @@ def preflight(
     _show(found, datamodule.class_names, dict.fromkeys(datamodule.notes), trains_with_boxes=with_boxes)
     if found.errors:
         raise ValueError("the data set is not ready: " + " | ".join(found.errors))
-
-
-def _loaded(datamodule: LocalizationDataModule, names: Sequence[SplitName]) -> dict[SplitName, Split]:
-    """Load splits; what is wrong in the files of all of them is told at once."""
-    splits: dict[SplitName, Split] = {}
-    problems: list[tuple[str, str]] = []
-    for name in names:
-        try:
-            splits[name] = datamodule.split(name)
-        except DataProblems as error:
-            problems += error.problems
-    if problems:
-        raise DataProblems(list(dict.fromkeys(problems)))  # a file may be of two splits
-    return splits
 
 
 def _open_all(splits: Mapping[SplitName, Split], found: Preflight, record: Path, *, skip: bool) -> Unreadable:
