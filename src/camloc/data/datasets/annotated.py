@@ -129,6 +129,14 @@ class Annotated(LocalizationDataModule):
         )
 
     def _places(self, name: SplitName) -> NDArray[np.int64]:
+        if name not in self.split_names and self.dealt is not None:
+            groups = set(self.dealt.groups) - {""}
+            dealt = f"{len(groups)} groups" if groups else f"{len(self.dealt.image_ids)} images"
+            raise ValueError(
+                f"no image is left for {name}: all {dealt} were dealt to "
+                f"{', '.join(self.split_names)}; add images, give another datamodule.seed, or a larger "
+                "datamodule.val_share or test_share"
+            )
         if name not in self.split_names:
             raise ValueError(f"the annotation names no {name} images, but {', '.join(self.split_names)} alone")
         return np.flatnonzero(self._split_of == ("train", "val", "test").index(name))

@@ -114,7 +114,11 @@ def chosen_labels(
             )
     names = tuple(table.class_names if classes is None else dict.fromkeys(classes))
     if not names:
-        raise ValueError("the annotation labels no image; there is nothing to learn")
+        raise ValueError(
+            "the annotation labels no image; there is nothing to learn"
+            if classes is None
+            else "datamodule.classes=[] names no class; leave it out, or name those to tell apart"
+        )
     number_of = np.full(len(table.class_names) + 1, -1, np.int64)  # the last is of masks with nothing inside, -1
     number_of[[table.class_names.index(name) for name in names]] = np.arange(len(names))
     place_of = np.full(len(table.names), -1, np.int64)
@@ -127,7 +131,7 @@ def chosen_labels(
     most = int(counts.max(initial=0))
     if several is None:
         several = bool((counts != 1).any())
-        why = f"up to {most}" if most > 1 else "one or none"
+        why = f"up to {most}" if most > 1 else "at most one"
         notes.append(
             f"images have {why if several else 'one'} label{'s' if most > 1 else ''}: "
             f"several_labels={str(several).lower()}"
