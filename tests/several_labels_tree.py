@@ -29,7 +29,7 @@ def objects(index: int) -> Iterator[tuple[str, tuple[int, int, int, int]]]:
 def write_tree(root: Path) -> Path:
     """Write ``images/`` and ``labels.csv``; objects are bright in one channel, and there is noise."""
     (root / "images").mkdir(parents=True)
-    rows = [("file", "split", "class", "x0", "y0", "x1", "y1")]
+    rows: list[tuple[str, ...]] = [("file", "split", "class", "x0", "y0", "x1", "y1")]
     for split, count in COUNTS.items():
         for index in range(count):
             name = f"{split}{index:02}.png"

@@ -204,7 +204,7 @@ def test_true_boxes_are_those_of_the_images_with_their_class(run: OfflineRun, ch
             boxes = run.layers(found, index)["ground_truth"]
             np.testing.assert_allclose([corners(box) for box in boxes], sample.gt_boxes[0].clamp(0, 64), atol=1e-4)
             assert {box["class_id"] for box in boxes} == {sample.target}
-            assert {box["box_caption"] for box in boxes} == {names[sample.target]}
+            assert {box["box_caption"] for box in boxes} == {names[int(sample.target)]}
         for layer in ("ground_truth", "prediction"):
             labels = run.config["_wandb"]["bounding_box/class_labels"][f"{key}_wandb_delimeter_{layer}"]["value"]
             assert labels == {str(target): name for target, name in names.items()}

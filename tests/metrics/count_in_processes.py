@@ -91,7 +91,7 @@ def counts(num_samples: int, world_size: int, rank: int) -> dict[str, list[Any]]
         of_pairs = [boxes[index] for index in pairs.image_index.tolist()]
         shown = torch.tensor([[4.0, 4.0, 20.0, 20.0]]).expand(len(pairs.classes), 4)
         corloc.update(pairs.classes, shown, of_pairs)
-    result = {}
+    result: dict[str, list[Any]] = {}
     metrics: dict[str, Any] = {
         "localization": localization,
         "classification": classification,

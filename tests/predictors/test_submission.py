@@ -78,7 +78,9 @@ class ThreeImages:
     def sample(self, position: int) -> EvalSample:
         index = position % 3
         boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0]])
-        return truth_sample(index, boxes, None, (8, 6), (1, 1), self.image_id(index), position, is_padding=position > 2)
+        return truth_sample(
+            index, [boxes], None, (8, 6), (1, 1), self.image_id(index), position, is_padding=position > 2
+        )
 
 
 def test_labels_become_classes_and_lines_follow_the_split(tmp_path: Path) -> None:
