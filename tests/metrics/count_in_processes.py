@@ -67,7 +67,7 @@ def counts(num_samples: int, world_size: int, rank: int) -> dict[str, list[Any]]
     loader = DataLoader(
         dataset, batch_size=3, sampler=EvalSampler(num_samples, world_size, rank), collate_fn=collate_eval
     )
-    ranking, corloc = MultiLabelRanking(), CorLoc([str(index) for index in range(NUM_CLASSES)])
+    ranking, corloc = MultiLabelRanking(), CorLoc([str(index) for index in range(NUM_CLASSES)], iou_threshold=0.3)
     localization, classification, centred = LocalizationError(), ClassificationError(), CentredBoxError()
     max_box_acc, pxap = MaxBoxAcc(0.1), PxAP(0.1)
     accuracy = StockMetric("accuracy", MulticlassAccuracy(num_classes=NUM_CLASSES, average="micro"))
@@ -89,7 +89,7 @@ def counts(num_samples: int, world_size: int, rank: int) -> dict[str, list[Any]]
         pairs, kept = Pairs.of_target(labels[~batch.is_padding]), batch.gt_boxes
         boxes = [one for one, padding in zip(kept, batch.is_padding.tolist(), strict=True) if not padding]
         of_pairs = [boxes[index] for index in pairs.image_index.tolist()]
-        shown = torch.tensor([[2.0, 2.0, 16.0, 16.0]]).expand(len(pairs.classes), 4)
+        shown = torch.tensor([[4.0, 4.0, 20.0, 20.0]]).expand(len(pairs.classes), 4)
         corloc.update(pairs.classes, shown, of_pairs)
     result: dict[str, list[Any]] = {}
     metrics: dict[str, Any] = {

@@ -146,8 +146,10 @@ def test_pairs_that_a_protocol_counted_are_named_in_its_outcome() -> None:
     assert of_all.image_ids == found.image_ids
 
 
-@pytest.mark.parametrize("views", [one_view, Flip, TenCrop])
-@pytest.mark.parametrize("attribution", [cam, grad_cam, saliency])
+@pytest.mark.parametrize(
+    ("attribution", "views"),
+    [(cam, one_view), (grad_cam, Flip), (saliency, one_view), (cam, TenCrop), (grad_cam, TenCrop), (saliency, TenCrop)],
+)
 def test_negative_images_and_batches_of_them_change_nothing_but_the_classification(
     attribution: Attribution, views: Callable[[Attribution], Attribution]
 ) -> None:
