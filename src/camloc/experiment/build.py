@@ -24,7 +24,7 @@ from camloc.experiment.checkpoint import WholeCheckpoints
 from camloc.experiment.device import check_clipping, check_devices, check_precision
 from camloc.experiment.interruption import held_back
 from camloc.experiment.limits import refuse_few_descriptors
-from camloc.experiment.measuring.split_protocols import Measures
+from camloc.experiment.measuring.measures import Measures
 from camloc.experiment.run_directory import RunDirectory
 from camloc.experiment.stop import StopTogether
 from camloc.experiment.training import TrainingModule
