@@ -1,6 +1,5 @@
 """Runs on images with several labels, or none: maps saved and measured again, thresholds swept, runs compared."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from runpy import run_path
@@ -18,19 +17,9 @@ SMALL = (
     *("datamodule.input_size=64", "datamodule.num_workers=0", "datamodule.batch_size=4", "trainer.accelerator=cpu"),
     *("trainer.max_epochs=1", "callbacks.gallery.count=2"),
 )
+NUMBERS = run_path(str(Path(__file__).with_name("run_numbers.py")))
+metrics, assert_equal_but_for_the_loss = NUMBERS["metrics"], NUMBERS["assert_equal_but_for_the_loss"]
 PROTOCOLS = "localization=[several_labels,maxboxacc_v2,paper]"
-
-
-def metrics(run: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((run / "metrics.json").read_text())
-    return found
-
-
-def assert_equal_but_for_the_loss(found: dict[str, Any], expected: dict[str, Any]) -> None:
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        # The loss is a mean of float32 numbers, here in batches of another size.
-        assert found[name] == (pytest.approx(value, rel=1e-5) if name.endswith("/loss") else value), name
 
 
 @pytest.fixture
