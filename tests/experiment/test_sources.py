@@ -1,5 +1,6 @@
 """Where predictions come from, and what is refused before any of them is measured."""
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from runpy import run_path
@@ -75,6 +76,30 @@ def test_a_checkpoint_without_a_threshold_cannot_give_one(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match=r"best\.ckpt has no CAM threshold, for its val had no boxes"):
         source(tmp_path, checkpoint=str(file), threshold_from="checkpoint")
     assert source(tmp_path, checkpoint=str(file)).threshold is None
+    fixed = config().localization
+    fixed.protocols.val_threshold.cam_threshold = 0.2
+    assert source(tmp_path, checkpoint=str(file), threshold_from="checkpoint", localization=fixed).threshold is None
+
+
+def test_boxes_are_looked_for_only_where_a_threshold_is_lacking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = write_checkpoint(tmp_path / "without.ckpt", threshold=None)
+    has_one = write_checkpoint(tmp_path / "best.ckpt")
+    monkeypatch.setattr("camloc.experiment.sources.preflight", lambda *_: None)  # which counts them
+    asked: list[int] = []
+
+    def gt_boxes(_: Any, index: int) -> list[torch.Tensor]:  # noqa: ANN401 - a split
+        asked.append(index)
+        return [torch.zeros(0, 4)]
+
+    squares = importlib.import_module("squares")  # as the configuration does
+    monkeypatch.setattr(squares.Squares, "gt_boxes", gt_boxes)
+    source(tmp_path, checkpoint=str(has_one), threshold_from="checkpoint")
+    source(tmp_path, checkpoint=str(without))
+    assert set(asked) == {0}  # each split's first one, when it is loaded
+    source(tmp_path, checkpoint=str(without), threshold_from="checkpoint")
+    assert set(asked) == {0, 1, 2}
 
 
 def with_own_weights(**given: Any) -> dict[str, Any]:  # noqa: ANN401 - of a configuration
