@@ -13,6 +13,7 @@ import torch
 from omegaconf import DictConfig
 
 from camloc.data.loading.fingerprint import fingerprint
+from camloc.experiment.checkpoint import RUN_KEY
 from camloc.experiment.measuring.results import Threshold
 from camloc.experiment.run_directory import RunDirectory
 from camloc.experiment.sources import PredictedData, Source, build_source
@@ -136,8 +137,21 @@ def test_a_network_with_random_layers_is_refused(tmp_path: Path) -> None:
 
 def test_data_with_other_classes_is_refused(tmp_path: Path) -> None:
     file = write_checkpoint(tmp_path / "best.ckpt", class_names=["red", "blue"])
-    with pytest.raises(ValueError, match=r"first that differs was trained as blue and is green in the data"):
+    with pytest.raises(ValueError, match=r"first that differs was trained as blue and is green in the data.* trained$"):
         source(tmp_path, checkpoint=str(file))
+    more = write_checkpoint(tmp_path / "more.ckpt", class_names=["blue", "red", "green"])
+    with pytest.raises(ValueError, match=r"that were trained; annotation that shows some .* datamodule\.classes=\["):
+        source(tmp_path, checkpoint=str(more))
+
+
+def test_other_labels_than_in_training_are_said(tmp_path: Path) -> None:
+    file = write_checkpoint(tmp_path / "best.ckpt")
+    saved = torch.load(file, weights_only=True)
+    saved[RUN_KEY]["several_labels"] = True
+    torch.save(saved, file)
+    assert source(tmp_path, checkpoint=str(file)).notes[1:] == [
+        "The network was trained on several labels per image and is measured on one label per image."
+    ]
 
 
 def test_images_that_were_trained_on_are_refused(tmp_path: Path) -> None:

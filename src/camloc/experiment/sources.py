@@ -216,6 +216,10 @@ def _checkpoint(config: DictConfig, run: RunDirectory) -> Source:
     preflight(datamodule, splits, run, config.on_unreadable)
     notes += moved_since(RunDirectory(file.parent.parent).splits, datamodule.dealt, splits)
     refuse_other_classes(datamodule.class_names, record.class_names, file)
+    if datamodule.several_labels != record.several_labels:
+        words = ("one label per image", "several labels per image")
+        trained, measured = words[record.several_labels], words[datamodule.several_labels]
+        notes.append(f"The network was trained on {trained} and is measured on {measured}.")
     for name in splits:
         refuse_trained_images(record.fingerprint, datamodule.split(name), name, file)
     if "weights" in config.backbone:

@@ -195,7 +195,8 @@ def _chosen_names(known: Sequence[str], classes: Sequence[str] | None, objectles
     names = tuple(known if classes is None else dict.fromkeys(classes))
     if not names:
         raise ValueError(
-            "the annotation labels no image; there is nothing to learn"
+            "the annotation labels no image; there is nothing to learn, and to measure negative images "
+            "datamodule.classes=[...] must name all classes"
             if classes is None
             else "datamodule.classes=[] names no class; leave it out, or name those to tell apart"
         )
@@ -203,8 +204,9 @@ def _chosen_names(known: Sequence[str], classes: Sequence[str] | None, objectles
         raise ValueError(unknown_classes(names, known))
     if unknown := [name for name in objectless if name not in (*known, *names)]:
         raise ValueError(
-            f"datamodule.objectless_classes names {', '.join(unknown)}, and the annotation has {', '.join(known)}; "
-            "for a test set that shows none of a class, name all of them in datamodule.classes"
+            f"datamodule.objectless_classes names {', '.join(unknown)}, and the annotation has "
+            f"{', '.join(known) or 'no class'}; for a test set that shows none of a class, name all of them in "
+            "datamodule.classes"
         )
     return names
 
@@ -216,7 +218,7 @@ def _without_label(some: NDArray[np.bool_], why: str, names: Sequence[str], *, s
         return []
     if several:
         return [f"{count} of {len(names)} images are negative: they {why}"]
-    return [f"{count} images {why} and were left out, first {names[some.argmax()]}"]
+    return [f"{count} images {why} and were left out, first {names[int(some.argmax())]}"]
 
 
 def unknown_classes(names: Sequence[str], known: Sequence[str]) -> str:
