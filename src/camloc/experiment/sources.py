@@ -25,6 +25,7 @@ from camloc.experiment.build import (
     load_splits,
 )
 from camloc.experiment.checkpoint import (
+    RunRecord,
     load_weights,
     refuse_other_classes,
     refuse_trained_images,
@@ -215,6 +216,10 @@ def _checkpoint(config: DictConfig, run: RunDirectory) -> Source:
     preflight(datamodule, splits, run, config.on_unreadable)
     notes += moved_since(RunDirectory(file.parent.parent).splits, datamodule.dealt, splits)
     refuse_other_classes(datamodule.class_names, record.class_names, file)
+    if datamodule.several_labels != record.several_labels:
+        words = ("one label per image", "several labels per image")
+        trained, measured = words[record.several_labels], words[datamodule.several_labels]
+        notes.append(f"The network was trained on {trained} and is measured on {measured}.")
     for name in splits:
         refuse_trained_images(record.fingerprint, datamodule.split(name), name, file)
     if "weights" in config.backbone:
@@ -224,13 +229,10 @@ def _checkpoint(config: DictConfig, run: RunDirectory) -> Source:
     threshold = None
     if record.cam_threshold is not None and record.threshold_source is not None:
         threshold = Threshold(record.cam_threshold, record.threshold_source)
-    needs_threshold = not record.trained_with_boxes and cuts_at_thresholds(build_box_rule(config))
-    test = datamodule.split("test")
-    has_boxes = any(len(boxes) for index in range(len(test)) for boxes in test.gt_boxes(index))
-    if splits == ("test",) and threshold is None and needs_threshold and has_boxes:
+    if splits == ("test",) and threshold is None and _lacks_threshold(config, datamodule, record):
         raise ValueError(
-            f"{file} has no CAM threshold, for its val had no boxes to choose it on; give data with boxes in val and "
-            "threshold_from=val"
+            f"{file} has no CAM threshold, for its val had no boxes to choose it on; give localization.cam_threshold=, "
+            "or data with boxes in val and threshold_from=val"
         )
     return Source(
         predictor,
@@ -243,6 +245,14 @@ def _checkpoint(config: DictConfig, run: RunDirectory) -> Source:
         has_other_classes=True,
         trained_with_boxes=record.trained_with_boxes,
     )
+
+
+def _lacks_threshold(config: DictConfig, datamodule: LocalizationDataModule, record: RunRecord) -> bool:
+    """Return whether there are boxes to measure at a CAM threshold that nothing gives."""
+    if record.trained_with_boxes or not cuts_at_thresholds(build_box_rule(config)) or not _chooses_on_val(config):
+        return False
+    test = datamodule.split("test")  # the last question: a set of masks opens one after the other for it
+    return any(len(boxes) for index in range(len(test)) for boxes in test.gt_boxes(index))
 
 
 def _refuse_what_needs_maps(config: DictConfig, file: Path) -> None:
