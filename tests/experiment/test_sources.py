@@ -16,7 +16,8 @@ from camloc.data.loading.fingerprint import fingerprint
 from camloc.experiment.checkpoint import RUN_KEY
 from camloc.experiment.measuring.results import Threshold
 from camloc.experiment.run_directory import RunDirectory
-from camloc.experiment.sources import PredictedData, Source, build_source
+from camloc.experiment.source import PredictedData, Source
+from camloc.experiment.sources import build_source
 from camloc.predictors.map_files import MAP_SIZE, MapPredictor
 from camloc.predictors.network import NetworkPredictor
 from camloc.predictors.submission import SubmissionPredictor

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from camloc.data.annotations.table import AnnotatedImages, Units
 from camloc.data.cache import SETTLED, cache_file, write_cache
 
-VERSION = 1
+VERSION = 2
 """Of what is kept; another one makes all that was kept before invalid."""
 LARGE = 2**22
 """Bytes of files from which they are kept: smaller ones are read in a second."""
