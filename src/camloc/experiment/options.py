@@ -192,6 +192,7 @@ class PredictOptions(TypedDict):
     top_k: CountOrNull
     boxes: Literal["largest", "all"]
     min_size: Annotated[float, Ge(0), Lt(1)]
+    intensity: Literal["full"] | Sequence[float] | None
     cam_threshold: CamThreshold | None
     masks: bool
     every: Count

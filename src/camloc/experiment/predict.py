@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from camloc.data.images.intensity import Intensity
 from camloc.data.sources.loading import Unlabelled, Viewing
 from camloc.experiment.interruption import active
 from camloc.experiment.load import build_localizer, one_device
@@ -45,6 +46,7 @@ def predict(config: DictConfig, run: RunDirectory) -> None:
         cam_threshold=config.cam_threshold,
         devices=_devices(config.device, config.devices),
         precision=config.precision,
+        intensity=config.intensity,
     )
     save = list(config.save)
     draws, keeps_maps = "overlays" in save, "maps" in save
@@ -111,13 +113,14 @@ def _localized(
     def inputs() -> Iterator[Inputs]:
         for batch in batches:
             held.append(batch)
-            readable = [(one, one.image) for one in batch if one.image is not None]
-            images = [image for _, image in readable]
+            readable = [one for one in batch if one.error is None]
+            images = [one.image for one in readable if one.image is not None]
             yield Inputs(
                 torch.stack(images) if images else torch.zeros(0, 3, *localizer.transform.size, dtype=torch.uint8),
-                [one.name for one, _ in readable],
-                [one.size for one, _ in readable],
-                [one.window for one, _ in readable],
+                [one.name for one in readable],
+                [one.size for one in readable],
+                [one.window for one in readable],
+                [one.clipped for one in readable],
             )
 
     for found in localizer.stream(inputs(), choice):
@@ -192,17 +195,25 @@ def _choice_line(localizer: Localizer, choice: Choice) -> str:
 
 def _conclude(run: RunDirectory, localizer: Localizer, found: Predictions, notes: Sequence[str]) -> None:
     """Write ``summary.json`` and ``unreadable.json``, and say what was found."""
-    counts = dict.fromkeys(("images", "unreadable", "nothing_found", "without_box", "boxes"), 0)
+    counts = dict.fromkeys(("images", "unreadable", "clipped", "nothing_found", "without_box", "boxes"), 0)
     unreadable: list[dict[str, str]] = []
+    first_clipped: LocalizedImage | None = None
     for image in found:
         counts["images"] += 1
         if image.error is not None:
             counts["unreadable"] += 1
             unreadable.append({"image": image.name, "reason": image.error})
             continue
+        if image.clipped:
+            counts["clipped"] += 1
+            first_clipped = first_clipped or image
         counts["nothing_found"] += not image.classes
         counts["without_box"] += bool(image.classes) and not image.boxes
         counts["boxes"] += len(image.boxes)
+    if first_clipped is not None and localizer.intensity is not None:
+        said = _clipped_note(counts["clipped"], first_clipped, localizer.intensity)
+        notes = [*notes, said]
+        _say(f"note: {said}")
     threshold = localizer.placing.threshold
     summary: dict[str, Any] = {
         **counts,
@@ -223,6 +234,14 @@ def _conclude(run: RunDirectory, localizer: Localizer, found: Predictions, notes
     if len(unreadable) > NUM_SHOWN:
         _say(f"and {len(unreadable) - NUM_SHOWN:,} more, listed in {run.unreadable}")
     _say(f"results: {run.path}")
+
+
+def _clipped_note(number: int, first: LocalizedImage, intensity: Intensity) -> str:
+    return (
+        f"{number:,} images have values outside of {intensity.low:g} to {intensity.high:g}, the range of training, "
+        f"which are black or white; first {first.name}, {first.clipped:.2%} of its values; "
+        "intensity=[low,high] shows all images in another range"
+    )
 
 
 def _say(line: str) -> None:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from camloc.data.images.decode import read_image
+from camloc.data.images.decode import read_clipped_image
 from camloc.data.images.intensity import Intensity
 from camloc.data.images.transforms import EvalTransform
 from camloc.localization.contract import BoxRule, UncutBoxRule
@@ -150,12 +150,12 @@ class Localizer:
         return self.placing.place(batch, raw.result(), choice)
 
     def _batches(self, images: Iterable[Any], batch_size: int) -> Iterator[Inputs]:
-        held: list[tuple[Tensor, str, tuple[int, int], Window]] = []
+        held: list[tuple[Tensor, str, tuple[int, int], Window, float]] = []
         for number, given in enumerate(images):
-            image = as_image(given, self.intensity)
+            image, clipped = as_image(given, self.intensity)
             seen, window = self.inputs(image)
             name = str(given) if isinstance(given, str | Path) else str(number)
-            held.append((seen, name, (image.shape[1], image.shape[2]), window))
+            held.append((seen, name, (image.shape[1], image.shape[2]), window, clipped))
             if len(held) == batch_size:
                 yield _stacked(held)
                 held = []
@@ -202,31 +202,34 @@ def chosen_pairs(probabilities: Tensor, probability: float | None, top_k: int | 
     return Pairs(image_index, classes[image_index, place])
 
 
-def as_image(given: str | Path | Tensor | NDArray[np.uint8] | Any, intensity: Intensity | None = None) -> Tensor:  # noqa: ANN401 - Pillow's image is known by what it can do
-    """Return the (3,H,W) uint8 image that a person means.
+def as_image(
+    given: str | Path | Tensor | NDArray[np.uint8] | Any,  # noqa: ANN401 - Pillow's image is known by what it can do
+    intensity: Intensity | None = None,
+) -> tuple[Tensor, float]:
+    """Return the (3,H,W) uint8 image that a person means, and the share of its values that were clipped.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it cannot be read, or is no image.
 
     Example:
-        >>> as_image(np.zeros((2, 4, 3), np.uint8)).shape
+        >>> as_image(np.zeros((2, 4, 3), np.uint8))[0].shape
         torch.Size([3, 2, 4])
     """
     if isinstance(given, str | Path):
-        return read_image(Path(given), intensity=intensity)
+        return read_clipped_image(Path(given), intensity)
     if hasattr(given, "convert"):  # Pillow's
         given = np.array(given.convert("RGB"))
     if isinstance(given, np.ndarray) and given.ndim == 3 and given.shape[2] == 3:  # noqa: PLR2004 - (H,W,3)
         given = torch.from_numpy(np.ascontiguousarray(given)).permute(2, 0, 1)
     shape, dtype = tuple(getattr(given, "shape", ())), getattr(given, "dtype", type(given).__name__)
     if isinstance(given, Tensor) and dtype == torch.uint8 and len(shape) == 3 and shape[0] == 3 and 0 not in shape:  # noqa: PLR2004 - (3,H,W)
-        return given.cpu()
+        return given.cpu(), 0.0
     raise ValueError(
         f"an image is a path, a (3,H,W) uint8 tensor, a (H,W,3) uint8 RGB array or Pillow's, found {dtype} {shape}"
     )
 
 
-def _stacked(held: Sequence[tuple[Tensor, str, tuple[int, int], Window]]) -> Inputs:
-    seen, names, sizes, windows = zip(*held, strict=True)
-    return Inputs(torch.stack(seen), names, sizes, windows)
+def _stacked(held: Sequence[tuple[Tensor, str, tuple[int, int], Window, float]]) -> Inputs:
+    seen, names, sizes, windows, clipped = zip(*held, strict=True)
+    return Inputs(torch.stack(seen), names, sizes, windows, clipped)

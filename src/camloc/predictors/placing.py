@@ -63,6 +63,8 @@ class Inputs(NamedTuple):
     """``(height, width)`` of the images."""
     windows: Sequence[Window]
     """Half-open xyxy pixels of the images."""
+    clipped: Sequence[float]
+    """Shares of their stored values that were made black or white."""
 
 
 class RawOutputs(NamedTuple):
@@ -162,9 +164,9 @@ class Placing:
                     )
                 )
         return [
-            LocalizedImage(name, size, tuple(found), window=window, probabilities=of_image)
-            for name, size, found, window, of_image in zip(
-                batch.names, batch.sizes, by_image, batch.windows, probabilities, strict=True
+            LocalizedImage(name, size, tuple(found), window=window, probabilities=of_image, clipped=clipped)
+            for name, size, found, window, of_image, clipped in zip(
+                batch.names, batch.sizes, by_image, batch.windows, probabilities, batch.clipped, strict=True
             )
         ]
 

@@ -94,6 +94,13 @@ def shown(stored: StoredImage, intensity: Intensity | None) -> NDArray[np.uint8]
     return np.dstack([levels] * 3) if levels.ndim == _GREY else levels
 
 
+def share_outside(stored: StoredImage, intensity: Intensity) -> float:
+    """Return the share of an image's values that lie outside of a range; 0 where it brings a window of its own."""
+    if stored.levels is not None:
+        return 0.0
+    return float(np.mean((stored.pixels < intensity.low) | (stored.pixels > intensity.high)))
+
+
 def suggested(low: float, high: float) -> str:
     """Return the setting for values from ``low`` to ``high``."""
     return f"datamodule.intensity=[{low:g},{high if high > low else low + 1:g}]"
