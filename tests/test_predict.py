@@ -28,7 +28,7 @@ from camloc.export.predictions_jsonl import Predictions
 from camloc.localized import LocalizedImage
 
 Here = Callable[..., Any]
-FORMATS = "save=[csv,coco,yolo,voc,label_studio,overlays,maps]"
+FORMATS = "save=[csv,coco,yolo,voc,label_studio,overlays,page,maps]"
 
 
 def lines(run: Path) -> list[LocalizedImage]:
@@ -188,20 +188,27 @@ def outputs(run: Path) -> dict[str, bytes]:
 
 
 def test_what_was_stopped_goes_on_to_equal_output(
-    trained: tuple[Path, str], here: Here, images: Path, tmp_path: Path
+    trained: tuple[Path, str], here: Here, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise RuntimeError("interrupted")
+
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    predict(here, trained, whole, f"source={images}", FORMATS)
-    shutil.copytree(whole, stopped)
+    options = ("device=cpu", "num_workers=0", "batch_size=5", f"source={images}", FORMATS)
+    command = ("predict", f"checkpoint={trained[0]}", *options)
+    answer = here(*command, f"hydra.run.dir={whole}")
+    assert answer.returncode == 0, answer.stderr
+    with monkeypatch.context() as patch:
+        patch.setattr("camloc.experiment.predict.write_at_end", interrupted)
+        answer = here(*command, f"hydra.run.dir={stopped}")
+        assert answer.returncode == 1
     # What a killed process leaves: some whole lines, a torn one, and nothing that is written at the end.
-    text = (whole / "predictions.jsonl").read_bytes()
+    text = (stopped / "predictions.jsonl").read_bytes()
+    assert text == (whole / "predictions.jsonl").read_bytes()
     fifth = [place for place, byte in enumerate(text) if byte == ord("\n")][4] + 1
     (stopped / "predictions.jsonl").write_bytes(text[: fifth + 30])
     (stopped / "status.json").write_text('{"status": "running", "error": null}')
-    for name in ("predictions.csv", "coco.json", "summary.json", "label_studio.json"):
-        (stopped / name).unlink()
-    for name in ("yolo", "voc"):
-        shutil.rmtree(stopped / name)
+    (stopped / "traceback.txt").unlink()
     answer = here("predict", f"resume={stopped}")
     assert answer.returncode == 0, answer.stderr
     assert "5 images are done already" in answer.stdout

@@ -187,7 +187,7 @@ class PredictOptions(TypedDict):
     classifier: ClassifierOptions
     checkpoint: str
     source: str | int
-    save: Sequence[Literal["csv", "coco", "yolo", "voc", "label_studio", "overlays", "maps"]]
+    save: Sequence[Literal["csv", "coco", "yolo", "voc", "label_studio", "overlays", "page", "maps"]]
     probability: Annotated[float, Ge(0), Le(1)] | None
     top_k: CountOrNull
     boxes: Literal["largest", "all"]

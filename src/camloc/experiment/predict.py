@@ -16,7 +16,7 @@ from camloc.data.images.intensity import Intensity
 from camloc.data.sources.loading import Unlabelled, Viewing
 from camloc.experiment.interruption import active
 from camloc.experiment.load import build_localizer, one_device
-from camloc.experiment.predict_output import OVERLAY_SIDE, ImageFiles, write_at_end
+from camloc.experiment.predict_output import ImageFiles, side_to_show, write_at_end
 from camloc.experiment.predict_source import Opened, open_source
 from camloc.experiment.run_directory import RunDirectory
 from camloc.experiment.saved_config import checkpoint_file, saved_config
@@ -49,32 +49,32 @@ def predict(config: DictConfig, run: RunDirectory) -> None:
         intensity=config.intensity,
     )
     save = list(config.save)
-    draws, keeps_maps = "overlays" in save, "maps" in save
+    shows, keeps_maps = not {"overlays", "page"}.isdisjoint(save), "maps" in save
     has_maps = localizer.placing.has_maps
     if keeps_maps and not has_maps:
         raise ValueError("save=maps: this network predicts boxes itself and has no maps; leave it out")
-    maps = keeps_maps or (draws and has_maps)
+    maps = keeps_maps or (shows and has_maps)
     choice = Choice(config.probability, config.top_k, config.boxes, config.min_size, config.masks, maps)
     localizer.placing.check(choice)
     if config.cam_threshold is not None and localizer.placing.threshold is None:
         raise ValueError("cam_threshold has no effect: boxes of this network have none; leave it out")
-    viewing = Viewing(localizer.transform, OVERLAY_SIDE if draws else None)
+    viewing = Viewing(localizer.transform, side_to_show(save))
     source = open_source(config, viewing, localizer.intensity)
-    for line in (f"checkpoint: {file}", source.described, _threshold_line(localizer), _choice_line(localizer, choice)):
+    said = [source.described, _threshold_line(localizer), _choice_line(localizer, choice)]
+    said += [f"note: {note}" for note in source.notes]
+    for line in (f"checkpoint: {file}", *said):
         _say(line)
-    for note in source.notes:
-        _say(f"note: {note}")
     if not source.can_go_on:
         run.found.unlink(missing_ok=True)  # a video's overlay cannot be continued
     with PredictionLines(run.found) as lines:
         _predict_all(localizer, choice, source, lines, ImageFiles(run, save, source.frames_per_second))
     found = Predictions(run.found)
-    notes = write_at_end(run, save, found, localizer.class_names, model_version=f"camloc {file}")
+    notes = write_at_end(run, save, found, localizer.class_names, model_version=f"camloc {file}", said=said)
     _conclude(run, localizer, found, [*source.notes, *notes])
 
 
 def _predict_all(
-    localizer: Localizer, choice: Choice, source: Opened, lines: PredictionLines, files: "ImageFiles"
+    localizer: Localizer, choice: Choice, source: Opened, lines: PredictionLines, files: ImageFiles
 ) -> None:
     """Predict what is not done; a signal ends a camera or a stream, and interrupts anything else after the batch."""
     done = lines.done
@@ -90,9 +90,9 @@ def _predict_all(
         task = progress.add_task("predicting", total=source.total, completed=len(done), speed="", visible=False)
         started, number = time.monotonic(), 0
         for batch, found in _localized(localizer, choice, source.batches(done)):
-            for seen, image in zip(batch, found, strict=True):
+            for position, (seen, image) in enumerate(zip(batch, found, strict=True), start=lines.number):
                 if image.error is None:
-                    files.write(image, seen.shown)
+                    files.write(position, image, seen.shown)
             lines.append(found)
             number += len(batch)
             passed = time.monotonic() - started
@@ -233,7 +233,8 @@ def _conclude(run: RunDirectory, localizer: Localizer, found: Predictions, notes
         _say(f"unreadable: {one['image']}: {one['reason']}")
     if len(unreadable) > NUM_SHOWN:
         _say(f"and {len(unreadable) - NUM_SHOWN:,} more, listed in {run.unreadable}")
-    _say(f"results: {run.path}")
+    page = run.report / "index.html"
+    _say(f"results: {run.path}{f', to look at: {page}' if page.exists() else ''}")
 
 
 def _clipped_note(number: int, first: LocalizedImage, intensity: Intensity) -> str:
