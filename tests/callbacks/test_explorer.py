@@ -164,6 +164,26 @@ def test_padding_is_not_kept(tmp_path: Path) -> None:
     assert [image.position for image in callback.images] == [8, 9]
 
 
+def test_processes_keep_their_own_images_and_know_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module: Any = Module()
+    ranks = [Explorer(run_paths(tmp_path), 0.5), Explorer(run_paths(tmp_path), 0.5)]
+    for rank, callback in enumerate(ranks):
+        callback.on_test_epoch_start(trainer(), module)
+        for first in range(rank, 10, 2):
+            batch = eval_batch([rank], 0.5, first=first)
+            callback.on_test_batch_end(trainer(), module, counted(batch), batch, first)
+    parts = [dict(callback._kept) for callback in ranks]
+
+    def gather(gathered: list[Any], _: object) -> None:
+        gathered[:] = parts
+
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+    two: Any = SimpleNamespace(**{**vars(trainer()), "world_size": 2})
+    for callback in ranks:
+        callback.on_test_epoch_end(two, module)
+        assert [image.position for image in callback.images] == list(range(10))
+
+
 def test_no_image_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"report\.max_images must be at least 1, got 0"):
         Explorer(run_paths(tmp_path), 0.5, max_images=0)

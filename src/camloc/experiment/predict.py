@@ -23,7 +23,7 @@ from camloc.experiment.saved_config import checkpoint_file, saved_config
 from camloc.export.predictions_jsonl import PredictionLines, Predictions
 from camloc.export.replaced import replaced
 from camloc.localized import LocalizedImage
-from camloc.predictors.localizer import Localizer
+from camloc.predictors.localizer import Localizer, stacked
 from camloc.predictors.placing import Choice, Inputs
 
 NUM_SHOWN = 10
@@ -50,10 +50,7 @@ def predict(config: DictConfig, run: RunDirectory) -> None:
     )
     save = list(config.save)
     shows, keeps_maps = not {"overlays", "page"}.isdisjoint(save), "maps" in save
-    has_maps = localizer.placing.has_maps
-    if keeps_maps and not has_maps:
-        raise ValueError("save=maps: this network predicts boxes itself and has no maps; leave it out")
-    maps = keeps_maps or (shows and has_maps)
+    maps = keeps_maps or (shows and localizer.placing.has_maps)
     choice = Choice(config.probability, config.top_k, config.boxes, config.min_size, config.masks, maps)
     localizer.placing.check(choice)
     if config.cam_threshold is not None and localizer.placing.threshold is None:
@@ -113,15 +110,7 @@ def _localized(
     def inputs() -> Iterator[Inputs]:
         for batch in batches:
             held.append(batch)
-            readable = [one for one in batch if one.error is None]
-            images = [one.image for one in readable if one.image is not None]
-            yield Inputs(
-                torch.stack(images) if images else torch.zeros(0, 3, *localizer.transform.size, dtype=torch.uint8),
-                [one.name for one in readable],
-                [one.size for one in readable],
-                [one.window for one in readable],
-                [one.clipped for one in readable],
-            )
+            yield stacked(batch, localizer.transform.size)
 
     for found in localizer.stream(inputs(), choice):
         batch, places = held.pop(0), iter(found)

@@ -16,6 +16,7 @@ from torch import Tensor
 from camloc.data.images.decode import read_clipped_image
 from camloc.data.images.intensity import Intensity
 from camloc.data.images.transforms import EvalTransform
+from camloc.data.sources.loading import Unlabelled, Viewing
 from camloc.localization.contract import BoxRule, UncutBoxRule
 from camloc.localization.threshold_sweep import largest_component_boxes
 from camloc.localized import LocalizedImage
@@ -23,7 +24,7 @@ from camloc.predictors.box_network import BoxPredictor, decoded
 from camloc.predictors.contract import ScoreMapFunction
 from camloc.predictors.network import NetworkPredictor
 from camloc.predictors.placing import ASSUMED_THRESHOLD, Boxes, Choice, Inputs, Placing, RawOutputs, Threshold
-from camloc.records import Pairs, Window
+from camloc.records import Pairs
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 ASSUMED = Threshold(ASSUMED_THRESHOLD, "assumed")
@@ -135,11 +136,6 @@ class Localizer:
             while waiting:
                 yield self._placed(*waiting.popleft(), choice)
 
-    def inputs(self, image: Tensor) -> tuple[Tensor, Window]:
-        """Return what the network sees of a (3,H,W) uint8 image, (3,S,S), and the window that it shows."""
-        window = self.transform.window((image.shape[1], image.shape[2]))
-        return self.transform(image, window), window
-
     def limits(self, choice: Choice) -> tuple[float | None, int | None]:
         """Return the least probability and the most classes of an image that a choice means here; null for none."""
         if choice.probability is None and choice.top_k is None:
@@ -150,17 +146,16 @@ class Localizer:
         return self.placing.place(batch, raw.result(), choice)
 
     def _batches(self, images: Iterable[Any], batch_size: int) -> Iterator[Inputs]:
-        held: list[tuple[Tensor, str, tuple[int, int], Window, float]] = []
+        viewing, held = Viewing(self.transform), []
         for number, given in enumerate(images):
             image, clipped = as_image(given, self.intensity)
-            seen, window = self.inputs(image)
             name = str(given) if isinstance(given, str | Path) else str(number)
-            held.append((seen, name, (image.shape[1], image.shape[2]), window, clipped))
+            held.append(viewing(name, image)._replace(clipped=clipped))
             if len(held) == batch_size:
-                yield _stacked(held)
+                yield stacked(held, self.transform.size)
                 held = []
         if held:
-            yield _stacked(held)
+            yield stacked(held, self.transform.size)
 
     def _run(self, device: int, images: Tensor, choice: Choice) -> RawOutputs:
         found: list[Tensor] = []
@@ -230,6 +225,23 @@ def as_image(
     )
 
 
-def _stacked(held: Sequence[tuple[Tensor, str, tuple[int, int], Window, float]]) -> Inputs:
-    seen, names, sizes, windows, clipped = zip(*held, strict=True)
-    return Inputs(torch.stack(seen), names, sizes, windows, clipped)
+def stacked(seen: Iterable[Unlabelled], size: tuple[int, int]) -> Inputs:
+    """Return images as a batch, without those that could not be read; there may be none.
+
+    Args:
+        seen: Images.
+        size: ``(height, width)`` of the network's input.
+
+    Example:
+        >>> broken = Unlabelled("a.jpg", None, (0, 0), (0, 0, 0, 0), None, "it is empty", None)
+        >>> stacked([broken], (8, 8)).images.shape
+        torch.Size([0, 3, 8, 8])
+    """
+    readable = [(one, one.image) for one in seen if one.image is not None]
+    return Inputs(
+        torch.stack([image for _, image in readable]) if readable else torch.zeros(0, 3, *size, dtype=torch.uint8),
+        [one.name for one, _ in readable],
+        [one.size for one, _ in readable],
+        [one.window for one, _ in readable],
+        [one.clipped for one, _ in readable],
+    )

@@ -127,7 +127,7 @@ class Placing:
         if choice.boxes not in ("largest", "all"):
             raise ValueError(f"boxes={choice.boxes} must be largest or all")
         if choice.maps and self._box_rule is None:
-            raise ValueError("this network predicts boxes itself and has no maps; leave them out")
+            raise ValueError("maps: this network predicts boxes itself and has none; leave them out")
         has_components = getattr(self._box_rule, "func", self._box_rule) is largest_component_boxes
         for option, asked in (("boxes=all", choice.boxes == "all"), ("masks=true", choice.masks)):
             if asked and not has_components:

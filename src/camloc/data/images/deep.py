@@ -98,7 +98,8 @@ def share_outside(stored: StoredImage, intensity: Intensity) -> float:
     """Return the share of an image's values that lie outside of a range; 0 where it brings a window of its own."""
     if stored.levels is not None:
         return 0.0
-    return float(np.mean((stored.pixels < intensity.low) | (stored.pixels > intensity.high)))
+    pixels = np.asarray(stored.pixels, np.float64)
+    return float(np.mean((pixels < intensity.low) | (pixels > intensity.high)))
 
 
 def suggested(low: float, high: float) -> str:
