@@ -29,7 +29,7 @@ _OWN_FILES = (
     *("predictions.jsonl", "summary.json", "coco.json", "label_studio.json", "overlays.mp4"),
     *("overlays/**/*.png", "maps/**/*.npy", "yolo/data.yaml", "yolo/labels/**/*.txt", "voc/Annotations/**/*.xml"),
     *("report/*.html", "report/*.png", "report/gallery/*.png", "report/gallery/*.json"),
-    *("report/explorer/*.js", "report/explorer/*.css", "report/explorer/pictures/*.jpg"),
+    *("report/explorer/*.js", "report/explorer/*.css", "report/explorer/pictures/*.jpg", "report/explorer/maps/*.npy"),
 )
 
 
