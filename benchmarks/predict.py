@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from torchcam import methods
 
 import camloc
-from camloc.data.images.decode import read_image
+from camloc.data.images.decode import read_clipped_image, read_image
 from camloc.data.sources.files import find_files
 from camloc.data.sources.loading import UnlabelledDataset, Viewing, load
-from camloc.predictors.localizer import Localizer
+from camloc.predictors.localizer import Localizer, stacked
 from camloc.predictors.placing import Choice, Inputs
 
 ROUNDS, BATCH, TOP_K = 3, 32, 5
@@ -48,10 +48,10 @@ def main() -> None:
     ours = rate(lambda: predicted(localizer, files), len(files))
     print(f"decode and forward    {bare:7.1f} images/s")
     print(f"predict               {ours:7.1f} images/s   {ours / bare:5.2f} of it (0.9 wanted)")
-    inputs = torch.stack([localizer.inputs(read_image(file))[0] for file in files[: given.explained]])
+    batch = seen(localizer, files[: given.explained])
     network = localizer._copies[0]  # noqa: SLF001 - the same network for all
-    normalized = network.normalize(inputs)
-    explained = rate(lambda: localized(localizer, inputs), len(inputs))
+    normalized = network.normalize(batch.images)
+    explained = rate(lambda: localized(localizer, batch), len(batch.names))
     print(f"top-{TOP_K}: camloc          {explained:7.1f} images/s")
     backbone: Any = network.backbone
     methods_of_others: tuple[tuple[str, Callable[[Any, Tensor], None], str], ...] = (
@@ -60,7 +60,7 @@ def main() -> None:
         ("grad-cam GradCAM", by_grad_cam, " (10 wanted)"),
     )
     for name, explain, wanted in methods_of_others:
-        other = rate(lambda explain=explain: explain(backbone, normalized), len(inputs))  # type: ignore[misc] # bound now
+        other = rate(lambda explain=explain: explain(backbone, normalized), len(normalized))  # type: ignore[misc] # bound now
         print(f"top-{TOP_K}: {name:16}{other:7.1f} images/s   camloc {explained / other:5.1f} times{wanted}")
 
 
@@ -75,35 +75,33 @@ def rate(run: Callable[[], object], count: int) -> float:
     return count / statistics.median(taken)
 
 
+def seen(localizer: Localizer, files: list[Path]) -> Inputs:
+    """Return images as the network sees them."""
+    viewing = Viewing(localizer.transform)
+    return stacked([viewing(str(file), read_image(file)) for file in files], localizer.transform.size)
+
+
 @torch.no_grad()
 def bare_loop(localizer: Localizer, files: list[Path]) -> None:
     """Decode, resize and classify, with nothing else."""
     for start in range(0, len(files), BATCH):
-        images = [localizer.inputs(read_image(file))[0] for file in files[start : start + BATCH]]
-        localizer._copies[0](torch.stack(images)).softmax(dim=1)  # noqa: SLF001 - the network alone
+        images = seen(localizer, files[start : start + BATCH]).images
+        localizer._copies[0](images).softmax(dim=1)  # noqa: SLF001 - the network alone
 
 
 def predicted(localizer: Localizer, files: list[Path]) -> None:
     """Predict as the command does, in one process as the bare loop."""
     names = [str(file) for file in files]
-    dataset = UnlabelledDataset(names, lambda index: read_image(files[index]), Viewing(localizer.transform))
-    batches = (
-        Inputs(
-            torch.stack([one.image for one in batch if one.image is not None]),
-            [one.name for one in batch],
-            [one.size for one in batch],
-            [one.window for one in batch],
-        )
-        for batch in load(dataset, BATCH, num_workers=0)
+    dataset = UnlabelledDataset(
+        names, lambda index: read_clipped_image(files[index], None), Viewing(localizer.transform)
     )
+    batches = (stacked(batch, localizer.transform.size) for batch in load(dataset, BATCH, num_workers=0))
     for _ in localizer.stream(batches, Choice()):
         pass
 
 
-def localized(localizer: Localizer, inputs: Tensor) -> None:
+def localized(localizer: Localizer, batch: Inputs) -> None:
     """Map and box five classes of each image."""
-    size = localizer.transform.size
-    batch = Inputs(inputs, [""] * len(inputs), [size] * len(inputs), [(0, 0, *size)] * len(inputs))
     for _ in localizer.stream([batch], Choice(top_k=TOP_K)):
         pass
 
