@@ -48,7 +48,6 @@ def test_a_configuration_is_read_as_a_run_saved_it() -> None:
         ("a: &a\n  b: *a", r"\*a is an alias"),
         ("a: " + "[" * 10_000 + "]" * 10_000, "has more than .* levels, so no run saved it"),
         (nested(MAX_DEPTH + 1), "has more than .* levels"),
-        ("a: [" + "1," * MAX_VALUES + "]", f"has more than .* {MAX_VALUES} values"),
         ({"a": [None] * MAX_VALUES}, f"has more than .* {MAX_VALUES} values"),
         ("#" * (MAX_BYTES + 1), f"has more than {MAX_BYTES} bytes"),
         ({"a": torch.zeros(2)}, "a is a Tensor, which no run saves; write the value itself"),
@@ -76,6 +75,14 @@ def test_what_no_run_saves_is_refused_in_one_line(content: object, message: str)
         read_config(content, "the file")
     assert str(refused.value).isprintable()
     assert len(str(refused.value)) < 300
+
+
+def test_a_text_of_too_many_values_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("camloc.experiment.trusted.MAX_VALUES", 100)  # a text of 100,000 takes half a minute
+    assert read_config("a: [" + "1," * 98 + "]", "the file") == {"a": [1] * 98}
+    for count in (100, 1000):  # before and while it is read
+        with pytest.raises(ValueError, match="^the file has more than .* values"):
+            read_config("a: [" + "1," * count + "]", "the file")
 
 
 def test_what_contains_itself_is_refused() -> None:

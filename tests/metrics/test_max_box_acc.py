@@ -39,9 +39,10 @@ def true_boxes(split: str) -> list[Tensor]:
     ("split", "num_images", "expected"),
     [
         ("CUB/test", 5794, [53.95, 18.95, 4.56, 25.82]),
-        pytest.param("ILSVRC/test", 50000, [63.06, 41.11, 22.59, 42.25], marks=pytest.mark.slow),
+        ("ILSVRC/test", 50000, [63.06, 41.11, 22.59, 42.25]),
     ],
 )
+@pytest.mark.slow
 def test_whole_images_score_what_the_evaluator_prints(split: str, num_images: int, expected: list[float]) -> None:
     metric = MaxBoxAcc()
     gt_boxes = true_boxes(split)

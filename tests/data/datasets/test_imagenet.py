@@ -503,6 +503,7 @@ def test_holding_out_everything_is_refused(folders: Path) -> None:
         ImageNet(str(folders), val_per_class=0)
 
 
+@pytest.mark.slow
 def test_real_metadata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared_data: Callable[[str], Path]) -> None:
     metadata = shared_data("wsolevaluation-metadata/ILSVRC")
     for image_id in (metadata / "val" / "image_ids.txt").read_text().splitlines():

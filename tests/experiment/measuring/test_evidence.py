@@ -116,7 +116,8 @@ def full(target: Tensor) -> tuple[Prediction, Truth]:
 def test_every_need_is_met_by_a_whole_batch_but_padding() -> None:
     prediction, of = full(torch.tensor([0, 1]))
     found = {name: evidence(prediction, of._replace(image_sizes=[(4, 6)] * 2), name, 0.2) for name in NEEDS}
-    assert [name for name, value in found.items() if value is None] == ["is_padding"]
+    of_submissions = {"predicted_classes", "predicted_boxes"}
+    assert {name for name, value in found.items() if value is None} == {"is_padding"} | of_submissions
     assert found["target"].tolist() == [0, 1]
     assert found["logits"].tolist() == [[0, 1, 2], [3, 4, 5]]
     assert found["boxes"].tolist() == [[[0, 0, 4, 4], [0, 0, 3, 4]]] * 2
@@ -125,8 +126,6 @@ def test_every_need_is_met_by_a_whole_batch_but_padding() -> None:
     assert found["ignore"].nonzero().tolist() == [[0, 3, 5], [1, 3, 5]]
     assert found["positions"] == [40, 30]
     assert found["map_size"] == (4, 6)
-    assert found["predicted_classes"].tolist() == [[0, 1], [2, 3]]
-    assert found["predicted_boxes"][1].tolist() == [[8, 9, 10, 11], [12, 13, 14, 15]]
 
 
 def test_values_of_images_are_repeated_for_each_of_their_labels() -> None:
@@ -137,8 +136,9 @@ def test_values_of_images_are_repeated_for_each_of_their_labels() -> None:
     assert torch.equal(evidence(prediction, of, "labels"), MULTI_LABEL)
     assert evidence(prediction, of, "positions") == [40, 40, 30]
     assert evidence(prediction, of, "image_sizes") == [(4, 6), (4, 6), (8, 9)]
-    assert evidence(prediction, of, "predicted_classes").tolist() == [[0, 1], [0, 1], [2, 3]]
-    assert evidence(prediction, of, "predicted_boxes").shape == (3, 2, 4)
+    submitted = prediction._replace(logits=None)
+    assert evidence(submitted, of, "predicted_classes").tolist() == [[0, 1], [0, 1], [2, 3]]
+    assert evidence(submitted, of, "predicted_boxes").shape == (3, 2, 4)
 
 
 @pytest.mark.parametrize(
@@ -155,11 +155,15 @@ def test_there_are_no_reported_boxes_before_a_threshold_is_known() -> None:
     assert evidence(prediction, of, "reported_boxes") is None
 
 
-def test_the_most_likely_classes_without_boxes_are_no_predictions_of_a_devkit() -> None:
+def test_only_what_was_submitted_is_a_prediction_of_the_devkit() -> None:
     prediction, of = full(torch.tensor([0, 1]))
-    only_maps = Ranked(torch.zeros(2, 2, dtype=torch.int64), torch.zeros(2, 2, 4, 6), None)
-    assert evidence(prediction._replace(ranked=only_maps), of, "predicted_classes") is None
-    assert evidence(prediction._replace(ranked=only_maps), of, "predicted_boxes") is None
+    assert evidence(prediction, of, "predicted_classes") is None  # as many as a page or a file wanted
+    submitted = prediction._replace(logits=None)
+    assert evidence(submitted, of, "predicted_classes").tolist() == [[0, 1], [2, 3]]
+    assert evidence(submitted, of, "predicted_boxes")[1].tolist() == [[8, 9, 10, 11], [12, 13, 14, 15]]
+    only_maps = submitted._replace(ranked=Ranked(torch.zeros(2, 2, dtype=torch.int64), torch.zeros(2, 2, 4, 6), None))
+    assert evidence(only_maps, of, "predicted_classes") is None
+    assert evidence(only_maps, of, "predicted_boxes") is None
 
 
 def test_true_boxes_are_resized_as_wsolevaluation_does() -> None:

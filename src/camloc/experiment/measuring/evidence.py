@@ -38,10 +38,10 @@ class Evidence:
             "resized_boxes": lambda: resized_boxes(truth) if self._with_boxes.any() else None,
             "masks": lambda: None if truth.masks is None else truth.masks[:, 0],
             "ignore": lambda: None if truth.masks is None else truth.masks[:, 1],
-            "predicted_classes": lambda: self._ranked(prediction.ranked.classes) if self._has_ranked_boxes else None,  # type: ignore[union-attr] # checked
+            "predicted_classes": lambda: self._ranked(prediction.ranked.classes) if self._is_submitted else None,  # type: ignore[union-attr] # checked
             "image_logits": lambda: prediction.logits,
             "labels": self._labels,
-            "predicted_boxes": lambda: self._ranked(prediction.ranked.image_boxes) if self._has_ranked_boxes else None,  # type: ignore[union-attr,arg-type] # checked
+            "predicted_boxes": lambda: self._ranked(prediction.ranked.image_boxes) if self._is_submitted else None,  # type: ignore[union-attr,arg-type] # checked
         }
 
     @cached_property
@@ -100,8 +100,11 @@ class Evidence:
         return self._made[name]
 
     @property
-    def _has_ranked_boxes(self) -> bool:
-        return self._prediction.ranked is not None and self._prediction.ranked.image_boxes is not None
+    def _is_submitted(self) -> bool:
+        # Of a network, the true class's rank and box decide. What it gives of its most likely classes is for files and
+        # pages, and as many of them as these want.
+        ranked = self._prediction.ranked
+        return self._prediction.logits is None and ranked is not None and ranked.image_boxes is not None
 
     def _logits(self) -> Tensor | None:
         logits = self._prediction.logits
