@@ -81,7 +81,7 @@ def test_a_text_of_too_many_values_is_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("camloc.experiment.trusted.MAX_VALUES", 100)  # a text of 100,000 takes half a minute
     assert read_config("a: [" + "1," * 98 + "]", "the file") == {"a": [1] * 98}
     for count in (100, 1000):  # before and while it is read
-        with pytest.raises(ValueError, match="^the file has more than .* values"):
+        with pytest.raises(ValueError, match=r"^the file has more than .* values"):
             read_config("a: [" + "1," * count + "]", "the file")
 
 
