@@ -88,7 +88,15 @@ class GapBackbone(nn.Module):
 
     def forward_features(self, images: Tensor) -> Features:
         """Return the (B,K,h,w) feature maps of (B,3,H,W) normalized images."""
-        return Features(self.extra(self.trunk(images)))  # noqa: S610 - a layer, not Django's query
+        return self.forward_extra(self.forward_trunk(images))
+
+    def forward_trunk(self, images: Tensor) -> Features:
+        """Return the trunk's maps of (B,3,H,W) normalized images, see :class:`camloc.backbones.contract.LongHead`."""
+        return Features(self.trunk(images))
+
+    def forward_extra(self, features: Features) -> Features:
+        """Return the (B,K,h,w) feature maps of the trunk's maps."""
+        return Features(self.extra(features.maps))  # noqa: S610 - a layer, not Django's query
 
     def forward_head(self, features: Features) -> Tensor:
         """Return the (B,C) logits of (B,K,h,w) feature maps."""

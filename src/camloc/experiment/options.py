@@ -73,6 +73,8 @@ class ClassifierOptions(TypedDict, total=False):
 
     head_lr_multiplier: Factor
     channels_last: bool
+    frozen: bool
+    cached_views: Annotated[int, Ge(0)]
 
 
 class SweepOptions(TypedDict):

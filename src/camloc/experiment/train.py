@@ -37,6 +37,7 @@ from camloc.experiment.checkpoints import best_and_last_checkpoint
 from camloc.experiment.conclusion import conclude
 from camloc.experiment.device import compile_backbone
 from camloc.experiment.epoch_means import EpochMeans
+from camloc.experiment.frozen import build_frozen, check_frozen, is_frozen
 from camloc.experiment.measuring.measure import measure
 from camloc.experiment.preflight import preflight
 from camloc.experiment.resumed_values import ApplyChanged, Changed, changed_values
@@ -57,6 +58,8 @@ def train(config: DictConfig, run: RunDirectory) -> None:
     seed_everything(config.seed, workers=True, verbose=False)
     splits: tuple[SplitName, ...] = ("train", "val", "test")
     with_boxes = trains_with_boxes(config)
+    if is_frozen(config):
+        check_frozen(config)  # before the data is looked at
     datamodule = build_datamodule(config, splits, trained_with_boxes=with_boxes)
     refuse_other_labels(config, datamodule)
     preflight(datamodule, splits, run, config.on_unreadable, open_all=config.check_only)
@@ -67,6 +70,7 @@ def train(config: DictConfig, run: RunDirectory) -> None:
     if config.compile:
         compile_backbone(cast(nn.Module, predictor.backbone), config.trainer.accelerator)
     module = build_training(config, predictor, datamodule)
+    kept = build_frozen(config, module, datamodule) if is_frozen(config) else []
     best, last = best_and_last_checkpoint(config.monitor, module.val_protocols, datamodule.split("val"), run)
     record = RunRecord(
         class_names=list(datamodule.class_names),
@@ -81,7 +85,7 @@ def train(config: DictConfig, run: RunDirectory) -> None:
     )
     own = [best, last, RunInCheckpoint(values, record), Repeatable(config.seed), EpochMeans()]
     changes = [ApplyChanged(so_far.changed)] if so_far is not None and so_far.changed else []
-    trainer = build_trainer(config, run, [StopWhenNotFinite(), *build_callbacks(config, run), *own, *changes])
+    trainer = build_trainer(config, run, [StopWhenNotFinite(), *build_callbacks(config, run), *kept, *own, *changes])
     check_last_batch(predictor.backbone, datamodule, trainer)
     notes: list[str] = []
     if so_far is not None:
