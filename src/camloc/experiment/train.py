@@ -39,6 +39,7 @@ from camloc.experiment.device import compile_backbone
 from camloc.experiment.epoch_means import EpochMeans
 from camloc.experiment.frozen import build_frozen, check_frozen, is_frozen
 from camloc.experiment.measuring.measure import measure
+from camloc.experiment.network import extends_network
 from camloc.experiment.preflight import preflight
 from camloc.experiment.resumed_values import ApplyChanged, Changed, changed_values
 from camloc.experiment.run_directory import RunDirectory, is_first_process, saved_values
@@ -66,7 +67,7 @@ def train(config: DictConfig, run: RunDirectory) -> None:
     if config.check_only:
         _say("check_only=true: every image was opened, no error was found, and nothing was trained.")
         return
-    predictor = build_predictor(config, datamodule, trained_with_boxes=with_boxes)
+    predictor = build_predictor(config, datamodule, config.objective, trained_with_boxes=with_boxes)
     if config.compile:
         compile_backbone(cast(nn.Module, predictor.backbone), config.trainer.accelerator)
     module = build_training(config, predictor, datamodule)
@@ -82,6 +83,7 @@ def train(config: DictConfig, run: RunDirectory) -> None:
         intensity=datamodule.chosen_intensity,
         several_labels=datamodule.several_labels,
         objectless=tuple(sorted(datamodule.objectless)),
+        extended=extends_network(config.objective),
     )
     own = [best, last, RunInCheckpoint(values, record), Repeatable(config.seed), EpochMeans()]
     changes = [ApplyChanged(so_far.changed)] if so_far is not None and so_far.changed else []

@@ -1,7 +1,7 @@
 """The contract of objectives: what a training minimizes."""
 
 from collections.abc import Mapping
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -49,6 +49,27 @@ class Objective(Protocol):
 
     def __call__(self, backbone: Backbone, batch: Labelled) -> Losses:
         """Return the losses by name."""
+
+
+class ExtendingObjective(Objective, Protocol):
+    """An objective that brings parts of the network: a second classifier, a head of another kind, attention that drops.
+
+    ``extend`` is read off the class and called wherever a network is built, after the trunk's weights were loaded: in
+    training, and again whenever a checkpoint is evaluated, predicted with or exported. What it returns keeps the
+    contract of backbones, with the new parameters among ``new_layers()``, and passes on the pretrained weights.
+    """
+
+    @classmethod
+    def extend(cls, backbone: Backbone, **options: Any) -> Backbone:  # noqa: ANN401 - the objective's own
+        """Return the network with the objective's parts.
+
+        Args:
+            backbone: As its configuration builds it.
+            options: Those entries of the objective's configuration that the signature names.
+
+        Raises:
+            ValueError: The objective is not for such a network.
+        """
 
 
 class BoxedObjective(Protocol):
