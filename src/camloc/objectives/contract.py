@@ -45,6 +45,9 @@ class Objective(Protocol):
 
     One that trains on several labels per image says so by a class attribute ``several_labels = True``: it is given
     targets (B,C), is built with ``num_images`` as well, the number of training images, and refused for other data.
+
+    One that changes images, or what the trunk makes of them, says so by ``changes_images = True``: it is refused where
+    features of a frozen trunk are kept (:mod:`camloc.backbones.frozen`).
     """
 
     def __call__(self, backbone: Backbone, batch: Labelled) -> Losses:
