@@ -34,7 +34,7 @@ class Losses(NamedTuple):
     by_name: Mapping[str, Tensor]
     """Scalars; their sum is minimized."""
     logits: Tensor
-    """(B,C) of the images as they were given, from which the training error is counted."""
+    """(B,C), from which the training error is counted; of changed images where the objective changes them."""
 
 
 class Objective(Protocol):
@@ -42,6 +42,9 @@ class Objective(Protocol):
 
     Built from its configuration and ``class_counts``, the number of training images of each class. It may change images
     and labels on the device first, as CutMix does.
+
+    One that changes images says so by a class attribute ``changes_images = True``: features that were computed once are
+    then of no use to it.
 
     One that trains on several labels per image says so by a class attribute ``several_labels = True``: it is given
     targets (B,C), is built with ``num_images`` as well, the number of training images, and refused for other data.
