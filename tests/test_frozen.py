@@ -52,7 +52,7 @@ def test_the_size_is_said_before(frozen: Path) -> None:
 
 def test_the_checkpoint_is_whole_and_evaluates_as_any(frozen: Path, entry: Entry, tmp_path: Path) -> None:
     saved = torch.load(frozen / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
-    assert {"predictor.backbone.base.trunk.0.weight", "predictor.backbone.regions.0.weight"} <= saved.keys()
+    assert {"predictor.backbone.backbone.trunk.0.weight", "predictor.backbone.regions.0.weight"} <= saved.keys()
     evaluated = entry("evaluate.py", f"checkpoint={frozen}", f"hydra.run.dir={tmp_path / 'run'}")
     assert evaluated.returncode == 0, evaluated.stderr
     assert hits(tmp_path / "run") == hits(frozen)

@@ -84,7 +84,7 @@ def test_the_losses_are_those_of_the_released_code(alpha: float) -> None:
 def test_every_new_layer_has_a_gradient_and_the_pretrained_weights_survive() -> None:
     before = base()
     built = TriLite.extend(before)
-    assert torch.equal(built.base.trunk.weight, base().trunk.weight)  # type: ignore[attr-defined] # a GapBackbone
+    assert torch.equal(built.backbone.trunk.weight, base().trunk.weight)  # type: ignore[attr-defined] # a GapBackbone
     losses = TriLite([1, 1])(built, Labelled(torch.rand(4, 3, 5, 5), torch.tensor([0, 1, 0, 1])))
     torch.stack(list(losses.by_name.values())).sum().backward()  # type: ignore[no-untyped-call] # torch's
     new = list(built.new_layers())

@@ -1,7 +1,7 @@
 """Attention-based drop layers: the most active part of the maps is hidden now and then, so that others must serve."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge, Le
@@ -103,6 +103,8 @@ class AttentionDropout(nn.Module):
         >>> AttentionDropout.extend(backbone).drop.threshold
         0.9
     """
+
+    changes_images: ClassVar[bool] = True
 
     def __init__(
         self,

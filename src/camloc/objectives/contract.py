@@ -43,14 +43,11 @@ class Objective(Protocol):
     Built from its configuration and ``class_counts``, the number of training images of each class. It may change images
     and labels on the device first, as CutMix does.
 
-    One that changes images says so by a class attribute ``changes_images = True``: features that were computed once are
-    then of no use to it.
-
     One that trains on several labels per image says so by a class attribute ``several_labels = True``: it is given
     targets (B,C), is built with ``num_images`` as well, the number of training images, and refused for other data.
 
-    One that changes images, or what the trunk makes of them, says so by ``changes_images = True``: it is refused where
-    features of a frozen trunk are kept (:mod:`camloc.backbones.frozen`).
+    One that changes images, or what a trunk makes of them, says so by a class attribute ``changes_images = True``:
+    features that were computed once are of no use to it, and it is refused with a frozen trunk.
     """
 
     def __call__(self, backbone: Backbone, batch: Labelled) -> Losses:

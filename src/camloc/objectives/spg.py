@@ -1,7 +1,7 @@
 """Self-produced guidance: the attention of later layers teaches inner ones what is surely object and surely not."""
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
 from annotated_types import Ge, Le, Len
@@ -123,6 +123,8 @@ class SelfProducedGuidance(nn.Module):
     Raises:
         ValueError: An option is out of range.
     """
+
+    changes_images: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """TriLite: a head that divides the feature maps into foreground, background and what is neither."""
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, ClassVar, Protocol, cast
+from typing import Annotated, Protocol, cast
 
 import torch
 from annotated_types import Ge, Lt
@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from camloc.backbones.contract import Backbone, Features, LongHead
 from camloc.objectives.contract import Labelled, Losses
+from camloc.objectives.parts import Extended, empty_image, refuse_several_labels
 
 FOREGROUND, BACKGROUND = 0, 1
 """Channels of the regions, in the order of the released code; the third is what is neither."""
@@ -28,13 +29,13 @@ class RegionBackbone(Backbone, Protocol):
         """Return the (B,2,C) logits of what the foreground and the background show."""
 
 
-class TriLiteNetwork(nn.Module):
+class TriLiteNetwork(Extended):
     """A backbone with TriLite's localization head on its feature maps.
 
     The network's own head classifies images as before; its weights are kept, those of the new layers are drawn.
 
     Args:
-        base: The network.
+        backbone: The network.
         dropout: Fraction of each region's pooled maps dropped in training, in [0, 1).
 
     Example:
@@ -47,16 +48,14 @@ class TriLiteNetwork(nn.Module):
         (torch.Size([2, 3, 4, 6]), torch.Size([2, 2, 5]))
     """
 
-    def __init__(self, base: Backbone, dropout: float) -> None:
-        super().__init__()
-        self.base = base
-        self.input_spec, self.num_classes = base.input_spec, base.num_classes
-        num_maps = _num_maps(base)
+    def __init__(self, backbone: Backbone, dropout: float) -> None:
+        super().__init__(backbone)
+        num_maps = _num_maps(backbone)
         self.regions = nn.Sequential(
             nn.Conv2d(num_maps, NUM_REGIONS, 3, padding=1, bias=False), nn.BatchNorm2d(NUM_REGIONS)
         )
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(num_maps, base.num_classes)
+        self.classifier = nn.Linear(num_maps, backbone.num_classes)
 
     def forward_regions(self, features: Features) -> Tensor:
         """Return (B,3,h,w) float32 probabilities of foreground, background and neither."""
@@ -72,34 +71,18 @@ class TriLiteNetwork(nn.Module):
         logits: Tensor = self.classifier(self.dropout(pooled))
         return logits
 
-    def forward_features(self, images: Tensor) -> Features:
-        """Return the base's feature maps of (B,3,H,W) normalized images."""
-        return self.base.forward_features(images)
-
     def forward_trunk(self, images: Tensor) -> Features:
-        """Return what the base's trunk makes of images, see :class:`camloc.backbones.contract.LongHead`."""
-        return self.base.forward_trunk(images) if isinstance(self.base, LongHead) else self.forward_features(images)
+        """Return what the trunk makes of images, see :class:`camloc.backbones.contract.LongHead`."""
+        inner = self.backbone
+        return inner.forward_trunk(images) if isinstance(inner, LongHead) else inner.forward_features(images)
 
     def forward_extra(self, features: Features) -> Features:
-        """Return the feature maps of what the base's trunk made."""
-        return self.base.forward_extra(features) if isinstance(self.base, LongHead) else features
-
-    def forward_head(self, features: Features) -> Tensor:
-        """Return the (B,C) logits of the base's own head."""
-        return self.base.forward_head(features)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the (B,C) logits of (B,3,H,W) normalized images."""
-        return self.forward_head(self.forward_features(images))
-
-    @property
-    def class_weights(self) -> Tensor | None:
-        """Those of the base's own head."""
-        return self.base.class_weights
+        """Return the feature maps of what the trunk made."""
+        return self.backbone.forward_extra(features) if isinstance(self.backbone, LongHead) else features
 
     def new_layers(self) -> Iterator[nn.Parameter]:
-        """Yield the parameters of the base's new layers and of TriLite's head."""
-        yield from self.base.new_layers()
+        """Yield the parameters of the backbone's new layers and of TriLite's head."""
+        yield from super().new_layers()
         yield from self.regions.parameters()
         yield from self.classifier.parameters()
 
@@ -134,8 +117,6 @@ class TriLite(nn.Module):
         ['cross_entropy', 'foreground', 'background']
     """
 
-    several_labels: ClassVar[bool] = False
-
     def __init__(
         self,
         class_counts: Sequence[int],  # noqa: ARG002 - every objective is given it
@@ -164,10 +145,7 @@ class TriLite(nn.Module):
         Raises:
             ValueError: If images have several labels.
         """
-        if batch.target.ndim != 1:
-            raise ValueError(
-                f"objective=trilite trains on one class per image, found a target of shape {tuple(batch.target.shape)}"
-            )
+        refuse_several_labels(batch, "trilite")
         features = backbone.forward_features(batch.images)
         logits = backbone.forward_head(features)
         foreground, background = backbone.forward_region_logits(features, backbone.forward_regions(features)).unbind(1)
@@ -180,15 +158,15 @@ class TriLite(nn.Module):
         return Losses(losses, logits)
 
 
-def _num_maps(base: Backbone) -> int:
-    weights = base.class_weights
+def _num_maps(backbone: Backbone) -> int:
+    weights = backbone.class_weights
     if weights is not None:
         return weights.shape[1]
     # Of a transformer only its maps say: one image is passed through it.
-    module, spec = cast(nn.Module, base), base.input_spec
+    module = cast(nn.Module, backbone)
     was_training = module.training
     module.eval()
     with torch.no_grad():
-        maps = base.forward_features(torch.zeros(1, spec.channels, spec.size, spec.size)).maps
+        maps = backbone.forward_features(empty_image(backbone)).maps
     module.train(was_training)
     return maps.shape[1]
