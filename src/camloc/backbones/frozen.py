@@ -36,7 +36,7 @@ class Shapes(tuple[tuple[int, ...], ...]):
 
     def features(self, rows: Tensor) -> Features:
         """Return the features that :meth:`rows` made rows of."""
-        parts = rows.split([prod(shape) for shape in self], dim=1)
+        parts = torch.split(rows, [prod(shape) for shape in self], dim=1)
         maps, *others = (part.unflatten(1, shape) for part, shape in zip(parts, self, strict=True))
         return Features(maps, tuple(others))
 
