@@ -5,7 +5,7 @@ halo's brightness gives the halo's box, whose IoU with the object is 1/3, one ab
 two feature maps are the red and the green channel in [0, 1]; class 0 is red and class 1 is green.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Unpack
@@ -18,7 +18,7 @@ from torchmetrics import Metric
 
 from camloc.attribution.cam import cam
 from camloc.attribution.score_map import score_map
-from camloc.backbones.contract import InputSpec
+from camloc.backbones.contract import Features, InputSpec
 from camloc.backbones.gap import GapBackbone
 from camloc.data.loading.datamodule import LoaderOptions, LocalizationDataModule
 from camloc.data.loading.sample import EvalBatch
@@ -29,6 +29,7 @@ from camloc.experiment.measuring.module import EvaluationModule
 from camloc.localization.threshold_sweep import largest_component_boxes
 from camloc.metrics.classification_error import ClassificationError
 from camloc.metrics.localization_error import LocalizationError
+from camloc.objectives.classification import CrossEntropy
 from camloc.predictors.network import NetworkPredictor
 from camloc.records import Truth
 
@@ -81,6 +82,43 @@ def gap(num_classes: int = 2, weights: str | None = None) -> GapBackbone:
         backbone.head.linear.weight.copy_(torch.eye(num_classes, 2))
         backbone.head.linear.bias.zero_()
     return backbone
+
+
+class Gained(nn.Module):
+    """The network with a factor on its feature maps, which starts at ``gain`` and is trained."""
+
+    def __init__(self, backbone: GapBackbone, gain: float) -> None:
+        super().__init__()
+        self.backbone, self.gain = backbone, nn.Parameter(torch.tensor(gain))
+        self.input_spec, self.num_classes = backbone.input_spec, backbone.num_classes
+
+    def forward_features(self, images: Tensor) -> Features:
+        return Features(self.backbone.forward_features(images).maps * self.gain)
+
+    def forward_head(self, features: Features) -> Tensor:
+        return self.backbone.forward_head(features)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.forward_head(self.forward_features(images))
+
+    @property
+    def class_weights(self) -> Tensor:
+        return self.backbone.class_weights
+
+    def new_layers(self) -> Iterator[nn.Parameter]:
+        yield from self.backbone.new_layers()
+        yield self.gain
+
+
+class Gain(CrossEntropy):
+    """An objective that brings a part of the network."""
+
+    def __init__(self, class_counts: Sequence[int], gain: float = 1.0, label_smoothing: float = 0.0) -> None:  # noqa: ARG002 - gain is the network's
+        super().__init__(class_counts, label_smoothing)
+
+    @classmethod
+    def extend(cls, backbone: GapBackbone, gain: float = 1.0) -> Gained:
+        return Gained(backbone, gain)
 
 
 def network() -> NetworkPredictor:

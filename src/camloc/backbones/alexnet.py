@@ -132,6 +132,8 @@ def _gap(
     trunk: nn.Sequential, extra: nn.Module, num_maps: int, num_classes: int, dropout: float, weights: str | None
 ) -> GapBackbone:
     backbone = GapBackbone(trunk, extra, num_maps, num_classes, dropout, random_trunk=True)
+    relus = [f"trunk.{index}" for index, layer in enumerate(trunk) if isinstance(layer, nn.ReLU)]
+    backbone.method_layers = {"spg": (relus[-3], relus[-1])}  # conv3 and conv5
     if weights is not None:
         load_trunk(trunk, weights, PUBLISHED, prefix="features.", replaced=("classifier.",))
     return backbone

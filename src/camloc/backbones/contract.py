@@ -78,6 +78,20 @@ class Backbone(Protocol):
         """Move to a device, a dtype or a memory format."""
 
 
+@runtime_checkable
+class LongHead(Protocol):
+    """A backbone that has new layers before its feature maps, so that its trunk ends earlier.
+
+    ``forward_features(images)`` is ``forward_extra(forward_trunk(images))``.
+    """
+
+    def forward_trunk(self, images: Tensor) -> Features:
+        """Return what the trunk makes of (B,3,H,W) normalized images."""
+
+    def forward_extra(self, features: Features) -> Features:
+        """Return the feature maps of what the trunk made."""
+
+
 class BoxBackbone(Backbone, Protocol):
     """A backbone that also regresses a box for each class, for full supervision."""
 

@@ -1,6 +1,6 @@
 """The GAP network of class activation mapping: convolutions, global average pooling, one linear layer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 from torch import Tensor, nn
@@ -54,6 +54,10 @@ class GapBackbone(nn.Module):
         pooling: ``max`` for global max pooling.
         random_trunk: Draw the trunk's weights too, by the same rule as ``extra``.
 
+    Attributes:
+        method_layers: Where training methods that act inside the network do so unless they are told otherwise, by the
+            name of the method's objective.
+
     Example:
         >>> import torch
         >>> backbone = GapBackbone(nn.Conv2d(3, 8, 3), nn.ReLU(), num_maps=8, num_classes=5)
@@ -80,6 +84,7 @@ class GapBackbone(nn.Module):
         self.head = GapHead(num_maps, num_classes, dropout, pooling)
         self.num_classes = num_classes
         self.input_spec = input_spec
+        self.method_layers: Mapping[str, Sequence[str]] = {}
         # The order of the draws decides which weights a seed gives.
         if random_trunk:
             trunk.apply(initialize)
@@ -88,7 +93,15 @@ class GapBackbone(nn.Module):
 
     def forward_features(self, images: Tensor) -> Features:
         """Return the (B,K,h,w) feature maps of (B,3,H,W) normalized images."""
-        return Features(self.extra(self.trunk(images)))  # noqa: S610 - a layer, not Django's query
+        return self.forward_extra(self.forward_trunk(images))
+
+    def forward_trunk(self, images: Tensor) -> Features:
+        """Return the trunk's maps of (B,3,H,W) normalized images, see :class:`camloc.backbones.contract.LongHead`."""
+        return Features(self.trunk(images))
+
+    def forward_extra(self, features: Features) -> Features:
+        """Return the (B,K,h,w) feature maps of the trunk's maps."""
+        return Features(self.extra(features.maps))  # noqa: S610 - a layer, not Django's query
 
     def forward_head(self, features: Features) -> Tensor:
         """Return the (B,C) logits of (B,K,h,w) feature maps."""

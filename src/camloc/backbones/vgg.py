@@ -86,6 +86,13 @@ def vgg_gap(
     trunk: nn.Sequential = make_layers(cfgs["D"][:-1], batch_norm=batch_norm)
     extra = nn.Sequential(*conv_relu(512, NUM_MAPS, kernel_size=3, padding=1, groups=2, batch_norm=batch_norm))
     backbone = GapBackbone(trunk, extra, NUM_MAPS, num_classes, dropout, random_trunk=True)
+    _, _, pool3, pool4 = (index for index, layer in enumerate(trunk) if isinstance(layer, nn.MaxPool2d))
+    conv5_3 = f"trunk.{len(trunk) - 1}"
+    # Those of wsolevaluation (Choe et al., CVPR 2020).
+    backbone.method_layers = {
+        "adl": (f"trunk.{pool3}", f"trunk.{pool4 - 1}", conv5_3),
+        "spg": (f"trunk.{pool4}", conv5_3),
+    }
     if weights is not None:
         load_trunk(trunk, weights, _published(batch_norm), prefix="features.", replaced=("classifier.",))
     return backbone

@@ -12,13 +12,13 @@ SETTLED = 2_000_000_000
 """Nanoseconds after which a further change of a file or folder is certain to show in its modification time."""
 
 
-def cache_file(name: str) -> Path | None:
+def cache_file(name: str, suffix: str = ".npz") -> Path | None:
     """Return where arrays of a name lie; null for a user without a home."""
     try:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:
         return None
-    return base / "camloc" / f"{name}.npz"
+    return base / "camloc" / f"{name}{suffix}"
 
 
 def write_cache(file: Path, arrays: dict[str, NDArray[Any]]) -> None:

@@ -15,7 +15,6 @@ from pytorch_lightning.strategies.launchers.subprocess_script import _Subprocess
 
 from camloc.attribution.contract import Attribution, Cropping
 from camloc.backbones.box_head import BoxRegressor
-from camloc.backbones.contract import Backbone
 from camloc.data.annotations.problems import DataProblems
 from camloc.data.loading.datamodule import LocalizationDataModule
 from camloc.data.loading.split import SplitName
@@ -25,6 +24,7 @@ from camloc.experiment.device import check_clipping, check_devices, check_precis
 from camloc.experiment.interruption import held_back
 from camloc.experiment.limits import refuse_few_descriptors
 from camloc.experiment.measuring.measures import Measures
+from camloc.experiment.network import build_backbone
 from camloc.experiment.run_directory import RunDirectory
 from camloc.experiment.stop import StopTogether
 from camloc.experiment.training import TrainingModule
@@ -34,7 +34,7 @@ from camloc.metrics.contract import Protocol
 from camloc.objectives.contract import BoxedObjective, Objective
 from camloc.predictors.box_network import BoxPredictor
 from camloc.predictors.contract import ScoreMapFunction
-from camloc.predictors.network import NetworkPredictor, check_backbone
+from camloc.predictors.network import NetworkPredictor
 
 
 def trains_with_boxes(config: DictConfig) -> bool:
@@ -157,11 +157,21 @@ def build_box_rule(config: DictConfig) -> BoxRule | UncutBoxRule:
 
 
 def build_predictor(
-    config: DictConfig, datamodule: LocalizationDataModule, *, trained_with_boxes: bool = False
+    config: DictConfig,
+    datamodule: LocalizationDataModule,
+    objective: DictConfig | None = None,
+    *,
+    trained_with_boxes: bool = False,
 ) -> NetworkPredictor | BoxPredictor:
-    """Build the network, with its attribution or a box head; the data module takes the size that it was made for."""
-    backbone: Backbone = instantiate(config.backbone)(num_classes=datamodule.num_classes)
-    check_backbone(backbone)
+    """Build the network, with its attribution or a box head; the data module takes the size that it was made for.
+
+    Args:
+        config: With ``backbone``, ``attribution``, ``views`` and ``classifier``.
+        datamodule: Says how many classes there are.
+        objective: Of the training, for the parts that it brings; null for a network that none was trained with.
+        trained_with_boxes: Whether the network has a box head in place of an attribution.
+    """
+    backbone = build_backbone(config.backbone, datamodule.num_classes, objective)
     channels_last = config.classifier.channels_last
     datamodule.use_input_size(backbone.input_spec.size)
     if trained_with_boxes:

@@ -170,6 +170,8 @@ class RunRecord(NamedTuple):
     """Whether images had several labels or none, so that each class has a probability of its own."""
     objectless: tuple[int, ...] = ()
     """Classes without objects, 0-based, which get no box."""
+    extended: bool = False
+    """Whether the objective brought parts of the network, so that rebuilding it needs the objective's options."""
 
 
 _RECORD = TypeAdapter(RunRecord, config=ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=False))

@@ -10,16 +10,16 @@ from omegaconf import DictConfig, OmegaConf
 
 from camloc.attribution.contract import Attribution, Cropping
 from camloc.backbones.box_head import BoxRegressor
-from camloc.backbones.contract import Backbone
 from camloc.data.images.intensity import Intensity, given_intensity
 from camloc.data.images.transforms import EvalKind, EvalTransform
 from camloc.experiment.build import build_box_rule
 from camloc.experiment.checkpoint import RunRecord, load_weights, run_record
+from camloc.experiment.network import build_backbone, objective_of_run
 from camloc.experiment.saved_config import checkpoint_file, saved_config
 from camloc.experiment.trusted import foreign_calls, safe
 from camloc.predictors.box_network import BoxPredictor
 from camloc.predictors.localizer import ASSUMED, Localizer, Precision
-from camloc.predictors.network import NetworkPredictor, check_backbone
+from camloc.predictors.network import NetworkPredictor
 from camloc.predictors.placing import Threshold
 
 PARTS = ("backbone", "attribution", "views", "score_map", "box_rule", "classifier")
@@ -75,6 +75,7 @@ def load(
         devices=list(device) if several else [one_device(device)],  # type: ignore[arg-type] # of one or several
         precision=precision,
         intensity=intensity,
+        trust=trust,
     )
 
 
@@ -114,6 +115,7 @@ def build_localizer(
     devices: Sequence[str | torch.device],
     precision: Precision,
     intensity: Literal["full"] | Sequence[float] | None = None,
+    trust: bool = False,
 ) -> Localizer:
     """Build a network with a checkpoint's weights, and what the checkpoint knows of its classes and its threshold.
 
@@ -125,6 +127,7 @@ def build_localizer(
         devices: See :class:`~camloc.predictors.localizer.Localizer`.
         precision: Likewise.
         intensity: What becomes black to white of files with more than 8 bits; null for the run's.
+        trust: Whether an objective that brought parts of the network may be called though it is not part of camloc.
 
     Raises:
         ValueError: If the checkpoint does not fit, or an option lies outside its range.
@@ -136,8 +139,8 @@ def build_localizer(
     config = config.copy()
     if "weights" in config.backbone:
         config.backbone.weights = None  # the checkpoint brings all weights; nothing is fetched for it
-    backbone: Backbone = instantiate(config.backbone)(num_classes=len(record.class_names))
-    check_backbone(backbone)
+    objective = objective_of_run(file, record, trust=trust)
+    backbone = build_backbone(config.backbone, len(record.class_names), objective)
     channels_last = bool(OmegaConf.select(config, "classifier.channels_last"))
     predictor: NetworkPredictor | BoxPredictor
     if record.trained_with_boxes:

@@ -73,6 +73,8 @@ class ClassifierOptions(TypedDict, total=False):
 
     head_lr_multiplier: Factor
     channels_last: bool
+    frozen: bool
+    cached_views: Annotated[int, Ge(0)]
 
 
 class SweepOptions(TypedDict):
@@ -122,6 +124,13 @@ class PaperOptions(TypedDict, total=False):
     table3_heuristic: PaperTableOptions
 
 
+class PublishedOptions(TypedDict, total=False):
+    """Of ``published``: a published number that a run is compared with, in percent; nothing is built from it."""
+
+    max_box_acc_v2: Percent
+    pxap: Percent
+
+
 class CommonOptions(TypedDict):
     """Of every command."""
 
@@ -156,6 +165,7 @@ class TrainOptions(CommonOptions):
     check_only: bool
     monitor: str | None
     compile: bool
+    published: NotRequired[PublishedOptions]
 
 
 class EvaluateOptions(CommonOptions):

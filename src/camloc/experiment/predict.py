@@ -47,6 +47,7 @@ def predict(config: DictConfig, run: RunDirectory) -> None:
         devices=_devices(config.device, config.devices),
         precision=config.precision,
         intensity=config.intensity,
+        trust=bool(config.trust),
     )
     save = list(config.save)
     shows, keeps_maps = not {"overlays", "page"}.isdisjoint(save), "maps" in save

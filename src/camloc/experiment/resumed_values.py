@@ -9,7 +9,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from camloc.experiment.training import TrainingModule
 
 _OF_THE_BEST = ("monitor", "attribution", "views", "score_map", "box_rule", "localization")
-_OF_THE_WEIGHTS = ("backbone", "objective._target_", "optimizer._target_", "datamodule._target_")
+_OF_THE_WEIGHTS = (
+    *("backbone", "objective._target_", "optimizer._target_", "datamodule._target_", "classifier.frozen"),
+)
 _OF_THE_POSITION = ("datamodule.batch_size", "trainer.devices", "trainer.num_nodes", "trainer.accumulate_grad_batches")
 _OF_THE_RATE = ("optimizer.lr", "scheduler", "classifier.head_lr_multiplier")
 # What changes nothing of what is trained.

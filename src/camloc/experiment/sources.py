@@ -25,6 +25,7 @@ from camloc.experiment.checkpoint import (
 )
 from camloc.experiment.file_sources import chooses_on_val, map_folder, saved_maps, submission
 from camloc.experiment.measuring.results import Threshold
+from camloc.experiment.network import objective_of_run
 from camloc.experiment.preflight import preflight
 from camloc.experiment.recorded_splits import moved_since
 from camloc.experiment.run_directory import RunDirectory
@@ -127,7 +128,8 @@ def _checkpoint(config: DictConfig, run: RunDirectory) -> Source:
         refuse_trained_images(record.fingerprint, datamodule.split(name), name, file)
     if "weights" in config.backbone:
         config.backbone.weights = None  # the checkpoint brings all weights; nothing is fetched for it
-    predictor = build_predictor(config, datamodule, trained_with_boxes=record.trained_with_boxes)
+    objective = objective_of_run(file, record, trust=bool(config.get("trust")))
+    predictor = build_predictor(config, datamodule, objective, trained_with_boxes=record.trained_with_boxes)
     load_weights(predictor, file, prefix="predictor.")
     threshold = None
     if record.cam_threshold is not None and record.threshold_source is not None:

@@ -25,6 +25,7 @@ from camloc.data.loading.split import Split
 from camloc.data.loading.whole_split import all_targets
 from camloc.experiment.checkpoint import load_weights, refuse_trained_images, run_record
 from camloc.experiment.limits import refuse_few_descriptors
+from camloc.experiment.network import build_backbone, objective_of_run
 from camloc.experiment.preflight import preflight
 from camloc.experiment.run_directory import ReportedRow, RunDirectory
 from camloc.experiment.saved_config import checkpoint_file
@@ -70,7 +71,8 @@ def svm(config: DictConfig, run: RunDirectory) -> None:
     if "weights" in config.backbone:
         config.backbone.weights = None  # the checkpoint brings all weights
     # Of its own classes: the data may have others, as CUB's birds have for a network of ImageNet.
-    backbone = instantiate(config.backbone)(num_classes=len(record.class_names))
+    objective = objective_of_run(file, record, trust=bool(config.get("trust")))
+    backbone = build_backbone(config.backbone, len(record.class_names), objective)
     predictor = NetworkPredictor(backbone, instantiate(config.attribution))
     load_weights(predictor, file, prefix="predictor.")
     datamodule.use_input_size(record.input_size)

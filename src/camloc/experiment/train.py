@@ -37,7 +37,9 @@ from camloc.experiment.checkpoints import best_and_last_checkpoint
 from camloc.experiment.conclusion import conclude
 from camloc.experiment.device import compile_backbone
 from camloc.experiment.epoch_means import EpochMeans
+from camloc.experiment.frozen import build_frozen, check_frozen, is_frozen
 from camloc.experiment.measuring.measure import measure
+from camloc.experiment.network import extends_network
 from camloc.experiment.preflight import preflight
 from camloc.experiment.resumed_values import ApplyChanged, Changed, changed_values
 from camloc.experiment.run_directory import RunDirectory, is_first_process, saved_values
@@ -57,16 +59,19 @@ def train(config: DictConfig, run: RunDirectory) -> None:
     seed_everything(config.seed, workers=True, verbose=False)
     splits: tuple[SplitName, ...] = ("train", "val", "test")
     with_boxes = trains_with_boxes(config)
+    if is_frozen(config):
+        check_frozen(config)  # before the data is looked at
     datamodule = build_datamodule(config, splits, trained_with_boxes=with_boxes)
     refuse_other_labels(config, datamodule)
     preflight(datamodule, splits, run, config.on_unreadable, open_all=config.check_only)
     if config.check_only:
         _say("check_only=true: every image was opened, no error was found, and nothing was trained.")
         return
-    predictor = build_predictor(config, datamodule, trained_with_boxes=with_boxes)
+    predictor = build_predictor(config, datamodule, config.objective, trained_with_boxes=with_boxes)
     if config.compile:
         compile_backbone(cast(nn.Module, predictor.backbone), config.trainer.accelerator)
     module = build_training(config, predictor, datamodule)
+    kept = build_frozen(config, module, datamodule) if is_frozen(config) else []
     best, last = best_and_last_checkpoint(config.monitor, module.val_protocols, datamodule.split("val"), run)
     record = RunRecord(
         class_names=list(datamodule.class_names),
@@ -78,10 +83,11 @@ def train(config: DictConfig, run: RunDirectory) -> None:
         intensity=datamodule.chosen_intensity,
         several_labels=datamodule.several_labels,
         objectless=tuple(sorted(datamodule.objectless)),
+        extended=extends_network(config.objective),
     )
     own = [best, last, RunInCheckpoint(values, record), Repeatable(config.seed), EpochMeans()]
     changes = [ApplyChanged(so_far.changed)] if so_far is not None and so_far.changed else []
-    trainer = build_trainer(config, run, [StopWhenNotFinite(), *build_callbacks(config, run), *own, *changes])
+    trainer = build_trainer(config, run, [StopWhenNotFinite(), *build_callbacks(config, run), *kept, *own, *changes])
     check_last_batch(predictor.backbone, datamodule, trainer)
     notes: list[str] = []
     if so_far is not None:

@@ -8,14 +8,19 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from camloc.backbones.contract import BoxBackbone
+from camloc.backbones.contract import Backbone, BoxBackbone
+from camloc.backbones.frozen import FrozenBackbone
+from camloc.data.features import FeatureFile
 from camloc.data.loading.sample import BoxedTrainBatch, TrainBatch
+from camloc.data.loading.views import FeatureBatch
 from camloc.experiment.measuring.measures import Measures
 from camloc.experiment.measuring.module import EvaluationModule
 from camloc.objectives.contract import Boxed, BoxedObjective, Labelled, Losses, Objective
 from camloc.optimization import parameter_groups, scale_learning_rates
 from camloc.predictors.box_network import BoxPredictor
+from camloc.predictors.contract import Batch
 from camloc.predictors.network import NetworkPredictor
+from camloc.records import Prediction
 
 
 class SchedulerFactory(Protocol):
@@ -53,8 +58,12 @@ class TrainingModule(EvaluationModule):
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.head_lr_multiplier = head_lr_multiplier
+        self.frozen: FrozenBackbone | None = None
+        """What objectives are handed where the trunk is not trained."""
+        self.val_features: FeatureFile | None = None
+        """Kept features of ``val``, on which a training watches itself."""
 
-    def training_step(self, batch: TrainBatch | BoxedTrainBatch) -> Tensor:
+    def training_step(self, batch: TrainBatch | BoxedTrainBatch | FeatureBatch) -> Tensor:
         """Return the sum of the objective's losses on a batch, which carries boxes for full supervision alone."""
         losses = self._losses(batch)
         loss = _sum(losses.by_name)
@@ -76,13 +85,26 @@ class TrainingModule(EvaluationModule):
             self.log("train/classification/hamming_loss", ((logits > 0) != batch.target).float().mean(), **options)
         return loss
 
-    def _losses(self, batch: TrainBatch | BoxedTrainBatch) -> Losses:
-        inputs, backbone, objective = self.predictor.normalize(batch.images), self.predictor.backbone, self.objective
+    def _losses(self, batch: TrainBatch | BoxedTrainBatch | FeatureBatch) -> Losses:
+        backbone: Backbone = self.predictor.backbone if self.frozen is None else cast(Backbone, self.frozen)
+        objective = self.objective
+        if isinstance(batch, FeatureBatch):
+            return cast(Objective, objective)(backbone, Labelled(batch.rows, batch.target))
+        inputs = self.predictor.normalize(batch.images)
         if isinstance(batch, BoxedTrainBatch):
             return cast(BoxedObjective, objective)(
                 cast(BoxBackbone, backbone), Boxed(inputs, batch.target, batch.boxes)
             )
         return cast(Objective, objective)(backbone, Labelled(inputs, batch.target))
+
+    def predict_batch(self, batch: Batch, num_ranked: int) -> Prediction:
+        """Predict on a batch to be counted; while a frozen network is trained, on kept features of ``val``."""
+        if self.val_features is None or not self._is_watched_only:
+            return super().predict_batch(batch, num_ranked)
+        num_rows = self.val_features.shape[0]
+        rows = self.val_features.take(position % num_rows for position in batch.truth.positions)
+        predictor = cast(NetworkPredictor, self.predictor)
+        return predictor.attribute(cast(Backbone, self.frozen), rows.to(self.device), batch, num_ranked=num_ranked)
 
     def new_optimizer(self) -> Optimizer:
         """Build the optimizer as it is configured, at its highest learning rates."""

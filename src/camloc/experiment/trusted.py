@@ -107,7 +107,7 @@ def refuse_calls(config: DictConfig) -> None:
     plain: Any = OmegaConf.to_container(config, resolve=False)
     if source is None or next(_calls(plain), None) is None:
         return
-    if not (foreign := foreign_calls(plain, _named_by_user())):
+    if not (foreign := foreign_calls(plain, named_by_user())):
         return
     if OmegaConf.select(config, "trust") is not True:
         key, target = next(iter(foreign.items()))
@@ -233,7 +233,10 @@ def _calls_of(directory: Path) -> Iterator[tuple[object, object]]:
             yield target, partial
 
 
-def _named_by_user() -> set[object]:
+def named_by_user() -> set[object]:
+    """Return each ``_target_`` that the command line, or a configuration file of the user's own, names."""
+    if not HydraConfig.initialized():
+        return set(_UNNAMED_PARTS)
     hydra = HydraConfig.get()
     directories = [Path(source.path) for source in hydra.runtime.config_sources if source.schema == "file"]
     in_files = {

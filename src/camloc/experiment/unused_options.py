@@ -36,6 +36,7 @@ _READ_BY: Mapping[str, tuple[Source, ...]] = {
 
 _OF_TRAINING = (
     *("backbone.weights", "classifier.head_lr_multiplier", "datamodule.crop_area", "datamodule.train_transform"),
+    *("classifier.frozen", "classifier.cached_views"),
     *("trainer.max_epochs", "trainer.gradient_clip_val"),
 )
 _OF_PROTOCOLS = ("cam_threshold", "num_thresholds", "more_thresholds", "iou_thresholds", "threshold_interval")
@@ -60,6 +61,7 @@ def unused_in_training(config: DictConfig, given: Sequence[str]) -> Iterator[str
         yield "check_only=true trains nothing, so there is nothing to resume; leave out one of both"
     if "localization.submission" in given and config.localization.submission:
         yield "localization.submission=true has no effect on a training; evaluate its checkpoint with it"
+    yield from _of_frozen(config, given)
     if "datamodule.crop_area" in given and config.datamodule.get("train_transform") == "resize_crop":
         yield "datamodule.crop_area has no effect with datamodule.train_transform=resize_crop"
 
@@ -116,6 +118,23 @@ def _in_any_call(config: DictConfig, given: Sequence[str]) -> Iterator[str]:
         if key in given and config.localization[name] is not None and not is_read:
             protocols = ", ".join(map(str, config.localization.protocols))
             yield f"{key} has no effect: none of the protocols {protocols} reads it; localization=NAME chooses others"
+
+
+def _of_frozen(config: DictConfig, given: Sequence[str]) -> Iterator[str]:
+    is_frozen, views = config.classifier.get("frozen", False), config.classifier.get("cached_views", 1)
+    if "classifier.cached_views" in given and not is_frozen:
+        yield "classifier.cached_views has no effect without classifier.frozen=true"
+    if not is_frozen:
+        return
+    if "compile" in given and config.compile:
+        yield "compile=true has no effect with classifier.frozen=true, which runs the network's two halves"
+    if views == 1:
+        for name in ("datamodule.crop_area", "datamodule.train_transform"):
+            if name in given:
+                yield (
+                    f"{name} has no effect with classifier.frozen=true, which trains on whole images; give "
+                    "classifier.cached_views=2 or more for augmented ones"
+                )
 
 
 def _source(config: DictConfig) -> Source | None:

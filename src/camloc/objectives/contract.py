@@ -1,7 +1,7 @@
 """The contract of objectives: what a training minimizes."""
 
 from collections.abc import Mapping
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -34,7 +34,7 @@ class Losses(NamedTuple):
     by_name: Mapping[str, Tensor]
     """Scalars; their sum is minimized."""
     logits: Tensor
-    """(B,C) of the images as they were given, from which the training error is counted."""
+    """(B,C), from which the training error is counted; of changed images where the objective changes them."""
 
 
 class Objective(Protocol):
@@ -45,10 +45,34 @@ class Objective(Protocol):
 
     One that trains on several labels per image says so by a class attribute ``several_labels = True``: it is given
     targets (B,C), is built with ``num_images`` as well, the number of training images, and refused for other data.
+
+    One that changes images, or what a trunk makes of them, says so by a class attribute ``changes_images = True``:
+    features that were computed once are of no use to it, and it is refused with a frozen trunk.
     """
 
     def __call__(self, backbone: Backbone, batch: Labelled) -> Losses:
         """Return the losses by name."""
+
+
+class ExtendingObjective(Objective, Protocol):
+    """An objective that brings parts of the network: a second classifier, a head of another kind, attention that drops.
+
+    ``extend`` is read off the class and called wherever a network is built, after the trunk's weights were loaded: in
+    training, and again whenever a checkpoint is evaluated, predicted with or exported. What it returns keeps the
+    contract of backbones, with the new parameters among ``new_layers()``, and passes on the pretrained weights.
+    """
+
+    @classmethod
+    def extend(cls, backbone: Backbone, **options: Any) -> Backbone:  # noqa: ANN401 - the objective's own
+        """Return the network with the objective's parts.
+
+        Args:
+            backbone: As its configuration builds it.
+            options: Those entries of the objective's configuration that the signature names.
+
+        Raises:
+            ValueError: The objective is not for such a network.
+        """
 
 
 class BoxedObjective(Protocol):

@@ -60,12 +60,23 @@ class NetworkPredictor(Network):
 
     def predict(self, batch: EvalBatch, *, num_ranked: int = 0) -> Prediction:
         """Classify images and map the evidence for their true classes, and for the ``num_ranked`` most likely ones."""
+        return self.attribute(self.backbone, self.normalize(batch.images), batch, num_ranked=num_ranked)
+
+    def attribute(self, backbone: Backbone, inputs: Tensor, batch: EvalBatch, *, num_ranked: int = 0) -> Prediction:
+        """Predict on the inputs of a batch.
+
+        Args:
+            backbone: The network, or one that is handed something else than images.
+            inputs: (B,3,H,W) normalized images, or what the backbone takes in place of them.
+            batch: Whose inputs they are.
+            num_ranked: How many of the most likely classes are mapped besides the true ones.
+        """
         true = batch.truth.pairs
 
         def choose(logits: Tensor) -> Pairs:
             return true.followed_by(Pairs.most_likely(logits, num_ranked)) if num_ranked else true
 
-        logits, pairs, cams = self.attribution(self.backbone, self.normalize(batch.images), choose)
+        logits, pairs, cams = self.attribution(backbone, inputs, choose)
         ranked = None
         if num_ranked:
             classes = pairs.classes[len(true.classes) :].view(len(logits), -1)

@@ -12,6 +12,7 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from camloc.data.features import FeatureFile
 from camloc.data.images.intensity import IntensityOption
 from camloc.data.images.transforms import EvalKind, EvalTransform, TrainKind, TrainTransform
 from camloc.data.loading.copies import OnCopies
@@ -28,11 +29,12 @@ from camloc.data.loading.sample import (
 )
 from camloc.data.loading.samplers import EvalSampler, TrainSampler
 from camloc.data.loading.split import Split, SplitName, Subset
+from camloc.data.loading.views import FeatureDataset, FeatureSample, Views, collate_features
 from camloc.data.loading.whole_split import class_counts
 
 MAX_DEFAULT_WORKERS = 8
 
-Sample = TypeVar("Sample", TrainSample, BoxedTrainSample, EvalSample)
+Sample = TypeVar("Sample", TrainSample, BoxedTrainSample, EvalSample, FeatureSample)
 
 
 class LoaderOptions(TypedDict, total=False):
@@ -105,6 +107,7 @@ class LocalizationDataModule(LightningDataModule, ABC):
         self._splits: dict[SplitName, Split] = {}
         self._resume_at = (0, 0)
         self._reshuffles = True
+        self._features: tuple[Views, FeatureFile] | None = None
         self.trains_with_boxes = False
         """Whether training sees true boxes; a data set reads those of ``train`` only then."""
         self.dealt: Dealt | None = None
@@ -177,6 +180,20 @@ class LocalizationDataModule(LightningDataModule, ABC):
         """Give training the true boxes, for an objective of full supervision; call it before ``train`` is loaded."""
         self.trains_with_boxes = True
 
+    def views(self, name: SplitName, count: int = 1) -> Views:
+        """Return the views of a split's images that features are kept of, see :class:`Views`."""
+        evaluation = EvalTransform(self._known_size(), self.eval_transform.kind)
+        return Views(self.split(name), count, evaluation, self.train_transform, self.seed)
+
+    def train_on_features(self, views: Views, file: FeatureFile) -> None:
+        """Train on kept features of ``train`` in place of its images; the file is read when training begins.
+
+        Args:
+            views: Of ``train``, as :meth:`views` returns them.
+            file: Their features.
+        """
+        self._features = (views, file)
+
     def class_counts(self) -> list[int]:
         """Return the number of training images that show each of the C classes."""
         counts: list[int] = class_counts(self.split("train"), self.num_classes).tolist()
@@ -198,13 +215,18 @@ class LocalizationDataModule(LightningDataModule, ABC):
         """C, the number of classes."""
         return len(self.class_names)
 
-    def train_dataloader(self) -> DataLoader[TrainSample] | DataLoader[BoxedTrainSample]:
-        """Return shuffled, augmented training batches: without boxes, unless :meth:`train_with_boxes` was called."""
+    def train_dataloader(self) -> DataLoader[TrainSample] | DataLoader[BoxedTrainSample] | DataLoader[FeatureSample]:
+        """Return shuffled, augmented training batches: without boxes, unless :meth:`train_with_boxes` was called.
+
+        They are of features where :meth:`train_on_features` was called.
+        """
         self._known_size()
         split = self.split("train")
         sampler = TrainSampler(len(split), self.seed, *self._processes(), reshuffle=self._reshuffles)
         epoch, batches = self._resume_at
         sampler.resume(epoch, batches * self.batch_size)
+        if self._features is not None:  # from memory: a process that loads them would only copy them once more
+            return self._loader(FeatureDataset(*self._features), sampler, collate_features, workers=0)
         if self.trains_with_boxes:
             return self._loader(BoxedTrainDataset(split, self.train_transform), sampler, collate_boxed_train)
         return self._loader(TrainDataset(split, self.train_transform), sampler, collate_train)
@@ -224,9 +246,13 @@ class LocalizationDataModule(LightningDataModule, ABC):
         return self._loader(dataset, EvalSampler(len(split), *self._processes()), collate_eval)
 
     def _loader(
-        self, dataset: Dataset[Sample], sampler: Sampler[Any], collate: Callable[[list[Sample]], Any]
+        self,
+        dataset: Dataset[Sample],
+        sampler: Sampler[Any],
+        collate: Callable[[list[Sample]], Any],
+        workers: int | None = None,
     ) -> DataLoader[Sample]:
-        workers = self.workers_per_loader()
+        workers = self.workers_per_loader() if workers is None else workers
         return DataLoader(
             dataset,
             batch_size=self.batch_size,

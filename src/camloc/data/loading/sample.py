@@ -93,7 +93,7 @@ def collate_train(samples: Sequence[TrainSample]) -> TrainBatch:
     images, targets = zip(*samples, strict=True)
     # Stacking in memory order copies each image in one go; the device converts the layout faster than a loader would.
     stacked = torch.stack([image.permute(1, 2, 0) for image in images])
-    return TrainBatch(stacked.permute(0, 3, 1, 2), _stacked_targets(targets))
+    return TrainBatch(stacked.permute(0, 3, 1, 2), stacked_targets(targets))
 
 
 def collate_boxed_train(samples: Sequence[BoxedTrainSample]) -> BoxedTrainBatch:
@@ -112,7 +112,7 @@ def collate_eval(samples: Sequence[EvalSample]) -> EvalBatch:
 def collate_truth(samples: Sequence[EvalSample], map_size: tuple[int, int]) -> Truth:
     """Gather what samples are measured against, for score maps of ``(height, width)``."""
     return Truth(
-        target=_stacked_targets([sample.target for sample in samples]),
+        target=stacked_targets([sample.target for sample in samples]),
         gt_boxes=[boxes for sample in samples for boxes in sample.gt_boxes],
         image_boxes=[boxes for sample in samples for boxes in sample.image_boxes],
         masks=_joined_masks(samples, map_size),
@@ -125,7 +125,8 @@ def collate_truth(samples: Sequence[EvalSample], map_size: tuple[int, int]) -> T
     )
 
 
-def _stacked_targets(targets: Sequence[int | Tensor]) -> Tensor:
+def stacked_targets(targets: Sequence[int | Tensor]) -> Tensor:
+    """Return the (B,) int64 or (B,C) bool targets of samples."""
     if isinstance(targets[0], Tensor):
         return torch.stack([torch.as_tensor(target) for target in targets])
     return torch.tensor(targets)

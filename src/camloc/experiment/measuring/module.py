@@ -62,6 +62,10 @@ class EvaluationModule(LightningModule):
         """Predict on a batch and add the score maps and boxes that people are shown; nothing is counted."""
         return protocols.localize(self.predictor.predict(batch), batch.truth)
 
+    def predict_batch(self, batch: Batch, num_ranked: int) -> Prediction:
+        """Predict on a batch to be counted, and map the ``num_ranked`` most likely classes as well."""
+        return self.predictor.predict(batch, num_ranked=num_ranked)
+
     def shown_threshold(self) -> float | None:
         """Return the CAM threshold of the boxes that people are shown of ``val``, as it was last validated, if any."""
         result, protocols = self.results["val"], self.val_protocols
@@ -99,7 +103,7 @@ class EvaluationModule(LightningModule):
         return self.trainer.state.fn == TrainerFn.FITTING
 
     def _count(self, batch: Batch, split: str) -> Counted:
-        prediction = self.predictor.predict(batch, num_ranked=0 if self._is_watched_only else self.num_ranked)
+        prediction = self.predict_batch(batch, 0 if self._is_watched_only else self.num_ranked)
         counted = self.protocols[split].update(prediction, batch.truth)
         if not self._is_watched_only:
             pairs = counted.prediction.pairs
