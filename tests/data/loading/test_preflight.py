@@ -88,6 +88,17 @@ def test_pairs_of_several_labels_are_counted(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(("num_shown", "is_said"), [(20, True), (19, True), (18, False)])
+def test_a_class_that_nearly_all_training_images_show_is_said(tmp_path: Path, num_shown: int, is_said: bool) -> None:
+    labels = np.zeros((20, 2), dtype=bool)
+    labels[:num_shown, 1] = labels[:5, 0] = True
+    some = FileSplit(tmp_path, [f"{number}" for number in range(20)], labels)
+    said = [warning for warning in check(train=some).warnings if "training images" in warning]
+    assert len(said) == is_said
+    if is_said:
+        assert said[0].startswith("1 of 2 classes are in at least 95% of the training images, first dog: image labels")
+
+
 def test_training_with_boxes_needs_some_and_says_how_many_images_lack_one(tmp_path: Path) -> None:
     def of_train(boxes: list[list[list[float]]] | None) -> Preflight:
         train = split(tmp_path, ["a", "b", "c"], [0, 1, 1], boxes)

@@ -25,6 +25,8 @@ FEW = 50_000
 """Number of images up to which copies are looked for by default: it takes seconds."""
 FEW_HEADERS = 10_000
 """Number of images of a split up to which headers are read by default: it takes two seconds."""
+NEARLY_ALL = 0.95
+"""Share of training images that show a class from which on labels say little of where it is."""
 TOLERATED = 0.01
 """Share of a split up to which copies from another one are a warning and not an error: official data sets have some."""
 
@@ -92,6 +94,8 @@ def check_splits(
             continue
         summary = found.splits[name] = SplitSummary(class_counts(split, len(class_names)), len(split))
         _check_classes(found, name, class_names)
+        if name == "train" and targets.ndim > 1:
+            _check_negatives(found, class_names)
         if name != "train" or trains_with_boxes:
             _check_annotation(found, name, split, summary, track, objectless)
     _check_names(found, splits, track)
@@ -202,6 +206,17 @@ def _check_classes(found: Preflight, name: SplitName, class_names: Sequence[str]
         found.errors.append(f"{message}: they cannot be learned; add images or remove the classes")
     else:
         found.warnings.append(f"{message}: they are not measured")
+
+
+def _check_negatives(found: Preflight, class_names: Sequence[str]) -> None:
+    """Warn of classes that nearly all training images show: what is common to them need not be the object."""
+    train = found.splits["train"]
+    common = [class_names[i] for i in np.flatnonzero(train.per_class >= NEARLY_ALL * train.num_images).tolist()]
+    if common:
+        found.warnings.append(
+            f"{len(common)} of {len(class_names)} classes are in at least {NEARLY_ALL:.0%} of the training images, "
+            f"{_first(common)}: image labels hardly tell a network where they are; add images without them"
+        )
 
 
 def _check_names(found: Preflight, splits: Mapping[SplitName, Split], track: Track) -> None:
