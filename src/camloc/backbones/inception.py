@@ -69,7 +69,7 @@ def inception_v3_gap(
     return backbone
 
 
-class UnstridedInceptionB(InceptionB):
+class UnstridedInceptionB(InceptionB):  # type: ignore[misc] # torchvision is not typed
     """Torchvision's Mixed_6a with stride 1: maps keep their size."""
 
     def __init__(self, in_channels: int) -> None:

@@ -50,9 +50,9 @@ def resnet50_gap(
     layers = list(resnet50().named_children())[:-2]  # all before the pooling
     trunk = nn.Sequential(OrderedDict(layers))
     for name in UNSTRIDED[output_stride]:
-        first: Bottleneck = trunk.get_submodule(f"{name}.0")  # type: ignore[assignment] # of this network
+        first: Bottleneck = trunk.get_submodule(f"{name}.0")
         first.conv2.stride = (1, 1)
-        first.downsample[0].stride = (1, 1)  # type: ignore[index] # the first of a stage has one
+        first.downsample[0].stride = (1, 1)
     backbone = GapBackbone(trunk, nn.Identity(), NUM_MAPS, num_classes, dropout, random_trunk=True)
     backbone.method_layers = {
         "adl": ("trunk.layer3.0", "trunk.layer4.0", "trunk.layer4.2"),

@@ -152,7 +152,7 @@ class _Maps(nn.Module):
         super().__init__()
         self.backbone = backbone
         for parameter in backbone.new_layers():
-            parameter.requires_grad_(requires_grad=False)
+            parameter.requires_grad = False
 
     def forward(self, images: Tensor) -> Tensor:
         return self.backbone.forward_features(images).maps
@@ -166,7 +166,7 @@ def _classifier(num_maps: int, width: int, num_classes: int) -> nn.Sequential:
         nn.ReLU(inplace=True),
         nn.Conv2d(width, num_classes, 1),
     )
-    *inner, last = (cast("nn.Conv2d", layer) for layer in layers if isinstance(layer, nn.Conv2d))
+    *inner, last = (layer for layer in layers if isinstance(layer, nn.Conv2d))
     for conv in inner:
         nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
     nn.init.normal_(last.weight, std=0.01)  # as a GAP network's linear layer

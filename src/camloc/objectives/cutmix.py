@@ -77,7 +77,8 @@ class CutMix(nn.Module):
         side = (1 - Beta(beta, beta).sample()).sqrt()
         is_mixed, centre_y, centre_x = torch.rand(3, device=images.device)
         rows, columns = _covers(height, side, centre_y), _covers(width, side, centre_x)
-        return rows[:, None] & columns & (is_mixed < self.probability)
+        box: Tensor = rows[:, None] & columns & (is_mixed < self.probability)
+        return box
 
 
 def _covers(length: int, side: Tensor, centre: Tensor) -> Tensor:

@@ -80,7 +80,7 @@ class GuidedBackbone(Extended):
             ValueError: There are no such layers.
         """
         backbone: Any = self.backbone
-        trunk = getattr(backbone, "trunk", getattr(backbone, "network", None))
+        trunk: Any = getattr(backbone, "trunk", getattr(backbone, "network", None))
         after = getattr(backbone, "extra", nn.Identity())
         if isinstance(trunk, nn.Sequential) and self.layers is not None:
             names = [name.removeprefix("trunk.") for name in self.layers]
