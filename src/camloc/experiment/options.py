@@ -207,6 +207,25 @@ class PredictOptions(TypedDict):
     camloc_version: NotRequired[str]
 
 
+class ExportOptions(TypedDict):
+    """Of ``camloc export``; the parts are those of the checkpoint's run."""
+
+    backbone: Annotated[Part, Built(names=("num_classes",))]
+    attribution: Annotated[Part, Built(3)]
+    views: Annotated[Part, Built(1)]
+    score_map: Annotated[Part, Built(2)]
+    box_rule: Annotated[Part | None, Built(1, names=("cam_thresholds", "images"), optional=True)]
+    classifier: ClassifierOptions
+    checkpoint: str
+    format: Literal["onnx", "exported_program"]
+    top_k: Count
+    cam_threshold: CamThreshold | None
+    paths: PathOptions
+    overwrite: bool
+    trust: bool
+    camloc_version: NotRequired[str]
+
+
 class SvmOptions(TypedDict):
     """Of ``camloc svm``."""
 
