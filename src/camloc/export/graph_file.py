@@ -2,7 +2,7 @@
 
 import warnings
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import nn
@@ -18,7 +18,7 @@ _OPSET = 20
 
 
 def write_graph(model: nn.Module, graph_format: GraphFormat, folder: Path, input_size: int) -> Path:
-    """Write a model of (B,3,H,W) uint8 images, B, H and W free, in evaluation mode and without gradients.
+    """Write a model of (B,3,H,W) uint8 images, B, H and W free; it is left in evaluation mode and without gradients.
 
     Args:
         model: With :data:`OUTPUTS`.
@@ -30,13 +30,11 @@ def write_graph(model: nn.Module, graph_format: GraphFormat, folder: Path, input
         The file, whole.
 
     Raises:
-        ValueError: If the format is unknown, a package is missing, or the model is no graph.
+        ValueError: If a package is missing, or the model is no graph.
     """
-    if graph_format not in get_args(GraphFormat):
-        raise ValueError(f"format={graph_format} must be one of {', '.join(get_args(GraphFormat))}")
     if graph_format == "onnx":
         refuse_missing_onnx()
-    program = _program(model.eval(), input_size)
+    program = _program(model.eval().requires_grad_(requires_grad=False), input_size)
     file = folder / GRAPH_FILES[graph_format]
     with replaced(file) as partial, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's own deprecations, which its user can do nothing about

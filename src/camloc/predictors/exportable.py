@@ -64,4 +64,4 @@ class Exportable(nn.Module):
         # As camloc.attribution.cam, whose rounds over pairs a graph cannot have.
         cams = torch.einsum("bck,bkhw->bchw", weights[classes], features.maps)
         score_maps = self._score_map(cams.flatten(0, 1), self.size)
-        return probabilities, classes, score_maps.unflatten(0, (-1, self.top_k))
+        return probabilities, classes, score_maps.view(-1, self.top_k, *self.size)
