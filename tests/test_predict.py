@@ -263,7 +263,7 @@ def test_nothing_of_a_strangers_run_is_called(trained: tuple[Path, str], tmp_pat
 def test_ctrl_c_ends_a_camera_and_interrupts_the_rest(
     trained: tuple[Path, str], here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: bool
 ) -> None:
-    def opened(_: object, viewing: Viewing) -> Opened:
+    def opened(_: object, viewing: Viewing, _intensity: object) -> Opened:
         def batches(_: object) -> Iterator[list[Unlabelled]]:
             for number in itertools.count():
                 if number == 3:

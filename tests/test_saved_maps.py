@@ -140,7 +140,7 @@ def test_the_file_says_what_it_holds(saved: Path) -> None:
     ranked = sample.ranked_classes.tolist()
     rank = ranked.index(sample.truth.target) if sample.truth.target in ranked else None
     if rank is not None:
-        np.testing.assert_array_equal(sample.ranked_cams[rank], sample.cam)
+        np.testing.assert_array_equal(sample.ranked_cams[rank], sample.cams[0])
     assert sample.truth.masks is not None
     assert sample.truth.masks.shape == (1, 2, *maps.map_size)
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from runpy import run_path
 from subprocess import CompletedProcess
 from typing import Any
 
@@ -32,6 +33,7 @@ Entry = Callable[..., CompletedProcess[str]]
 SharedOnce = Callable[[str, Callable[[Path], None]], Path]
 
 ROOT = Path(__file__).parent.parent
+TREE = run_path(str(Path(__file__).with_name("several_labels_tree.py")))
 COUNT = 5
 IMAGES, HEATMAPS, CURVE = "val_images/boxes", "val_images/heatmaps", "val_curve/gt_known_error_table"
 OFFLINE = ("logger=wandb", "logger.wandb.mode=offline", f"callbacks.wandb_panels.count={COUNT}")
@@ -195,14 +197,14 @@ def test_the_same_images_are_shown_in_every_epoch_as_the_network_sees_them(
 
 @pytest.mark.integration
 def test_true_boxes_are_those_of_the_images_with_their_class(run: OfflineRun, chosen: list[EvalSample]) -> None:
-    names = {sample.target: Textures(36, 18, 20).class_names[sample.target] for sample in chosen}
+    names = {int(sample.target): Textures(36, 18, 20).class_names[int(sample.target)] for sample in chosen}
     for key in (IMAGES, HEATMAPS):
         found = run.epoch(1)[key]
         for index, sample in enumerate(chosen):
             boxes = run.layers(found, index)["ground_truth"]
             np.testing.assert_allclose([corners(box) for box in boxes], sample.gt_boxes[0].clamp(0, 64), atol=1e-4)
             assert {box["class_id"] for box in boxes} == {sample.target}
-            assert {box["box_caption"] for box in boxes} == {names[sample.target]}
+            assert {box["box_caption"] for box in boxes} == {names[int(sample.target)]}
         for layer in ("ground_truth", "prediction"):
             labels = run.config["_wandb"]["bounding_box/class_labels"][f"{key}_wandb_delimeter_{layer}"]["value"]
             assert labels == {str(target): name for target, name in names.items()}
@@ -320,6 +322,39 @@ def test_images_without_true_boxes_are_shown_with_the_predicted_ones(
         assert layers["ground_truth"] == []
         assert [box["scores"] for box in layers["prediction"]] == [{}]
     assert run.summary["best/val/classification/top1_error"] == found["val/classification/top1_error"]
+
+
+@pytest.mark.integration
+def test_every_pair_of_an_image_with_several_labels_is_shown(
+    entry: Entry, small: tuple[str, ...], tmp_path: Path
+) -> None:
+    root = TREE["write_tree"](tmp_path / "data")
+    mine = ("datamodule=annotated", f"datamodule.root={root}", "datamodule.objectless_classes=[good]")
+    general = [o for o in small if not o.startswith(("datamodule.num_", "datamodule.image_size", "trainer.max_epochs"))]
+    options = (*mine, *general, *OFFLINE, "objective=multi_label", "trainer.max_epochs=1", "datamodule.num_workers=0")
+    finished = entry("train.py", *options, f"hydra.run.dir={tmp_path / 'run'}")
+    assert finished.returncode == 0, finished.stderr
+    run = OfflineRun(tmp_path / "run")
+    found = run.epoch(0)
+    order = torch.randperm(TREE["COUNTS"]["val"], generator=torch.Generator().manual_seed(0))[:COUNT].tolist()
+    shown: list[tuple[int, str]] = []
+    for index in order:
+        first_object = TREE["NUM_NEGATIVE"] + TREE["GOOD"]
+        names = {name for name, _ in TREE["objects"](index)} if index >= first_object else {"good"}
+        shown += [(index, name) for name in sorted(names) if index >= TREE["NUM_NEGATIVE"]]
+    assert {"good"} < {name for _, name in shown}
+    for key in (IMAGES, HEATMAPS):
+        captions = found[key]["captions"]
+        assert len(captions) == found[key]["count"] == len(shown) != COUNT
+        for pair, (index, name) in enumerate(shown):
+            assert captions[pair].startswith(f"images/val{index:02}.png: true: {name}")
+            layers = run.layers(found[key], pair)
+            assert {box["box_caption"] for box in layers["ground_truth"]} == ({name} - {"good"})
+            assert len(layers["ground_truth"]) == sum(label == name for label, _ in TREE["objects"](index)) * (
+                name != "good"
+            )
+            assert len(layers["prediction"]) <= (name != "good")
+    assert "best/val/localization/top1_error" in run.summary
 
 
 def test_wandb_is_imported_only_where_it_is_logged_to() -> None:

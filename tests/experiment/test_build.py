@@ -21,6 +21,8 @@ from torch import Tensor
 from camloc.attribution.views import Flip
 from camloc.callbacks.epoch_csv import EpochCsv
 from camloc.callbacks.gallery import Gallery
+from camloc.data.annotations.problems import DataProblems
+from camloc.data.loading.split import Split
 from camloc.experiment.build import (
     build_callbacks,
     build_datamodule,
@@ -30,6 +32,7 @@ from camloc.experiment.build import (
     build_training,
     check_trainer,
     instantiate_all,
+    load_splits,
 )
 from camloc.experiment.checkpoint import WholeCheckpoints
 from camloc.experiment.interruption import SIGNALS
@@ -60,6 +63,21 @@ def test_the_splits_are_loaded_at_once() -> None:
     assert datamodule._splits.keys() == {"val", "test"}
     with pytest.raises(InstantiationException, match="batch_size must be at least 1"):
         build_datamodule(config(datamodule={"_target_": "squares.SquaresData", "batch_size": 0}), ("val",))
+
+
+def test_what_is_wrong_in_the_annotation_of_all_splits_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: object, name: str) -> Split:
+        raise DataProblems([("all.csv, line 1", "no header"), (f"{name}.csv, line 2", "no box")])
+
+    datamodule = build_datamodule(config(), ())
+    monkeypatch.setattr(type(datamodule), "load_split", broken)
+    with pytest.raises(DataProblems) as refused:
+        load_splits(datamodule, config(), ("val", "test"))
+    assert refused.value.problems == [
+        ("all.csv, line 1", "no header"),
+        ("val.csv, line 2", "no box"),
+        ("test.csv, line 2", "no box"),
+    ]
 
 
 def test_measures_are_the_configured_ones() -> None:

@@ -16,10 +16,13 @@ from camloc.data.loading.samplers import EvalSampler
 from camloc.data.loading.split import Shrink
 from camloc.metrics.centred_box import CentredBoxError
 from camloc.metrics.classification_error import ClassificationError
+from camloc.metrics.corloc import CorLoc
 from camloc.metrics.localization_error import LocalizationError
 from camloc.metrics.max_box_acc import MaxBoxAcc
+from camloc.metrics.multi_label import MultiLabelRanking
 from camloc.metrics.pxap import PxAP
 from camloc.metrics.stock import StockMetric
+from camloc.records import Pairs
 
 NUM_CLASSES = 7
 
@@ -64,6 +67,7 @@ def counts(num_samples: int, world_size: int, rank: int) -> dict[str, list[Any]]
     loader = DataLoader(
         dataset, batch_size=3, sampler=EvalSampler(num_samples, world_size, rank), collate_fn=collate_eval
     )
+    ranking, corloc = MultiLabelRanking(), CorLoc([str(index) for index in range(NUM_CLASSES)], iou_threshold=0.3)
     localization, classification, centred = LocalizationError(), ClassificationError(), CentredBoxError()
     max_box_acc, pxap = MaxBoxAcc(0.1), PxAP(0.1)
     accuracy = StockMetric("accuracy", MulticlassAccuracy(num_classes=NUM_CLASSES, average="micro"))
@@ -79,7 +83,15 @@ def counts(num_samples: int, world_size: int, rank: int) -> dict[str, list[Any]]
         max_box_acc.update(score_maps, resized, batch.is_padding)
         assert batch.masks is not None
         pxap.update(score_maps, batch.masks[:, 0], batch.masks[:, 1], batch.is_padding)
-    result = {}
+        # Several labels, among them none and all; a class is shown by no image and one by every image.
+        labels = logits > torch.tensor([-1.0, 60, 90, 120, 150, 180, 300])
+        ranking.update(logits.flip(1), labels, batch.is_padding)
+        pairs, kept = Pairs.of_target(labels[~batch.is_padding]), batch.gt_boxes
+        boxes = [one for one, padding in zip(kept, batch.is_padding.tolist(), strict=True) if not padding]
+        of_pairs = [boxes[index] for index in pairs.image_index.tolist()]
+        shown = torch.tensor([[4.0, 4.0, 20.0, 20.0]]).expand(len(pairs.classes), 4)
+        corloc.update(pairs.classes, shown, of_pairs)
+    result: dict[str, list[Any]] = {}
     metrics: dict[str, Any] = {
         "localization": localization,
         "classification": classification,
@@ -87,6 +99,10 @@ def counts(num_samples: int, world_size: int, rank: int) -> dict[str, list[Any]]
         "max_box_acc": max_box_acc,
         "pxap": pxap,
     }
+    ranked = {key: value.tolist() for key, value in ranking.compute().items()}
+    result["multi_label"] = [ranked["ranked_num_images"], [], ranked]
+    located = {key: value.tolist() for key, value in corloc.compute().items()}
+    result["corloc"] = [located["corloc_num_images"], [], located]
     for stock in (accuracy, calibration):
         # Gathered floats are added up in another order.
         found = {key: round(value.item(), 5) for key, value in stock.compute().items()}

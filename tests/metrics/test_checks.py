@@ -11,7 +11,6 @@ from camloc.metrics.centred_box import CentredBoxError
 from camloc.metrics.checks import Kind, check_cam_threshold, check_iou_threshold, check_tensor
 from camloc.metrics.classification_error import ClassificationError
 from camloc.metrics.contract import Protocol
-from camloc.metrics.functional.bootstrap import percentiles, resampled_sums
 from camloc.metrics.functional.breakdown import by_class, by_object_size, miss_causes, object_share
 from camloc.metrics.functional.classification import class_rank
 from camloc.metrics.functional.devkit import devkit_hits, devkit_pixels
@@ -19,6 +18,7 @@ from camloc.metrics.functional.localization import best_iou
 from camloc.metrics.functional.max_box_acc import wsolevaluation_boxes
 from camloc.metrics.functional.per_image import PerImage, error, hits
 from camloc.metrics.functional.pxap import pixel_average_precision, score_histograms
+from camloc.metrics.functional.resampling import percentiles, resampled_sums
 from camloc.metrics.ilsvrc_error import IlsvrcError
 from camloc.metrics.localization_error import LocalizationError
 from camloc.metrics.max_box_acc import MaxBoxAcc
@@ -280,8 +280,9 @@ CAUSE = torch.zeros(1, dtype=INTEGER)
         (by_object_size, (CAUSE, torch.tensor([torch.nan])), "shares must"),
         (object_share, ([BOX], [(0, 8)]), "sizes"),
         (object_share, ([torch.zeros(0, 4)], [(8, 8)]), r"gt_boxes\[0\]"),
-        (resampled_sums, (np.zeros(3),), "counts has shape"),
-        (resampled_sums, (np.zeros((0, 3)),), "counts has shape"),
+        (resampled_sums, (np.zeros(3), ["a", "b", "c"]), "counts has shape"),
+        (resampled_sums, (np.zeros((0, 3)), []), "counts has shape"),
+        (resampled_sums, (np.zeros((2, 3)), ["a"]), "there are 1 image_ids"),
         (percentiles, (np.zeros(0),), "resampled has shape"),
         (hits, (SAVED, "top2", 0.5), "condition must be among gt_known, top1, top5"),
         (hits, (SAVED, "top1", 50), "iou_threshold"),
@@ -297,4 +298,4 @@ def test_the_formulas_name_what_they_refuse(function: Any, arguments: tuple[Any,
 @pytest.mark.parametrize("number", [0, 1.5, True])
 def test_resamples_are_counted_in_whole_numbers(number: Any) -> None:  # noqa: ANN401 - as wrong as may be
     with pytest.raises(ValueError, match="num_resamples"):
-        resampled_sums(np.zeros((2, 1)), num_resamples=number)
+        resampled_sums(np.zeros((2, 1)), ["a", "b"], num_resamples=number)

@@ -11,6 +11,7 @@ from camloc.metrics.iou_accuracy import IouAccuracy
 from camloc.metrics.multi_label import MultiLabelRanking
 from camloc.metrics.per_class import safe_keys
 from camloc.metrics.pointing_game import PointingGame, peaks
+from camloc.records import SplitOutcome
 
 NAMES = ["cat", "dog", "hen"]
 BOX = torch.tensor([[10.0, 10.0, 20.0, 20.0]])
@@ -151,6 +152,23 @@ def test_classes_must_be_known_before_anything_is_counted() -> None:
     metric.use_classes(["cat"])
     with pytest.raises(ValueError, match=r"target must lie in \[0, 1\), got 1 to 1"):
         metric.update(torch.tensor([1]), BOX, [BOX])
+
+
+def test_means_over_classes_have_intervals_over_images() -> None:
+    """One image shows cat and dog, hit and missed; three more show one cat each, of which one is missed."""
+    metric = CorLoc(NAMES)
+    ids, classes = ["a", "a", "b", "c", "d"], torch.tensor([0, 1, 0, 0, 0])
+    hits = torch.tensor([[True], [False], [True], [True], [False]])
+    (low, high) = metric.intervals(SplitOutcome(ids, classes, {"hits": hits}), None)["corloc"]
+    # Without "a" there are only cats; with "a" alone CorLoc is 1/2, and with a missed cat less.
+    assert low == pytest.approx(0.25)
+    assert high == 1
+    assert metric.intervals(SplitOutcome([], classes[:0], {"hits": hits[:0]}), None) == {}
+    seven = IouAccuracy(NAMES).intervals(SplitOutcome(ids, classes, {"hits": hits.expand(-1, 7)}), None)
+    assert list(seven) == [f"iou_accuracy_{percent}" for percent in range(10, 80, 10)]
+    assert set(seven.values()) == {(low, high)}
+    pointing = PointingGame(NAMES).intervals(SplitOutcome(ids, classes, {"hits": torch.cat([hits, ~hits], 1)}), None)
+    assert pointing["pointing_game"] == (low, high) != pointing["pointing_in_box"]
 
 
 @pytest.mark.parametrize("tolerance", [-1, True, float("nan"), "15"])

@@ -53,6 +53,44 @@ def test_a_whole_file_is_read(tmp_path: Path) -> None:
     read(tmp_path / "maps.npz", arrays)
 
 
+def several() -> Arrays:
+    """Three images with two classes, none and one; of three pairs the first has two boxes and the last none."""
+    target = np.zeros((3, 4), bool)
+    target[0, [1, 3]] = target[2, 0] = True
+    return {**whole(), "test/target": target, "test/box_ends": np.array([2, 3, 3]), "objectless": np.array([0])}
+
+
+def test_a_file_of_several_labels_has_arrays_of_pairs(tmp_path: Path) -> None:
+    path, arrays = tmp_path / "maps.npz", several()
+    assert read(path, arrays)["target"].dtype == bool
+    assert SavedArrays(path).general["objectless"].tolist() == [0]
+    nothing = {"test/target": np.zeros((3, 4), bool), "test/image_boxes": np.zeros((0, 4), np.float32)}
+    for name, empty in (("cam", (0, 2, 3)), ("masks", (0, 2, 3)), ("box_ends", (0,))):
+        nothing[f"test/{name}"] = np.zeros(empty, arrays[f"test/{name}"].dtype)
+    assert read(path, {**arrays, **nothing})["cam"].shape == (0, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("key", "array", "message"),
+    [
+        ("test/target", np.ones((3, 4), bool), "test/cam has 3 maps, and test/target has 12 pairs"),
+        ("test/target", np.ones((3, 5), bool), r"test/target has shape \(3, 5\), where C is 4 by class_names"),
+        ("test/target", np.ones((2, 4), bool), r"test/target has shape \(2, 4\), where N is 3 by test/logits"),
+        ("test/target", np.ones(3, bool), r"test/target has shape \(3,\), not \(N, C\)"),
+        ("test/cam", np.zeros((4, 2, 3), np.float32), r"test/box_ends has shape \(3,\), where P is 4 by test/cam"),
+        ("test/box_ends", np.array([2, 3]), r"test/box_ends has shape \(2,\), where P is 3 by test/cam"),
+        ("test/masks", np.zeros((2, 2, 3), np.uint8), r"test/masks has shape \(2, 2, 3\), where P is 3 by test/cam"),
+        ("objectless", np.array([4]), "objectless has class 4, and there are 4"),
+        ("objectless", np.array([True]), "objectless is bool, not int64"),
+    ],
+)
+def test_arrays_of_pairs_that_contradict_each_other_are_named(
+    key: str, array: NDArray[Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        read(tmp_path / "maps.npz", {**several(), key: array})
+
+
 @pytest.mark.parametrize("key", sorted(whole()))
 def test_every_array_that_is_shorter_longer_or_missing_is_named(key: str, tmp_path: Path) -> None:
     path, arrays = tmp_path / "maps.npz", whole()

@@ -333,3 +333,57 @@ class TestPage:
     ) -> None:
         assert main([*map(str, runs), "--page", str(tmp_path / "page")]) == 1
         assert "evaluate the run again to write it" in capsys.readouterr().err
+
+
+def write_pairs(run: Path, hits: np.ndarray, cut: slice = slice(None)) -> Path:
+    """60 images with 1 to 3 of 5 classes each; only pairs in ``cut`` have true boxes, all are classified alike."""
+    ids = np.array([f"{image}.jpg" for image in range(60) for _ in range(1 + image % 3)])
+    classes = np.array([(image + place) % 5 for image in range(60) for place in range(1 + image % 3)])
+    rank = np.arange(len(ids)) % 3
+    iou = np.stack([hits * 0.6, hits * 0.7], axis=1)
+    pairs = PerImage(ids[cut], classes[cut], rank[cut], iou[cut], np.array([0.2, 0.4]))
+    pairs.save(run / "per_image" / "test.npz")
+    everything = SplitOutcome(list(ids), torch.from_numpy(classes), {"rank": torch.from_numpy(rank)})
+    write_outcomes(run / "per_image" / "test_classification.npz", everything)
+    hit = pairs.iou[:, 0] >= 0.5
+    numbers = {"test/classification/top1_error": 1 - (rank < 1).mean()}
+    for name, limit in (("top1", 1), ("top5", 5), ("gt_known", 99)):
+        numbers[f"test/localization/{name}_error"] = 1 - float((hit & (pairs.rank < limit)).mean())  # type: ignore[operator] # there are ranks
+    (run / "metrics.json").write_text(json.dumps(METRICS | numbers), encoding="utf-8")
+    (run / "config.yaml").write_text("localization:\n  iou_threshold: 0.5\n", encoding="utf-8")
+    return run
+
+
+def test_runs_with_several_labels_are_compared_pair_by_pair_and_images_are_drawn(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    hits_a, hits_b = generator.random((2, 120)) < [[0.7], [0.4]]
+    part = slice(20, 110)
+    a, b = write_pairs(tmp_path / "a", hits_a, part), write_pairs(tmp_path / "b", hits_b, part)
+    rows = {row.name: row for row in compare(read_run(a), read_run(b))}
+    assert list(rows) == [
+        "top-1 classification",
+        "top-1 localization",
+        "top-5 localization",
+        "GT-known localization",
+    ]
+    assert rows["top-1 classification"].difference == Interval(0.0, 0.0, 0.0)
+    ours = rows["GT-known localization"]
+    assert (ours.error_a, ours.error_b) == (1 - hits_a[part].mean(), 1 - hits_b[part].mean())
+    # Images in the order of their names are drawn, each with all its pairs.
+    pairs = PerImage.load(a / "per_image" / "test.npz")
+    names = sorted(set(pairs.image_ids.tolist()))
+    of_image = [np.flatnonzero(pairs.image_ids == name) for name in names]
+    test_draw, _ = np.random.default_rng(0).spawn(2)
+    differences = []
+    for _ in range(1000):
+        drawn = np.concatenate([of_image[place] for place in test_draw.integers(len(names), size=len(names))])
+        differences.append(hits_b[part][drawn].mean() - hits_a[part][drawn].mean())
+    assert (ours.difference.low, ours.difference.high) == pytest.approx(tuple(np.percentile(differences, [2.5, 97.5])))
+
+
+def test_a_pair_that_only_one_run_has_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hits = np.ones(120, dtype=bool)
+    a, b = write_pairs(tmp_path / "a", hits), write_pairs(tmp_path / "b", hits, slice(1, None))
+    assert main([str(a), str(b)]) == 1
+    error = capsys.readouterr().err
+    assert "different test images: 1 only in the first ['0.jpg, class 0'], 0 only in the second []" in error

@@ -46,6 +46,9 @@ class NamedSplit(Protocol):
     def image_id(self, index: int) -> str:
         """Return an image's name."""
 
+    def target(self, index: int) -> int | Tensor:
+        """Return an image's true class, or (C,) bool where images have several."""
+
 
 class WatchedData(Protocol):
     """The data of an evaluation."""
@@ -53,6 +56,8 @@ class WatchedData(Protocol):
     class_names: tuple[str, ...]
     devkit_ids: Sequence[int] | None
     """Labels of the classes in ILSVRC's submission files; None for other data."""
+    objectless: frozenset[int]
+    """Classes without objects, 0-based."""
 
     def split(self, name: Any) -> NamedSplit:  # noqa: ANN401 - a split's name
         """Return a split."""

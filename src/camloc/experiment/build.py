@@ -16,6 +16,7 @@ from pytorch_lightning.strategies.launchers.subprocess_script import _Subprocess
 from camloc.attribution.contract import Attribution, Cropping
 from camloc.backbones.box_head import BoxRegressor
 from camloc.backbones.contract import Backbone
+from camloc.data.annotations.problems import DataProblems
 from camloc.data.loading.datamodule import LocalizationDataModule
 from camloc.data.loading.split import SplitName
 from camloc.experiment.batches import batch_limits, overfits
@@ -77,10 +78,20 @@ def build_datamodule(
 
 
 def load_splits(datamodule: LocalizationDataModule, config: DictConfig, splits: tuple[SplitName, ...]) -> None:
-    """Load the splits of a data module, so that bad data is found before anything starts."""
+    """Load the splits of a data module, so that bad data is found before anything starts.
+
+    Raises:
+        DataProblems: With all that is wrong in the annotation of all splits.
+    """
     refuse_few_descriptors(datamodule.workers_per_loader(), "datamodule.num_workers")
+    problems: list[tuple[str, str]] = []
     for name in splits:
-        datamodule.split(name)
+        try:
+            datamodule.split(name)
+        except DataProblems as error:
+            problems += error.problems
+    if problems:
+        raise DataProblems(list(dict.fromkeys(problems)))  # a file may be of two splits
     if overfits(config):
         datamodule.repeat_first_epoch()
 

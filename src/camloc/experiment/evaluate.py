@@ -7,7 +7,6 @@ from camloc.callbacks.explorer import Explorer
 from camloc.callbacks.export_score_maps import ExportScoreMaps
 from camloc.callbacks.gallery import Gallery
 from camloc.callbacks.save_score_maps import SaveScoreMaps
-from camloc.data.loading.datamodule import LocalizationDataModule
 from camloc.experiment.build import build_callbacks, build_measures, build_trainer
 from camloc.experiment.conclusion import conclude
 from camloc.experiment.measuring.measure import measure
@@ -28,7 +27,7 @@ def evaluate(config: DictConfig, run: RunDirectory) -> None:
     run.write_config(config)
     seed_everything(config.seed, workers=True, verbose=False)
     source = build_source(config, run)
-    if isinstance(source.data, LocalizationDataModule) and source.data.several_labels:
+    if source.data.several_labels:
         _refuse_one_file_per_image(config)
     measures = build_measures(
         config,
@@ -66,7 +65,6 @@ def _refuse_one_file_per_image(config: DictConfig) -> None:
         ValueError: Naming the option.
     """
     options = {
-        "save_score_maps": config.save_score_maps,
         "export_score_maps": config.export_score_maps,
         "localization.submission": config.localization.submission,
     }

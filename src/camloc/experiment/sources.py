@@ -56,7 +56,7 @@ class Source(NamedTuple):
 
     predictor: Predictor
     data: "LocalizationDataModule | PredictedData"
-    """Loaders, ``split(name).image_id(index)``, ``class_names``, ``devkit_ids`` and ``objectless``."""
+    """Loaders, ``split(name).image_id(index)``, ``class_names``, ``devkit_ids``, ``objectless``, ``several_labels``."""
     splits: tuple[SplitName, ...]
     """``test``, with ``val`` before it where thresholds can be chosen there."""
     notes: list[str]
@@ -86,6 +86,7 @@ class PredictedData(LightningDataModule):
         batch_size: Per process and step.
         num_workers: Loader processes.
         objectless: Classes without objects, 0-based.
+        several_labels: Whether an image may have several labels, or none.
     """
 
     def __init__(
@@ -97,9 +98,11 @@ class PredictedData(LightningDataModule):
         batch_size: int,
         num_workers: int,
         objectless: frozenset[int] = frozenset(),
+        *,
+        several_labels: bool = False,
     ) -> None:
         super().__init__()
-        self.objectless = objectless
+        self.objectless, self.several_labels = objectless, several_labels
         self._splits, self._collate = splits, collate
         self.class_names, self.devkit_ids = tuple(class_names), devkit_ids
         self.batch_size, self.num_workers = batch_size, num_workers
@@ -276,6 +279,8 @@ def _saved_maps(config: DictConfig) -> Source:
         saved.devkit_ids,
         config.map_loader.batch_size,
         num_workers=0,  # they lie in memory
+        objectless=saved.objectless,
+        several_labels=splits["test"].several_labels,
     )
     return Source(SavedPredictor(), data, names, [f"Saved score maps: {saved.path}."], has_other_classes=True)
 

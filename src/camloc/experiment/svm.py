@@ -56,6 +56,8 @@ def svm(config: DictConfig, run: RunDirectory) -> None:
             "give a network that was trained on image labels"
         )
     datamodule: LocalizationDataModule = instantiate(config.datamodule)
+    if datamodule.several_labels:
+        raise ValueError("camloc svm tells one class per image from the others, and these images have several labels")
     refuse_few_descriptors(datamodule.workers_per_loader(), "datamodule.num_workers")
     datamodule.use_intensity(record.intensity)
     if config.true_box:
@@ -79,8 +81,6 @@ def svm(config: DictConfig, run: RunDirectory) -> None:
         instantiate(config.score_map),
         config.cam_threshold,
     )
-    if datamodule.several_labels:
-        raise ValueError("camloc svm tells one class per image from the others, and these images have several labels")
     fitted = [datamodule.split(name) for name in config.fit_on]
     test = datamodule.split("test")
     fit_target = np.concatenate([all_targets(split) for split in fitted])

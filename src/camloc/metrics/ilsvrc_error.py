@@ -22,10 +22,10 @@ from camloc.metrics.checks import (
     kept_of,
 )
 from camloc.metrics.contract import Interval, Protocol
-from camloc.metrics.functional.bootstrap import percentiles, resampled_sums
 from camloc.metrics.functional.classification import TOP_K, class_rank
 from camloc.metrics.functional.devkit import NO_PREDICTION, DevkitCounts, devkit_hits, devkit_pixels
 from camloc.metrics.functional.localization import IOU_THRESHOLD
+from camloc.metrics.functional.resampling import percentiles, resampled_sums
 from camloc.records import Outcome, Row, SplitOutcome
 
 
@@ -252,10 +252,11 @@ class IlsvrcError(Protocol):
         counts = outcome.values["counts"].numpy()
         if counts[:, 4].all():  # no pair, or none that counts for localization
             return {}
-        sums = resampled_sums(counts).astype(np.float64)
+        counted, num_pairs = resampled_sums(counts, outcome.image_ids)
+        sums, drawn = counted.astype(np.float64), num_pairs[:, None]
         with np.errstate(invalid="ignore"):  # a resample of blacklisted images alone
-            localization = 1 - sums[:, :2] / (len(counts) - sums[:, 4:])
-        classification = 1 - sums[:, 2:4] / len(counts)
+            localization = 1 - sums[:, :2] / (drawn - sums[:, 4:])
+        classification = 1 - sums[:, 2:4] / drawn
         found = {}
         for column, k in enumerate(TOP_K):
             found[f"{self.prefix}_top{k}_error"] = percentiles(

@@ -11,8 +11,8 @@ from torch import Tensor
 from camloc.localization.contour_boxes import checked_score_maps
 from camloc.metrics.checks import check_flag, check_list, check_tensor, checked_boxes, checked_keep, kept_of
 from camloc.metrics.contract import Interval, Protocol
-from camloc.metrics.functional.bootstrap import percentiles, resampled_sums
 from camloc.metrics.functional.max_box_acc import IOU_THRESHOLDS, VERSIONS, max_box_hits, wsolevaluation_thresholds
+from camloc.metrics.functional.resampling import percentiles, resampled_sums
 from camloc.records import Outcome, Row, SplitOutcome
 
 _MAIN = IOU_THRESHOLDS.index(0.5)
@@ -138,8 +138,10 @@ class MaxBoxAcc(Protocol):
         differ = [np.append(True, (curves[:, i, 1:] != curves[:, i, :-1]).any(axis=0)) for i in range(curves.shape[1])]
         columns = [curves[:, i, kept] for i, kept in enumerate(differ)]
         ends = np.cumsum([column.shape[1] for column in columns])[:-1]
-        sums = np.split(resampled_sums(np.concatenate(columns, axis=1)), ends, axis=1)
-        best = np.stack([part.max(axis=1) for part in sums], axis=1).reshape(-1, *hits.shape[1:3]) / len(hits)
+        of_all, num_pairs = resampled_sums(np.concatenate(columns, axis=1), outcome.image_ids)
+        sums = np.split(of_all, ends, axis=1)
+        best = np.stack([part.max(axis=1) for part in sums], axis=1).reshape(-1, *hits.shape[1:3])
+        best = best / num_pairs.astype(best.dtype)[:, None, None]
         resampled: dict[str, NDArray[np.floating]] = {}
         for name in self.reported:
             i = VERSIONS.index(name)

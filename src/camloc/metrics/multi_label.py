@@ -85,7 +85,8 @@ class MultiLabelRanking(PerClass):
             with ``_by_class``: (C,), NaN for other classes. ``num_classes_left_out``: int64, how many these are.
             ``ranked_num_images``: int64, images counted.
         """
-        if not self.logits:
+        # One tensor once several processes have brought theirs together.
+        if isinstance(self.logits, list) and not self.logits:
             nan = torch.tensor(torch.nan, dtype=torch.float64, device=self.device)
             none = torch.zeros((), dtype=torch.int64, device=self.device)
             return {"average_precision": nan, "auroc": nan, "num_classes_left_out": none, "ranked_num_images": none}

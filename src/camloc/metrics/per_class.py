@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camloc.metrics.contract import Protocol
-from camloc.records import Row
+from camloc.metrics.contract import Interval, Protocol
+from camloc.metrics.functional.resampling import percentiles, resampled_class_means
+from camloc.records import Row, SplitOutcome
 
 BY_CLASS = "_by_class"
 """Ends the key of the (C,) numbers of all classes, NaN for a class that was not measured."""
@@ -57,7 +58,7 @@ class PerClass(Protocol):
 
 
 class PerClassHits(PerClass):
-    """Counts hits and pairs of each class, int64 states reduced by sum.
+    """Counts hits and pairs of each class, int64 states reduced by sum; kind k of hits is reported by row k.
 
     Args:
         num_kinds: K kinds of hits.
@@ -92,6 +93,17 @@ class PerClassHits(PerClass):
         found.index_add_(1, target, hits.cpu().to(torch.int64).T)
         self.hits += found.to(self.hits.device)
         self.pairs += torch.bincount(target, minlength=num_classes).to(self.pairs.device)
+
+    def intervals(self, outcome: SplitOutcome, val: SplitOutcome | None) -> dict[str, Interval]:  # noqa: ARG002 - the threshold is taken as fixed
+        """Return 95% bootstrap intervals of the means over classes, at the CAM threshold as it is; none without pairs.
+
+        A class of which a resample has no pair is left out of that resample's mean.
+        """
+        if not len(outcome.image_ids):
+            return {}
+        hits, classes = outcome.values["hits"].numpy(), outcome.classes.numpy()
+        means = resampled_class_means(hits, outcome.image_ids, classes)
+        return {row.key: percentiles(column) for row, column in zip(self.rows, means.T, strict=True)}
 
     def shares(self) -> Tensor:
         """Return the (K,C) float64 shares of hits, NaN for a class without pairs."""

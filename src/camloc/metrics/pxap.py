@@ -10,9 +10,9 @@ from torch import Tensor
 from camloc.localization.contour_boxes import checked_score_maps
 from camloc.metrics.checks import check_tensor, checked_keep
 from camloc.metrics.contract import Interval, Protocol
-from camloc.metrics.functional.bootstrap import percentiles, resampled_sums
 from camloc.metrics.functional.max_box_acc import wsolevaluation_thresholds
 from camloc.metrics.functional.pxap import pixel_average_precision, score_histograms
+from camloc.metrics.functional.resampling import percentiles, resampled_sums
 from camloc.records import Outcome, Row, SplitOutcome
 
 
@@ -109,5 +109,10 @@ class PxAP(Protocol):
         pixels = outcome.values["pixels"].numpy()
         if not pixels[:, 0].any():
             return {}
-        sums = resampled_sums(pixels.reshape(len(pixels), -1)).reshape(-1, *pixels.shape[1:])
-        return {"pxap": percentiles(np.array([float(pixel_average_precision(torch.from_numpy(one))) for one in sums]))}
+        sums, _ = resampled_sums(pixels.reshape(len(pixels), -1), outcome.image_ids)
+        by_resample = sums.reshape(-1, *pixels.shape[1:])
+        return {
+            "pxap": percentiles(
+                np.array([float(pixel_average_precision(torch.from_numpy(one))) for one in by_resample])
+            )
+        }

@@ -23,6 +23,7 @@ _GENERAL: Mapping[str, tuple[str, Shape]] = {
     "class_names": ("U", ("C",)),
     "devkit_ids": ("i", ("D",)),
     "map_size": ("i", (2,)),
+    "objectless": ("i", ("O",)),
     "config": ("U", ()),
 }
 _SPLIT: Mapping[str, tuple[str, Shape]] = {
@@ -38,7 +39,15 @@ _SPLIT: Mapping[str, tuple[str, Shape]] = {
     "image_boxes": ("f", ("M", 4)),
     "masks": ("u", ("N", 2, "B")),
 }
-_MAY_BE_ABSENT, _MAY_BE_EMPTY = ("masks",), ("M", "D")
+# Of images with several labels, where there are P pairs of an image and a class.
+_SEVERAL: Mapping[str, tuple[str, Shape]] = {
+    **_SPLIT,
+    "cam": ("f", ("P", "h", "w")),
+    "target": ("b", ("N", "C")),
+    "box_ends": ("i", ("P",)),
+    "masks": ("u", ("P", 2, "B")),
+}
+_MAY_BE_ABSENT, _MAY_BE_EMPTY = ("masks", "objectless"), ("M", "D", "O", "P")  # files of 0.1 name no objectless classes
 _DTYPES = {"f": ("float32", "float16", "float64"), "i": ("int64",), "u": ("uint8",)}
 
 
@@ -72,7 +81,7 @@ class SavedArrays:
         known = {"C": (len(self.general["class_names"]), "class_names")}
         height, width = self.general["map_size"].tolist()
         with self._naming_the_file():
-            arrays = self._read(_SPLIT, f"{name}/", known)
+            arrays = self._read(self._layout(f"{name}/target"), f"{name}/", known)
             _check_split(arrays, f"{name}/", height * width)
         return arrays
 
@@ -87,6 +96,15 @@ class SavedArrays:
                 f"score_maps={self.path} holds no saved score maps: {reason}; write it again with "
                 "evaluate.py checkpoint=RUN save_score_maps=true"
             ) from error
+
+    def _layout(self, target: str) -> Mapping[str, tuple[str, Shape]]:
+        """Return a split's layout, which its labels tell; what is wrong with their array is found when it is read."""
+        with zipfile.ZipFile(self.path) as archive:
+            if f"{target}.npy" not in archive.namelist():
+                return _SPLIT
+            with archive.open(f"{target}.npy") as stream:
+                _, dtype = _read_header(stream)
+        return _SEVERAL if dtype.kind == "b" else _SPLIT
 
     def _read(
         self, layout: Mapping[str, tuple[str, Shape]], prefix: str, known: Mapping[str, tuple[int, str]]
@@ -156,6 +174,7 @@ def _check_general(arrays: Arrays) -> None:
         raise ValueError(f"map_size is {arrays['map_size'].tolist()}, not two sides of 1 to {MAX_SIDE} pixels")
     if len(arrays["devkit_ids"]) not in (0, len(arrays["class_names"])):
         raise ValueError(f"devkit_ids has {len(arrays['devkit_ids'])} entries for {len(arrays['class_names'])} classes")
+    _refuse_other_classes(arrays.get("objectless", np.zeros(0, np.int64)), "objectless", len(arrays["class_names"]))
 
 
 def _check_split(arrays: Arrays, prefix: str, num_pixels: int) -> None:
@@ -163,8 +182,11 @@ def _check_split(arrays: Arrays, prefix: str, num_pixels: int) -> None:
     logits, ranked, boxes, ends = (arrays[name] for name in ("logits", "ranked_classes", "image_boxes", "box_ends"))
     num_classes, num_ranked = logits.shape[1], ranked.shape[1]
     for name in ("target", "ranked_classes"):
-        if outside := arrays[name][(arrays[name] < 0) | (arrays[name] >= num_classes)].tolist():
-            raise ValueError(f"{prefix}{name} has class {outside[0]}, and there are {num_classes}")
+        if arrays[name].dtype != bool:
+            _refuse_other_classes(arrays[name], f"{prefix}{name}", num_classes)
+    num_pairs = int(arrays["target"].sum()) if arrays["target"].dtype == bool else len(logits)
+    if len(ends) != num_pairs:
+        raise ValueError(f"{prefix}cam has {len(ends)} maps, and {prefix}target has {num_pairs} pairs")
     of_ranked = np.take_along_axis(logits, ranked, axis=1)
     ascending = (np.diff(of_ranked, axis=1) > 0).any(axis=1)
     repeated = (np.diff(np.sort(ranked, axis=1), axis=1) == 0).any(axis=1)
@@ -173,8 +195,9 @@ def _check_split(arrays: Arrays, prefix: str, num_pixels: int) -> None:
     _refuse(unranked, f"{prefix}ranked_classes", f"are not the {num_ranked} highest logits in order")
     # Compared and not subtracted, which could overflow.
     _refuse(ends < np.append(0, ends[:-1]), f"{prefix}box_ends", "go back")
-    if ends[-1] != len(boxes):
-        raise ValueError(f"{prefix}box_ends ends at {ends[-1]}, and image_boxes has {len(boxes)} boxes")
+    last = ends[-1] if len(ends) else 0
+    if last != len(boxes):
+        raise ValueError(f"{prefix}box_ends ends at {last}, and image_boxes has {len(boxes)} boxes")
     flat = (boxes[:, 2:] < boxes[:, :2]).any(axis=1)
     _refuse(~np.isfinite(boxes).all(axis=1) | flat, f"{prefix}image_boxes", "are no box x0 y0 x1 y1")
     windows = arrays["windows"]
@@ -184,6 +207,11 @@ def _check_split(arrays: Arrays, prefix: str, num_pixels: int) -> None:
     _refuse(~np.isin(np.arange(len(logits)), first), f"{prefix}image_ids", "are another image's as well")
     if "masks" in arrays and arrays["masks"].shape[2] != math.ceil(num_pixels / 8):
         raise ValueError(f"{prefix}masks has {arrays['masks'].shape[2]} bytes for {num_pixels} pixels of map_size")
+
+
+def _refuse_other_classes(classes: NDArray[np.int64], key: str, num_classes: int) -> None:
+    if outside := classes[(classes < 0) | (classes >= num_classes)].tolist():
+        raise ValueError(f"{key} has class {outside[0]}, and there are {num_classes}")
 
 
 def _refuse(wrong: Any, key: str, what: str) -> None:  # noqa: ANN401 - (N,) bool, which NumPy's types do not say

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from camloc.metrics.functional.bootstrap import NUM_RESAMPLES, Interval, paired_difference
+from camloc.metrics.functional.bootstrap import Interval, paired_difference
+from camloc.metrics.functional.resampling import NUM_RESAMPLES
 from camloc.report.explorer.reading import labels_of, side_by_side
 from camloc.report.measured_run import CLASSIFICATION, LOCALIZATION, Measured, read_run
 from camloc.report.page import write_page

@@ -4,7 +4,7 @@ import json
 import math
 import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
 
@@ -77,14 +77,14 @@ def read_run(run: Path) -> Measured:
     """
     metrics = _read(run / "metrics.json")
     iou_threshold = _iou_threshold(run / "config.yaml")
-    test = _by_pair(PerImage.load(run / "per_image" / "test.npz"))
+    test = PerImage.load(run / "per_image" / "test.npz")
     threshold, select = _threshold(run, metrics, test)
-    val = _by_pair(PerImage.load(run / "per_image" / "val.npz")) if select == "val" else None
+    val = PerImage.load(run / "per_image" / "val.npz") if select == "val" else None
     try:
         outcomes = {} if test.rank is None else {CLASSIFICATION: _classified(run, test, test.rank)}
         for condition in (condition for condition in LOCALIZATION if condition in test.conditions):
             outcomes[LOCALIZATION[condition]] = (
-                Outcome(test.image_ids, hits(test, condition, iou_threshold)[:, 0])
+                Outcome(test.image_ids, hits(test, condition, iou_threshold)[:, 0], classes=test.target)
                 if threshold is None
                 else localization_outcome(
                     test, condition, select, iou_threshold=iou_threshold, cam_threshold=threshold, val=val
@@ -107,30 +107,13 @@ def read_run(run: Path) -> Measured:
     return Measured(str(run), threshold, select, outcomes, iou_threshold, part, supervision)
 
 
-def _by_pair(found: PerImage) -> PerImage:
-    """Name each pair of an image and a class by both where an image has several."""
-    return replace(found, image_ids=pair_names(found.image_ids, found.target))
-
-
-def pair_names(image_ids: NDArray[np.str_], classes: NDArray[np.int64]) -> NDArray[np.str_]:
-    """Return a name for each pair: the image's, with its class where an image stands there more than once.
-
-    Example:
-        >>> pair_names(np.array(["a", "a", "b"]), np.array([0, 2, 2])).tolist()
-        ['a, class 0', 'a, class 2', 'b, class 2']
-    """
-    if len(np.unique(image_ids)) == len(image_ids):
-        return image_ids
-    return np.array([f"{name}, class {index}" for name, index in zip(image_ids, classes, strict=True)])
-
-
 def _classified(run: Path, test: PerImage, rank: NDArray[np.int64]) -> Outcome:
     """Return which pairs have the right class first, those without true boxes included."""
     path = run / "per_image" / "test_classification.npz"
     if not path.is_file():
-        return Outcome(test.image_ids, rank < 1)
+        return Outcome(test.image_ids, rank < 1, classes=test.target)
     with outcome_arrays(path) as arrays:
-        return Outcome(pair_names(arrays["image_ids"], arrays["target"]), arrays["rank"] < 1)
+        return Outcome(arrays["image_ids"], arrays["rank"] < 1, classes=arrays["target"])
 
 
 def _devkit_outcomes(folder: Path) -> dict[str, Outcome]:
@@ -143,8 +126,8 @@ def _devkit_outcomes(folder: Path) -> dict[str, Outcome]:
         with outcome_arrays(path) as arrays:
             counts = np.unpackbits(arrays["counts"], axis=-1, count=_NUM_COUNTS).astype(np.bool_)
             counted = ~counts[:, _BLACKLISTED]
-            ids = arrays["image_ids"][counted]
-        found |= {key: Outcome(ids, counts[counted, column]) for key, column in columns.items()}
+            ids, classes = arrays["image_ids"][counted], arrays["target"][counted]
+        found |= {key: Outcome(ids, counts[counted, column], classes=classes) for key, column in columns.items()}
     return found
 
 

@@ -35,6 +35,7 @@ def draw_overlay(image: Tensor, found: LocalizedImage) -> RGB:
         ValueError: If the image is not (3,H,W) uint8.
 
     Example:
+        >>> import torch
         >>> draw_overlay(torch.zeros(3, 48, 64, dtype=torch.uint8), LocalizedImage("a", (480, 640))).shape
         (48, 64, 3)
     """

@@ -102,3 +102,47 @@ def test_tables_of_other_things_are_not_taken(tmp_path: Path) -> None:
     (tmp_path / "notes.csv").write_text("date,text\n")
     (tmp_path / "empty.csv").write_text("")
     assert CsvSet().recognise(tmp_path) is None
+
+
+def test_roboflow_tables_with_a_column_for_each_class(tmp_path: Path) -> None:
+    rows = {"train": "1.jpg, 0, 1, 0\n2.jpg, 1, 1, 0\n", "valid": "3.jpg, 0, 0, 0\n"}
+    for folder, lines in rows.items():
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "_classes.csv").write_text(f"filename, Red cell, Platelet, a|b\n{lines}")
+    assert CsvSet().recognise(tmp_path) == "CSV, train/_classes.csv, valid/_classes.csv"
+    table = read(tmp_path)
+    assert shown(table) == {"train/1.jpg": ["Platelet"], "train/2.jpg": ["Platelet", "Red cell"], "valid/3.jpg": []}
+    assert table.splits == ["train", "train", "val"]
+
+
+def test_columns_of_classes_beside_split_patient_and_row_number(tmp_path: Path) -> None:
+    table = read(
+        tmp_path,
+        labels=",image,MEL,No Finding,patient_id,split\n0,a,1.0,0.0,0,train\n1,b,0.0,1.0,1,test\n\n"
+        "2,c,1.0,0.0,1,test\n",
+    )
+    assert shown(table) == {"a": ["MEL"], "b": [], "c": ["MEL"]}
+    assert (table.splits, table.groups) == (["train", "test", "test"], ["0", "1", "1"])
+
+
+def test_other_values_in_columns_of_classes_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataProblems) as refused:
+        read(tmp_path, _classes="filename,cat,dog\n1.jpg,0,1\n2.jpg,-1,1\n3.jpg,1,\n4.jpg,1\n")
+    assert [(where.rpartition("/")[2], message) for where, message in refused.value.problems] == [
+        ("_classes.csv, line 3", "cat must be 0 or 1, as whether the image shows it, found '-1'"),
+        ("_classes.csv, line 4", "dog must be 0 or 1, as whether the image shows it, found ''"),
+        ("_classes.csv, line 5", "expected 3 fields, filename,cat,dog; found 4.jpg,1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["image,age\na,1\n", "image,cat,dog\na,1,2\n", "image,cat,dog\n", "x,cat,dog\na,1,0\n"]
+)
+def test_numbers_that_are_no_columns_of_classes(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    assert CsvSet().recognise(tmp_path) is None
+
+
+def test_a_class_of_two_columns_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("image,cat,cat\na,1,0\n")
+    assert CsvSet().recognise(tmp_path) is None

@@ -98,6 +98,16 @@ def test_shares_are_turned_to_pixels_and_said(wide: Path) -> None:
     assert notes == ["all 1 boxes are shares in 0..1 of the images' sides and were turned to pixels"]
 
 
+@pytest.mark.parametrize(
+    ("share", "pixels"),
+    [(0.333333, 10), (0.333666, 10), (0.33367, 30 * 0.33367), (0.349667, 30 * 0.349667), (0.36635, 11)],
+)
+def test_shares_that_are_whole_pixels_but_for_rounding_are_whole(tmp_path: Path, share: float, pixels: float) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((20, 30, 3), np.uint8))
+    fitted, _ = fit([0.0, 0.0, share, 0.5], tmp_path / "a.png")
+    assert fitted == [[0, 0, pixels, 10]]
+
+
 def test_one_box_beyond_1_keeps_all_in_pixels(wide: Path) -> None:
     boxes = [np.array([[0.1, 0.25, 0.5, 1.0]]), np.array([[0.0, 0.0, 2.0, 1.0]])]
     fitted, notes = fit_objects(boxes, [wide, wide], [objects(), objects()])

@@ -163,3 +163,16 @@ def test_coco_is_not_taken_for_it(tmp_path: Path) -> None:
     assert LabelStudioSet().recognise(tmp_path) is None
     with pytest.raises(FileNotFoundError, match="has no Label Studio export"):
         LabelStudioSet().read(tmp_path)
+
+
+@pytest.mark.parametrize("names", ["cat", 3, [3], [None], {"cat": 1}])
+def test_labels_that_are_no_list_of_texts(tmp_path: Path, names: object) -> None:
+    drawn = rectangle("cat", (1, 1, 5, 5), {"rectanglelabels": names})
+    chosen = region("choices", {"choices": names})
+    for each in (drawn, chosen):
+        assert problem(tmp_path, [task("a.jpg", [each])]).startswith("its labels are no list of texts, found {")
+
+
+def test_a_stated_side_beyond_all_images_is_no_size(tmp_path: Path) -> None:
+    drawn = rectangle("cat", (1, 1, 5, 5), original_width=2**70)
+    assert read(tmp_path, [task("a.jpg", [drawn])]).sizes.tolist() == [[0, 0]]

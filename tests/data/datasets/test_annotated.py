@@ -14,7 +14,7 @@ from camloc.data.annotations.table import AnnotatedImages, SetReader, TableBuild
 from camloc.data.datasets.annotated import Annotated
 
 TREES = run_path(str(Path(__file__).with_name("annotated_trees.py")))
-IMAGES, SPLITS, WRITERS = TREES["IMAGES"], TREES["SPLITS"], TREES["WRITERS"]
+IMAGES, SPLITS, WRITERS = (TREES[name] for name in ("IMAGES", "SPLITS", "WRITERS"))
 write_voc_set, write_images, coco_content = (TREES[name] for name in ("write_voc_set", "write_images", "coco_content"))
 CLASSES = ("ant", "cat", "dog")
 SINGLE = {name: IMAGES[name] for name in ("b.png", "d.png", "f.png")}
@@ -137,6 +137,23 @@ def test_groups_stay_together_and_one_in_two_splits_is_an_error(tmp_path: Path) 
         Annotated(str(tmp_path), group_by=r"^(p\d+)_")
     with pytest.raises(ValueError, match=r"group_by=patient is no regular expression .* no column that voc has"):
         Annotated(str(tmp_path), group_by="patient")
+
+
+def test_a_dealt_split_without_images_names_what_helps(tmp_path: Path) -> None:
+    write_voc_set(tmp_path, {f"p{number % 2}_{number}.png": IMAGES["a.png"] for number in range(8)}, image_sets=False)
+    grouped = Annotated(str(tmp_path), group_by=r"^(p\d+)_")
+    missing: Any = next(name for name in ("train", "val", "test") if name not in grouped.split_names)
+    with pytest.raises(ValueError, match=rf"left for {missing}: all 2 groups were dealt to .*datamodule\.seed"):
+        grouped.split(missing)
+    few = Annotated(str(tmp_path), val_share=0)
+    with pytest.raises(ValueError, match="no image is left for val: all 8 images were dealt to "):
+        few.split("val")
+
+
+def test_no_chosen_class_is_refused_by_name(tmp_path: Path) -> None:
+    write_voc_set(tmp_path)
+    with pytest.raises(ValueError, match=r"datamodule\.classes=\[\] names no class"):
+        Annotated(str(tmp_path), classes=[])
 
 
 def test_trainval_is_dealt_and_images_of_no_list_are_left_out(tmp_path: Path) -> None:

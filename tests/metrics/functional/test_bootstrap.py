@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from camloc.metrics.functional import bootstrap
+from camloc.metrics.functional import resampling
 from camloc.metrics.functional.bootstrap import (
     Interval,
     Outcome,
@@ -83,7 +83,7 @@ class TestAgainstAPlainLoop:
     @pytest.mark.parametrize("name", CASES)
     @pytest.mark.parametrize("chunk", [1, 70, 2**22])
     def test_interval(self, name: str, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(bootstrap, "_CHUNK", chunk)
+        monkeypatch.setattr(resampling, "_CHUNK", chunk)
         ours = interval(CASES[name], num_resamples=50, seed=7)
         assert (ours.low, ours.high) == pytest.approx(
             plain_interval([CASES[name]], lambda hits: 1 - hits[0] / 23, 50, seed=7)

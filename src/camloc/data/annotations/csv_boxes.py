@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,6 +33,8 @@ SIDE_COLUMNS = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("bbox [x",
 SPLIT_COLUMNS = ("split", "subset", "set", "partition")
 GROUP_COLUMNS = ("patient id", "patient_id", "patient", "subject", "subject_id", "group")
 TARGET = "target"
+YES, NO = ("1", "1.0"), ("0", "0.0")
+"""In columns that are classes."""
 
 
 class CsvReader(BoxTableReader):
@@ -63,6 +66,8 @@ class Fields(NamedTuple):
     split: str
     group: str
     target: str
+    shown: tuple[str, ...]
+    """Classes whose own columns hold 1."""
 
 
 def read_csv(path: Path) -> dict[str, Objects]:
@@ -112,19 +117,22 @@ class CsvTable:
 
     Args:
         path: The file.
-        header: Names of its columns in small letters.
+        names: Of its columns.
         rows: The lines that follow.
         group: The column of what belongs together; null looks for one by its usual names.
 
     Attributes:
+        classes: Columns that are classes, with 1 where an image shows them, as in ``_classes.csv`` of Roboflow: two or
+            more in a table without labels and boxes, where the first line has 0 or 1 in all but file, split and group.
         problems: What is wrong with lines that were left out, once all were read.
 
     Raises:
         ValueError: If no column names a file, or a column that is read occurs twice.
     """
 
-    def __init__(self, path: Path, header: Sequence[str], rows: "Reader", group: str | None = None) -> None:
-        self.path, self.header, self._rows = path, list(header), rows
+    def __init__(self, path: Path, names: Sequence[str], rows: "Reader", group: str | None = None) -> None:
+        header = [name.lower() for name in names]
+        self.path, self.header, self._rows = path, header, rows
         self.problems: list[tuple[str, str]] = []
         corners = next((names for names in CORNER_COLUMNS if set(names) <= set(header)), None)
         sides = next((names for names in SIDE_COLUMNS if corners is None and set(names) <= set(header)), None)
@@ -136,7 +144,9 @@ class CsvTable:
         self._group = _first_of(GROUP_COLUMNS if group is None else (group.strip().lower(),), header)
         is_stated = corners is not None and {"width", "height"} <= set(header)
         self._size = (header.index("height"), header.index("width")) if is_stated else None
-        used = (self.file, *(self.corners or ()), self.labels)
+        self._first = next(rows, [])
+        self.classes = self._class_columns(names)
+        used = (self.file, *(self.corners or ()), self.labels, *self.classes)
         if self.file is None or any(self.header.count(header[place]) > 1 for place in used if place is not None):
             raise ValueError(
                 f"{path}, line 1: the header must name file and x0,y0,x1,y1 (or xmin,ymin,xmax,ymax) once each, found "
@@ -145,7 +155,7 @@ class CsvTable:
 
     def __iter__(self) -> Iterator[Fields]:
         """Yield what each line says; those that are wrong are collected, and raised where nothing else does it."""
-        for row in self._rows:
+        for row in chain([self._first], self._rows):
             if any(row):
                 fields = None
                 with collecting(self.problems):
@@ -176,7 +186,25 @@ class CsvTable:
             text(self._split),
             text(self._group),
             text(self.target),
+            self._shown(row, where),
         )
+
+    def _class_columns(self, names: Sequence[str]) -> dict[int, str]:
+        """Return the classes by their columns."""
+        if self.file is None or any(part is not None for part in (self.labels, self.corners, self.target)):
+            return {}
+        others = (self.file, self._split, self._group)
+        found = {column: name for column, name in enumerate(names) if name and column not in others}
+        values = [self._first[column].strip() for column in found if column < len(self._first)]
+        return found if len(values) > 1 and all(value in (*YES, *NO) for value in values) else {}
+
+    def _shown(self, row: list[str], where: str) -> tuple[str, ...]:
+        values = {column: row[column].strip() for column in self.classes}
+        wrong = next((column for column, value in values.items() if value not in (*YES, *NO)), None)
+        if wrong is not None:
+            found = f"{self.classes[wrong]} must be 0 or 1, as whether the image shows it, found {values[wrong]!r}"
+            raise DataProblems([(where, found)])
+        return tuple(self.classes[column] for column, value in values.items() if value in YES)
 
     def _box(self, row: list[str], where: str) -> tuple[float, float, float, float] | None:
         found = [row[column].strip() for column in self.corners or ()]
@@ -211,7 +239,7 @@ def open_table(path: Path, group: str | None = None) -> Iterator[CsvTable]:
             content.seek(0)
             delimiter = max(",;\t", key=first.count)
             rows = csv.reader(content, delimiter=delimiter, skipinitialspace=True)
-            header = [name.strip().lower() for name in next(rows, [])]
+            header = [name.strip() for name in next(rows, [])]
             while header and not header[-1]:
                 header.pop()  # spreadsheets write trailing commas
             table = CsvTable(path, header, rows, group)

@@ -1,6 +1,5 @@
 """Tables as a whole data set: a file and its label or labels in each line, with or without a box."""
 
-import re
 from pathlib import Path
 
 from camloc.data.annotations.csv_boxes import CsvTable, Fields, open_table
@@ -23,15 +22,19 @@ LISTS = {"train_val_list.txt": "trainval", "test_list.txt": "test"}
 class CsvSet(SetReader):
     """CSV tables: a plain one of files and labels, Roboflow's, NIH ChestX-ray14's, RSNA's and VinDr's.
 
-    Labels may be joined by ``|``; images without one, and those of "No Finding", are negative. Several tables of the
-    same images complete each other, as one with labels and one with boxes.
+    Labels may be joined by ``|``, or each class has a column that holds 1 where an image shows it. Images without a
+    label, and those of "No Finding", are negative. Several tables of the same images complete each other, as one with
+    labels and one with boxes.
 
     Example:
         >>> CsvSet().recognise(Path("nowhere"))
     """
 
     name = "csv"
-    wanted = "*.csv, annotations/*.csv or <split>/_annotations.csv with a column for the file and one for the label"
+    wanted = (
+        "*.csv, annotations/*.csv, <split>/_annotations.csv or _classes.csv with a column for the file and one for the "
+        "label, or of 0 and 1 for each class"
+    )
 
     def recognise(self, root: Path) -> str | None:
         """Name the tables."""
@@ -57,7 +60,7 @@ class CsvSet(SetReader):
         for file in in_places(root, ".csv"):
             try:
                 with open_table(file) as rows:
-                    is_set = rows.labels is not None or rows.target is not None
+                    is_set = rows.labels is not None or rows.target is not None or bool(rows.classes)
             except (OSError, ValueError):
                 continue
             found += [file] if is_set else []
@@ -82,7 +85,7 @@ def _add(rows: CsvTable, table: TableBuilder, folder: str, split: str, listed: d
 def _labels(fields: Fields, *, has_target: bool) -> list[str]:
     if has_target and not fields.label:
         return [RSNA_CLASS] if fields.target == "1" else []
-    labels = [label.strip() for label in re.split(r"\|", fields.label)]
+    labels = [*fields.shown, *(label.strip() for label in fields.label.split("|"))]
     return [RENAMED.get(label, label) for label in labels if label and label.casefold() not in NEGATIVE]
 
 

@@ -13,7 +13,7 @@ from camloc.data.annotations.table import Units
 from camloc.data.images.sizes import read_image_sizes
 
 NEGLIGIBLE = 0.01
-"""Pixels by which a box may reach beyond its image without being counted: shares are rounded."""
+"""Pixels that do not count, since shares are rounded: between a corner and a whole pixel, or beyond the image."""
 PERCENT = 100
 LARGE = 200
 """Pixels of the shorter side of images in which no box reaches beyond pixel 100 unless boxes are in percent."""
@@ -125,6 +125,10 @@ def fit_boxes(
             scale[place] = sizes[place] / stated[place]
             scaled.append(f"{where} {text}")
     fitted = boxes * np.tile(scale[:, ::-1], 2)[owners]
+    if units != "pixels":
+        # Files hold shares with few decimals; what was a whole pixel is one again, so that no corner lies beside it.
+        whole = fitted.round()
+        fitted = np.where(is_known[owners, None] & (np.abs(fitted - whole) < NEGLIGIBLE), whole, fitted)
     limits = np.tile(np.where(is_known[:, None], sizes, np.inf)[:, ::-1], 2)[owners]
     inside = np.where(is_known[owners, None], np.clip(fitted, 0, limits), fitted)
     for index in np.flatnonzero((inside[:, 2:] <= inside[:, :2]).any(axis=1)).tolist():

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from camloc.data.annotations.problems import collecting
@@ -18,6 +18,9 @@ KEYS = (b'"annotations"', b'"file_upload"', b'"rectanglelabels"', b'"total_annot
 UPLOADS = "data/upload/"
 LABELS = ("rectanglelabels", "polygonlabels", "labels")
 """Fields of a region that name its class."""
+CHOICES = "choices"
+MAX_SIDE = 2**31
+"""Pixels; what states more is no size."""
 DRAWN = frozenset({"brush", "ellipse", "keypoint", "vector", "bitmask", "magicwand", "video"})
 """Regions that would be needed and have no box in the export."""
 
@@ -123,7 +126,19 @@ def _path(address: str) -> str:
 
 def _size(results: Sequence[Mapping[str, Any]]) -> tuple[int, int] | None:
     sizes = [(each.get("original_height"), each.get("original_width")) for each in results]
-    return next(((h, w) for h, w in sizes if isinstance(h, int) and isinstance(w, int) and h > 0 and w > 0), None)
+    return next(((h, w) for h, w in sizes if _is_side(h) and _is_side(w)), None)
+
+
+def _is_side(side: object) -> TypeGuard[int]:
+    return isinstance(side, int) and 0 < side <= MAX_SIDE
+
+
+def _names(value: Mapping[str, Any], fields: Sequence[str]) -> list[str] | None:
+    """Return the classes that a region names; null where a field is no list of texts."""
+    found = [value[field] for field in fields if value.get(field) is not None]
+    if not all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in found):
+        return None
+    return [name for names in found for name in names]
 
 
 def _add_region(
@@ -134,11 +149,14 @@ def _add_region(
     if not isinstance(value, dict) or kind.removesuffix("labels") in DRAWN:
         fix = "export brushes as COCO or masks, and draw others as rectangles or polygons"
         table.problem(where, f"{kind} is not read; {fix}")
-    elif kind == "choices":
-        for name in value.get("choices", []):
-            table.label(image, str(name))
+        return
+    names = _names(value, (CHOICES,) if kind == CHOICES else LABELS)
+    if names is None:
+        table.problem(where, f"its labels are no list of texts, found {str(value)[:80]}")
+    elif kind == CHOICES:
+        for name in names:
+            table.label(image, name)
     elif "points" in value or "width" in value:
-        names = [str(name) for field in LABELS for name in value.get(field) or []]
         if region.get("image_rotation"):
             table.problem(where, "the image was turned in Label Studio; turn the file, and annotate it upright")
         elif value.get("rotation"):

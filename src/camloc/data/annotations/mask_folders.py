@@ -138,9 +138,9 @@ class MaskFolders(SetReader):
                 kind = found.get("kind") or self._matched(self._images, of[0]).get("kind") or self._objects or ""
                 image = table.image(of[0], size=mask.size, source=name)
                 num_empty += not len(mask.boxes)
+                table.mask(image, kind if len(mask.boxes) else None, name)
                 if len(mask.boxes):
                     shown.add(of[0])
-                    table.mask(image, kind, name)
                 for box in mask.boxes.tolist():
                     table.box(image, kind, box, name)
         if num_empty:

@@ -1,10 +1,12 @@
 """Everything that is wrong in files of annotation, collected before any of it is reported."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 SHOWN = 10
 """Problems that a message shows."""
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]+")
 
 
 class DataProblems(ValueError):  # noqa: N818 - it holds problems, of which none is the error
@@ -23,7 +25,8 @@ class DataProblems(ValueError):  # noqa: N818 - it holds problems, of which none
 
     def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
         self.problems = list(problems)
-        lines = [f"{where}: {message}" if where else message for where, message in self.problems[:SHOWN]]
+        shown_first = [f"{where}: {message}" if where else message for where, message in self.problems[:SHOWN]]
+        lines = [_CONTROLS.sub(" ", line) for line in shown_first]  # a field of a broken table may hold lines
         count = len(self.problems)
         if count == 1:
             super().__init__(lines[0])

@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from camloc.data.annotations.objects import Objects
 from camloc.data.annotations.problems import DataProblems
 
+EMPTY = -1
+"""Class of a mask file with nothing inside."""
+
 Units = Literal["pixels", "fractions", "percent"]
 """Of coordinates: pixels of the image, or shares of its width and height in 0..1 or 0..100."""
 
@@ -49,7 +52,7 @@ class AnnotatedImages(NamedTuple):
     masks: list[str]
     """(Q,) mask files below the root, whose pixels above the background outline objects of one class in one image."""
     mask_labels: NDArray[np.int64]
-    """(Q,2) rows ``(image, class)`` of each mask file."""
+    """(Q,2) rows ``(image, class)`` of each mask file; class -1 where nothing is inside."""
     units: Units
     notes: list[str]
     """What was left out or decided, for the summary before a run."""
@@ -167,13 +170,14 @@ class TableBuilder:
         self._boxes.frombytes(corners[is_box].tobytes())
         self._box_labels.frombytes(rows[is_box].tobytes())
 
-    def mask(self, image: int, name: str, file: str) -> None:
+    def mask(self, image: int, name: str | None, file: str) -> None:
         """Add a mask file, by its path below the root, that outlines objects of a class, and the class to the labels.
 
-        The boxes around its pieces are added with :meth:`box`.
+        The boxes around its pieces are added with :meth:`box`. A file with nothing inside has no class; it is named all
+        the same, since it is no image.
         """
         self._masks.append(file)
-        self._mask_labels.extend((image, self._class(name)))
+        self._mask_labels.extend((image, EMPTY if name is None else self._class(name)))
 
     def problem(self, where: str, message: str) -> None:
         """Note what is wrong.
@@ -193,14 +197,15 @@ class TableBuilder:
         if self.problems:
             raise DataProblems(self.problems)
         class_names = sorted(self._classes)
-        renumbered = np.zeros(len(class_names), np.int64)
+        renumbered = np.full(len(class_names) + 1, EMPTY)  # the last place is -1, too
         for place, name in enumerate(class_names):
             renumbered[self._classes[name]] = place
         of_image, of_box, of_mask = (
             _renumbered(rows, renumbered) for rows in (self._labels, self._box_labels, self._mask_labels)
         )
         num_classes = max(len(class_names), 1)
-        keys = np.concatenate([rows[:, 0] * num_classes + rows[:, 1] for rows in (of_image, of_box, of_mask)])
+        shown = of_mask[of_mask[:, 1] != EMPTY]
+        keys = np.concatenate([rows[:, 0] * num_classes + rows[:, 1] for rows in (of_image, of_box, shown)])
         labels = np.stack(np.divmod(np.unique(keys), num_classes), axis=1)
         order = np.argsort(of_box[:, 0], kind="stable")
         return AnnotatedImages(
@@ -280,5 +285,5 @@ def _no_box(box: Sequence[float]) -> str:
 
 def _renumbered(rows: "array[int]", renumbered: NDArray[np.int64]) -> NDArray[np.int64]:
     table = np.array(rows, np.int64).reshape(-1, 2)
-    table[:, 1] = renumbered[table[:, 1]] if len(table) else table[:, 1]
+    table[:, 1] = renumbered[table[:, 1]]
     return table

@@ -21,6 +21,7 @@ from camloc.data.annotations.problems import DataProblems
 from camloc.data.annotations.table import SetReader, Units
 from camloc.data.datasets.annotated_files import find_images
 from camloc.data.datasets.annotated_labels import chosen_labels
+from camloc.data.datasets.annotated_masks import AnnotatedMasks
 from camloc.data.datasets.annotated_splits import LEFT_OUT, divided, grouped
 from camloc.data.images.sizes import read_image_sizes
 from camloc.data.loading.copies import Copies, OnCopies, find_copies
@@ -108,7 +109,7 @@ class Annotated(LocalizationDataModule):
         self._copies: Copies | None = None
 
     def load_split(self, name: SplitName) -> Split:
-        """List a split's images; boxes of ``train`` are read only where training is to see them."""
+        """List a split's images; boxes and masks of ``train`` are read only where training is to see them."""
         places = self._places(name)
         if self.on_copies == "leave_out":
             if self._copies is None:
@@ -118,9 +119,24 @@ class Annotated(LocalizationDataModule):
             places = np.delete(places, self._copies.left_out.get(name, np.array([], np.int64)))
         if name == "train" and not self.trains_with_boxes:
             return self._bare(places)
-        return FileSplit(self.root, self._files[places], self._labels.targets[places], self._boxes(name, places))
+        files, masks = self._files[places], self._labels.masks_of(places)
+        return FileSplit(
+            self.root,
+            files,
+            self._labels.targets[places],
+            self._boxes(name, places),
+            None if masks is None else AnnotatedMasks(self.root, files, masks),
+        )
 
     def _places(self, name: SplitName) -> NDArray[np.int64]:
+        if name not in self.split_names and self.dealt is not None:
+            groups = set(self.dealt.groups) - {""}
+            dealt = f"{len(groups)} groups" if groups else f"{len(self.dealt.image_ids)} images"
+            raise ValueError(
+                f"no image is left for {name}: all {dealt} were dealt to "
+                f"{', '.join(self.split_names)}; add images, give another datamodule.seed, or a larger "
+                "datamodule.val_share or test_share"
+            )
         if name not in self.split_names:
             raise ValueError(f"the annotation names no {name} images, but {', '.join(self.split_names)} alone")
         return np.flatnonzero(self._split_of == ("train", "val", "test").index(name))

@@ -1,5 +1,6 @@
 """Which labels of a table a run tells apart, and their boxes, in arrays that loader workers share."""
 
+import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -7,6 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camloc.data.annotations.table import AnnotatedImages
+
+
+class PairMasks(NamedTuple):
+    """The mask files of N images with P pairs."""
+
+    files: NDArray[np.bytes_]
+    """(Q,) below the root, in the order of pairs."""
+    firsts: NDArray[np.int64]
+    """(P,) where each pair's files begin."""
+    ends: NDArray[np.int64]
+    """(P,) and end."""
+    first_pair: NDArray[np.int64]
+    """(N+1,) where each image's pairs begin, and P."""
 
 
 class Labels(NamedTuple):
@@ -24,6 +38,11 @@ class Labels(NamedTuple):
     box_image: NDArray[np.int64]
     """(M,) 0 to N - 1."""
     box_class: NDArray[np.int64]
+    masks: NDArray[np.bytes_]
+    """(Q,) mask files below the root, sorted by image and then by class."""
+    mask_image: NDArray[np.int64]
+    """(Q,) 0 to N - 1."""
+    mask_class: NDArray[np.int64]
     notes: list[str]
 
     def boxes_of(self, places: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
@@ -39,6 +58,24 @@ class Labels(NamedTuple):
         classes: NDArray[np.int64],
     ) -> list[NDArray[np.float64]]:
         """Return the boxes of each pair of some images, in the order of images and then of classes."""
+        firsts, ends = self._ranges(places, owners, classes)
+        return [boxes[first:end] for first, end in zip(firsts.tolist(), ends.tolist(), strict=True)]
+
+    def masks_of(self, places: NDArray[np.int64]) -> PairMasks | None:
+        """Return the mask files of each pair of some images, ascending; null where no image of the set has any."""
+        if not len(self.masks):
+            return None
+        chosen = np.flatnonzero(np.isin(self.mask_image, places))
+        owners = np.searchsorted(places, self.mask_image[chosen])
+        firsts, ends = self._ranges(places, owners, self.mask_class[chosen])
+        targets = self.targets[places]
+        per_image = np.ones(len(places), np.int64) if targets.ndim == 1 else targets.sum(axis=1)
+        return PairMasks(self.masks[chosen], firsts, ends, np.concatenate([[0], np.cumsum(per_image)]))
+
+    def _ranges(
+        self, places: NDArray[np.int64], owners: NDArray[np.int64], classes: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return where each pair's rows begin and end among sorted rows of images and classes."""
         targets, count = self.targets[places], len(self.class_names)
         if targets.ndim == 1:
             pairs = np.arange(len(places)) * count + targets
@@ -46,8 +83,7 @@ class Labels(NamedTuple):
             images, shown = targets.nonzero()
             pairs = images * count + shown
         keys = owners * count + classes
-        firsts, ends = np.searchsorted(keys, pairs), np.searchsorted(keys, pairs, "right")
-        return [boxes[first:end] for first, end in zip(firsts.tolist(), ends.tolist(), strict=True)]
+        return np.searchsorted(keys, pairs), np.searchsorted(keys, pairs, "right")
 
 
 def chosen_labels(
@@ -78,8 +114,12 @@ def chosen_labels(
             )
     names = tuple(table.class_names if classes is None else dict.fromkeys(classes))
     if not names:
-        raise ValueError("the annotation labels no image; there is nothing to learn")
-    number_of = np.full(len(table.class_names), -1, np.int64)
+        raise ValueError(
+            "the annotation labels no image; there is nothing to learn"
+            if classes is None
+            else "datamodule.classes=[] names no class; leave it out, or name those to tell apart"
+        )
+    number_of = np.full(len(table.class_names) + 1, -1, np.int64)  # the last is of masks with nothing inside, -1
     number_of[[table.class_names.index(name) for name in names]] = np.arange(len(names))
     place_of = np.full(len(table.names), -1, np.int64)
     place_of[images] = np.arange(len(images))
@@ -91,7 +131,7 @@ def chosen_labels(
     most = int(counts.max(initial=0))
     if several is None:
         several = bool((counts != 1).any())
-        why = f"up to {most}" if most > 1 else "one or none"
+        why = f"up to {most}" if most > 1 else "at most one"
         notes.append(
             f"images have {why if several else 'one'} label{'s' if most > 1 else ''}: "
             f"several_labels={str(several).lower()}"
@@ -113,9 +153,16 @@ def chosen_labels(
     without = frozenset(names.index(name) for name in objectless if name in names)
     new_place = np.full(len(images) + 1, -1, np.int64)
     new_place[kept] = np.arange(len(kept))
-    owners, kinds = new_place[place_of[table.box_image]], number_of[table.box_class]
-    used = np.flatnonzero((place_of[table.box_image] >= 0) & (owners >= 0) & (kinds >= 0))
-    order = used[np.lexsort((kinds[used], owners[used]))]
+
+    def in_order(
+        images: NDArray[np.int64], classes: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Return which rows are used, by image and then by class, and the image and class of all."""
+        owners, kinds = new_place[place_of[images]], number_of[classes]
+        used = np.flatnonzero((owners >= 0) & (kinds >= 0))
+        return used[np.lexsort((kinds[used], owners[used]))], owners, kinds
+
+    order, owners, kinds = in_order(table.box_image, table.box_class)
     wrong = np.isin(kinds[order], list(without))
     if wrong.any():
         first_box = order[wrong.argmax()]
@@ -124,5 +171,18 @@ def chosen_labels(
             f"{names[kinds[first_box]]} in {table.names[table.box_image[first_box]]}; remove the box, or the class"
         )
     targets = shown[kept] if several else shown[kept].argmax(axis=1).astype(np.int64)
-    boxes = table.boxes[order]
-    return Labels(names, kept, targets, several, without, boxes, owners[order], kinds[order], notes)
+    mask_order, mask_image, mask_class = in_order(table.mask_labels[:, 0], table.mask_labels[:, 1])
+    return Labels(
+        names,
+        kept,
+        targets,
+        several,
+        without,
+        table.boxes[order],
+        owners[order],
+        kinds[order],
+        np.array([os.fsencode(table.masks[place]) for place in mask_order.tolist()], dtype=np.bytes_),
+        mask_image[mask_order],
+        mask_class[mask_order],
+        notes,
+    )

@@ -4,29 +4,31 @@ Resampling draws as many images as there are, with repeats. A CAM threshold that
 each resample, so the interval includes the uncertainty of that choice. It does not include the variation between
 trainings with different seeds.
 
-Where images have several classes, their (image, class) pairs are drawn one by one.
+Where images have several classes, an image is drawn with all its (image, class) pairs, see
+:mod:`camloc.metrics.functional.resampling`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from camloc.metrics.checks import check_count
 from camloc.metrics.functional.localization import Condition
-from camloc.metrics.functional.per_image import PerImage, hits
+from camloc.metrics.functional.per_image import PerImage, hits, pair_names
+from camloc.metrics.functional.resampling import (
+    NUM_RESAMPLES,
+    Images,
+    check_draw,
+    chunk_sizes,
+    percentiles,
+    times_drawn,
+)
 from camloc.metrics.functional.threshold_choice import middle_of_best
 
 Select = Literal["fixed", "val", "oracle"]
 """Where a CAM threshold comes from: fixed beforehand, the best on val, the best on the images it is reported on."""
-
-NUM_RESAMPLES = 1000
-LEVEL = 0.95
-# Images drawn at a time, over all resamples of a chunk: about 30 MB per array.
-_CHUNK = 2**22
-_EXACT_IN_FLOAT32 = 2**24
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,9 @@ class Interval:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Which images were hit, and how the threshold was chosen that they are reported at.
+    """Which pairs were hit, and how the threshold was chosen that they are reported at.
+
+    There are N pairs, one per image unless images have several classes.
 
     Raises:
         ValueError: If there is no image or the shapes do not fit.
@@ -69,6 +73,10 @@ class Outcome:
     """The hits that the threshold is chosen by: (V,T) on val images, or (N,T) on the same images for an oracle."""
     choice_ids: NDArray[np.str_] | None = None
     """(V,) val images; None unless ``select`` is ``val``."""
+    classes: NDArray[np.int64] | None = None
+    """(N,) the pairs' classes, which tell pairs of one image apart; None where each image has one pair."""
+    choice_classes: NDArray[np.int64] | None = None
+    """(V,) likewise on val."""
 
     def __post_init__(self) -> None:
         chosen_on = {"fixed": None, "oracle": self.image_ids, "val": self.choice_ids}[self.select]
@@ -98,7 +106,7 @@ class Outcome:
 
     @property
     def error(self) -> float:
-        """The fraction of images that are not hits."""
+        """The fraction of pairs that are not hits."""
         return 1 - self.num_hits / len(self.image_ids)
 
 
@@ -134,12 +142,13 @@ def localization_outcome(
     if select == "fixed":
         if cam_threshold is None:
             raise ValueError("a fixed CAM threshold must be given")
-        return Outcome(test.image_ids, reported[:, test.threshold_index(cam_threshold)])
+        return Outcome(test.image_ids, reported[:, test.threshold_index(cam_threshold)], classes=test.target)
     if select == "oracle":
-        return Outcome(test.image_ids, reported, select, hits(test, "gt_known", iou_threshold))
+        return Outcome(test.image_ids, reported, select, hits(test, "gt_known", iou_threshold), classes=test.target)
     if val is None or not np.array_equal(val.cam_thresholds, test.cam_thresholds):
         raise ValueError("a threshold chosen on val needs val images measured at the same thresholds as test")
-    return Outcome(test.image_ids, reported, select, hits(val, "gt_known", iou_threshold), val.image_ids)
+    choice = hits(val, "gt_known", iou_threshold)
+    return Outcome(test.image_ids, reported, select, choice, val.image_ids, test.target, val.target)
 
 
 def interval(outcome: Outcome, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Interval:
@@ -162,8 +171,8 @@ def interval(outcome: Outcome, *, num_resamples: int = NUM_RESAMPLES, seed: int 
         >>> error.value, round(error.low, 2), round(error.high, 2)  # about 1.96 * sqrt(0.4 * 0.6 / 100) either way
         (0.4, 0.31, 0.5)
     """
-    (resampled,) = _resampled_hits([outcome], num_resamples, seed)
-    return Interval(outcome.error, *percentiles(1 - resampled / len(outcome.image_ids)))
+    (resampled,), num_pairs = _resampled_hits([outcome], num_resamples, seed)
+    return Interval(outcome.error, *percentiles(1 - resampled / num_pairs))
 
 
 def paired_difference(a: Outcome, b: Outcome, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Interval:
@@ -173,7 +182,7 @@ def paired_difference(a: Outcome, b: Outcome, *, num_resamples: int = NUM_RESAMP
 
     Args:
         a: Outcome of one run.
-        b: Outcome of the other, on the same images in any order; on the same val images where both chose on val.
+        b: Outcome of the other, on the same pairs in any order; on the same val pairs where both chose on val.
         num_resamples: How many.
         seed: Of the draw.
 
@@ -186,120 +195,91 @@ def paired_difference(a: Outcome, b: Outcome, *, num_resamples: int = NUM_RESAMP
         >>> round(difference.value, 2), difference.excludes_zero
         (0.15, True)
     """
-    _check_same_images("test", a.image_ids, b.image_ids)
+    _check_same_images("test", _named(a.image_ids, a.classes), _named(b.image_ids, b.classes))
     if a.choice_ids is not None and b.choice_ids is not None:
-        _check_same_images("val", a.choice_ids, b.choice_ids)
-    hits_a, hits_b = _resampled_hits([_sorted_by_id(a), _sorted_by_id(b)], num_resamples, seed)
+        _check_same_images("val", _named(a.choice_ids, a.choice_classes), _named(b.choice_ids, b.choice_classes))
+    (hits_a, hits_b), num_pairs = _resampled_hits([_sorted_by_id(a), _sorted_by_id(b)], num_resamples, seed)
     # Counts are subtracted before they are divided: equal runs differ by exactly 0.
-    num_images = len(a.image_ids)
-    return Interval((b.num_hits - a.num_hits) / num_images, *percentiles((hits_b - hits_a) / num_images))
+    return Interval((b.num_hits - a.num_hits) / len(a.image_ids), *percentiles((hits_b - hits_a) / num_pairs))
 
 
-def resampled_sums(
-    counts: NDArray[np.generic], *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
-) -> NDArray[np.float64]:
-    """Sum what each image counts over resamples of the images.
-
-    Args:
-        counts: (N,K) numbers or bools, at least one image.
-        num_resamples: R, at least 1.
-        seed: Of the draw, which is the same as in :func:`interval`.
-
-    Returns:
-        (R,K) exact sums: float32 for bools, float64 otherwise.
-
-    Raises:
-        ValueError: If ``counts`` is not (N,K) of an image at least, or another argument is no such number.
-
-    Example:
-        >>> sums = resampled_sums(np.array([[1, 10], [1, 20]]), num_resamples=100)
-        >>> set(sums[:, 0].tolist()), sorted(set(sums[:, 1].tolist()))
-        ({2.0}, [20.0, 30.0, 40.0])
-    """
-    if counts.ndim != len("NK") or not len(counts):
-        raise ValueError(f"counts has shape {counts.shape}; give (N,K) for one image at least")
-    _check_draw(num_resamples, seed)
-    num_images = len(counts)
-    test_draw, _ = np.random.default_rng(seed).spawn(2)
-    # Half the memory where it is exact: up to 2^24 hits.
-    numbers = counts.astype(np.float32 if counts.dtype == bool and num_images < _EXACT_IN_FLOAT32 else np.float64)
-    chunk = max(1, _CHUNK // num_images)
-    sizes = [min(chunk, num_resamples - start) for start in range(0, num_resamples, chunk)]
-    return np.concatenate([_times_drawn(num_images, size, test_draw).astype(numbers.dtype) @ numbers for size in sizes])
-
-
-def percentiles(resampled: NDArray[np.floating]) -> tuple[float, float]:
-    """Return the ends of the 95% interval of (R,) resampled numbers.
-
-    Raises:
-        ValueError: If ``resampled`` is not (R,), or holds no number.
-
-    Example:
-        >>> [round(end, 6) for end in percentiles(np.arange(101.0))]
-        [2.5, 97.5]
-    """
-    if resampled.ndim != 1 or not len(resampled):
-        raise ValueError(f"resampled has shape {resampled.shape}; give (R,) with one number at least")
-    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
-
-
-def _resampled_hits(outcomes: Sequence[Outcome], num_resamples: int, seed: int) -> NDArray[np.float64]:
-    """Count the hits of each outcome on the same resamples, (O,R), whole numbers."""
-    _check_draw(num_resamples, seed)
-    num_images = len(outcomes[0].image_ids)
-    num_val = max(0 if outcome.choice_ids is None else len(outcome.choice_ids) for outcome in outcomes)
+def _resampled_hits(
+    outcomes: Sequence[Outcome], num_resamples: int, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Count the hits of each outcome on the same resamples, (O,R), and the pairs drawn, (R,); whole numbers."""
+    check_draw(num_resamples, seed)
+    images = Images(outcomes[0].image_ids)
+    chosen_on = [None if outcome.choice_ids is None else Images(outcome.choice_ids) for outcome in outcomes]
+    num_val = max(0 if val is None else val.count for val in chosen_on)
+    clustered = [_Clustered.of(outcome, images, val) for outcome, val in zip(outcomes, chosen_on, strict=True)]
     test_draw, val_draw = np.random.default_rng(seed).spawn(2)
-    chunk = max(1, _CHUNK // max(num_images, num_val))
-    counted = []
-    for start in range(0, num_resamples, chunk):
-        size = min(chunk, num_resamples - start)
-        test_times = _times_drawn(num_images, size, test_draw)
-        val_times = _times_drawn(num_val, size, val_draw)
-        counted.append([_at_choice(outcome, test_times, val_times) for outcome in outcomes])
-    return np.concatenate(counted, axis=1)
+    counted, num_pairs = [], []
+    for size in chunk_sizes(num_resamples, max(images.count, num_val)):
+        test_times = times_drawn(images.count, size, test_draw)
+        val_times = times_drawn(num_val, size, val_draw)
+        counted.append([_at_choice(outcome, test_times, val_times) for outcome in clustered])
+        num_pairs.append(test_times @ images.num_pairs)
+    return np.concatenate(counted, axis=1), np.concatenate(num_pairs)
 
 
-def _check_draw(num_resamples: int, seed: int) -> None:
-    check_count("num_resamples", num_resamples)
-    check_count("seed", seed, at_least=0)
+class _Clustered(NamedTuple):
+    """An outcome's hits of whole images."""
 
+    hits: NDArray[np.floating]
+    """(N,) or (N,T)."""
+    choice_hits: NDArray[np.floating] | None
+    """(N,T) or (V,T)."""
+    select: Select
 
-def _times_drawn(num_images: int, num_resamples: int, draw: np.random.Generator) -> NDArray[np.float64]:
-    """Return (R,N): how often each image occurs in each resample."""
-    drawn = draw.integers(num_images, size=(num_resamples, num_images))
-    drawn += num_images * np.arange(num_resamples)[:, None]
-    return np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
+    @classmethod
+    def of(cls, outcome: Outcome, images: Images, val: Images | None) -> Self:
+        """Add up an outcome's pairs."""
+        hits, choice_hits = outcome.hits.astype(np.float64), outcome.choice_hits
+        chosen_on = images if val is None else val
+        by_image = None if choice_hits is None else chosen_on.sums(choice_hits.astype(np.float64))
+        return cls(images.sums(hits), by_image, outcome.select)
 
 
 def _at_choice(
-    outcome: Outcome, test_times: NDArray[np.float64], val_times: NDArray[np.float64]
+    outcome: _Clustered, test_times: NDArray[np.float64], val_times: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Count the hits of each resample at its own threshold, (R,); float64 holds such sums exactly."""
     # One product per threshold for all resamples: (R,N) times (N,T).
-    counts: NDArray[np.float64] = test_times @ outcome.hits.astype(np.float64)
+    counts: NDArray[np.float64] = test_times @ outcome.hits
     if outcome.choice_hits is None:
         return counts
     chosen_on = test_times if outcome.select == "oracle" else val_times
-    best = middle_of_best(chosen_on @ outcome.choice_hits.astype(np.float64))
+    best = middle_of_best(chosen_on @ outcome.choice_hits)
     at_best: NDArray[np.float64] = counts[np.arange(len(best)), best]
     return at_best
 
 
 def _sorted_by_id(outcome: Outcome) -> Outcome:
-    order = np.argsort(outcome.image_ids, kind="stable")  # pairs of one image keep the split's order
-    choice_hits, choice_ids = outcome.choice_hits, outcome.choice_ids
+    order = _order(outcome.image_ids, outcome.classes)
+    choice_hits, choice_ids, choice_classes = outcome.choice_hits, outcome.choice_ids, outcome.choice_classes
     if choice_hits is not None:
-        choice_order = order if choice_ids is None else np.argsort(choice_ids, kind="stable")
+        choice_order = order if choice_ids is None else _order(choice_ids, choice_classes)
         choice_hits = choice_hits[choice_order]
         choice_ids = None if choice_ids is None else choice_ids[choice_order]
+        choice_classes = None if choice_classes is None else choice_classes[choice_order]
     return replace(
         outcome,
         image_ids=outcome.image_ids[order],
         hits=outcome.hits[order],
         choice_hits=choice_hits,
         choice_ids=choice_ids,
+        classes=None if outcome.classes is None else outcome.classes[order],
+        choice_classes=choice_classes,
     )
+
+
+def _order(image_ids: NDArray[np.str_], classes: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """Return the order by image, and by class within one."""
+    return np.lexsort((image_ids,) if classes is None else (classes, image_ids))
+
+
+def _named(image_ids: NDArray[np.str_], classes: NDArray[np.int64] | None) -> NDArray[np.str_]:
+    return image_ids if classes is None else pair_names(image_ids, classes)
 
 
 def _check_same_images(split: str, a: NDArray[np.str_], b: NDArray[np.str_]) -> None:

@@ -151,6 +151,18 @@ def _refuse_much(archive: zipfile.ZipFile) -> None:
         raise ValueError(f"it unpacks to {size:,} bytes, and {MAX_BYTES:,} are the most")
 
 
+def pair_names(image_ids: NDArray[np.str_], classes: NDArray[np.int64]) -> NDArray[np.str_]:
+    """Return a name for each pair: the image's, with its class where an image stands there more than once.
+
+    Example:
+        >>> pair_names(np.array(["a", "a", "b"]), np.array([0, 2, 2])).tolist()
+        ['a, class 0', 'a, class 2', 'b, class 2']
+    """
+    if len(np.unique(image_ids)) == len(image_ids):
+        return image_ids
+    return np.array([f"{name}, class {index}" for name, index in zip(image_ids, classes, strict=True)])
+
+
 def hits(per_image: PerImage, condition: Condition, iou_threshold: float) -> NDArray[np.bool_]:
     r"""Decide which pairs are localized at each CAM threshold.
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from camloc.metrics.functional.bootstrap import Select, interval, localization_outcome, percentiles, resampled_sums
+from camloc.metrics.functional.bootstrap import Select, interval, localization_outcome
 from camloc.metrics.functional.localization import Condition
 from camloc.metrics.functional.per_image import PerImage, hits
+from camloc.metrics.functional.resampling import percentiles, resampled_sums
 
 Ends = tuple[float, float]
 
@@ -59,7 +60,8 @@ def fixed_intervals(test: PerImage, iou_threshold: float) -> dict[Condition, lis
         [(0.0, 1.0), (0.0, 0.0)]
     """
     counted = np.concatenate([hits(test, condition, iou_threshold) for condition in test.conditions], axis=1)
-    errors = 1 - resampled_sums(counted).astype(np.float64) / len(counted)
+    sums, num_pairs = resampled_sums(counted, test.image_ids.tolist())
+    errors = 1 - sums.astype(np.float64) / num_pairs[:, None]
     ends = [percentiles(errors[:, column]) for column in range(errors.shape[1])]
     size = test.iou.shape[1]
     return {condition: ends[i * size : (i + 1) * size] for i, condition in enumerate(test.conditions)}
