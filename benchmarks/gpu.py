@@ -27,7 +27,7 @@ from camloc.backbones.googlenet import googlenet_gap
 from camloc.backbones.vgg import vgg_gap
 from camloc.data.datasets.textures import Textures
 from camloc.data.loading.sample import EvalBatch, TrainBatch
-from camloc.experiment.measuring.split_protocols import Measures
+from camloc.experiment.measuring.measures import Measures
 from camloc.experiment.training import TrainingModule
 from camloc.localization.threshold_sweep import largest_component_boxes
 from camloc.metrics.classification_error import ClassificationError

@@ -19,7 +19,7 @@ from camloc.attribution.cam import cam
 from camloc.attribution.score_map import score_map
 from camloc.backbones.alexnet import alexnet_gap
 from camloc.data.datasets.textures import Textures
-from camloc.experiment.measuring.split_protocols import Measures
+from camloc.experiment.measuring.measures import Measures
 from camloc.experiment.training import TrainingModule
 from camloc.localization.threshold_sweep import largest_component_boxes
 from camloc.metrics.localization_error import LocalizationError

@@ -19,7 +19,8 @@ from camloc.backbones.alexnet import alexnet_gap
 from camloc.data.datasets.textures import Textures
 from camloc.data.loading.datamodule import LocalizationDataModule
 from camloc.data.loading.sample import EvalBatch
-from camloc.experiment.measuring.split_protocols import Measures, SplitProtocols
+from camloc.experiment.measuring.measures import Measures
+from camloc.experiment.measuring.split_protocols import SplitProtocols
 from camloc.localization.threshold_sweep import largest_component_boxes
 from camloc.metrics.centred_box import CentredBoxError
 from camloc.metrics.classification_error import ClassificationError

@@ -21,13 +21,14 @@ import camloc
 from camloc.data.annotations.coco import read_coco
 from camloc.data.annotations.voc import read_voc
 from camloc.data.sources.loading import Unlabelled, Viewing
+from camloc.experiment.checkpoint import RUN_KEY, load_checkpoint, write_checkpoint
 from camloc.experiment.predict_source import Opened
 from camloc.export.csv_file import read_csv
 from camloc.export.predictions_jsonl import Predictions
 from camloc.localized import LocalizedImage
 
 Here = Callable[..., Any]
-FORMATS = "save=[csv,coco,yolo,voc,label_studio,overlays,maps]"
+FORMATS = "save=[csv,coco,yolo,voc,label_studio,overlays,page,maps]"
 
 
 def lines(run: Path) -> list[LocalizedImage]:
@@ -187,20 +188,27 @@ def outputs(run: Path) -> dict[str, bytes]:
 
 
 def test_what_was_stopped_goes_on_to_equal_output(
-    trained: tuple[Path, str], here: Here, images: Path, tmp_path: Path
+    trained: tuple[Path, str], here: Here, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise RuntimeError("interrupted")
+
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    predict(here, trained, whole, f"source={images}", FORMATS)
-    shutil.copytree(whole, stopped)
+    options = ("device=cpu", "num_workers=0", "batch_size=5", f"source={images}", FORMATS)
+    command = ("predict", f"checkpoint={trained[0]}", *options)
+    answer = here(*command, f"hydra.run.dir={whole}")
+    assert answer.returncode == 0, answer.stderr
+    with monkeypatch.context() as patch:
+        patch.setattr("camloc.experiment.predict.write_at_end", interrupted)
+        answer = here(*command, f"hydra.run.dir={stopped}")
+        assert answer.returncode == 1
     # What a killed process leaves: some whole lines, a torn one, and nothing that is written at the end.
-    text = (whole / "predictions.jsonl").read_bytes()
+    text = (stopped / "predictions.jsonl").read_bytes()
+    assert text == (whole / "predictions.jsonl").read_bytes()
     fifth = [place for place, byte in enumerate(text) if byte == ord("\n")][4] + 1
     (stopped / "predictions.jsonl").write_bytes(text[: fifth + 30])
     (stopped / "status.json").write_text('{"status": "running", "error": null}')
-    for name in ("predictions.csv", "coco.json", "summary.json", "label_studio.json"):
-        (stopped / name).unlink()
-    for name in ("yolo", "voc"):
-        shutil.rmtree(stopped / name)
+    (stopped / "traceback.txt").unlink()
     answer = here("predict", f"resume={stopped}")
     assert answer.returncode == 0, answer.stderr
     assert "5 images are done already" in answer.stdout
@@ -235,6 +243,7 @@ def test_a_video_becomes_a_video(trained: tuple[Path, str], here: Here, tmp_path
         (["source=nowhere"], "there is no such file or folder"),
         (["source=test", "every=2"], "every=2 takes each n-th frame of a video"),
         (["source=test", "save=[jpeg]"], "save"),
+        (["source=test", "intensity=full"], "source=test is shown by datamodule.intensity=full"),
         (["source=test", "probability=2"], "probability=2"),
         (["source=test", "device=gpux"], "device=gpux is none of torch's"),
         (["source=test", "sourc=x"], "sourc"),
@@ -281,3 +290,41 @@ def test_ctrl_c_ends_a_camera_and_interrupts_the_rest(
     status = json.loads((tmp_path / "status.json").read_text())["status"]
     assert status == ("failed" if ends else "completed")
     assert (f"resume={tmp_path} continues" in answer.stderr) == ends
+
+
+def test_one_brighter_frame_is_predicted_and_counted(trained: tuple[Path, str], here: Here, tmp_path: Path) -> None:
+    """Training sampled 0 to 4095; a given range shows all images in it."""
+    run, frames = tmp_path / "run", tmp_path / "frames"
+    shutil.copytree(trained[0], run)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    folder = yaml.safe_load(Path("conf/datamodule/folder.yaml").read_text())
+    config["datamodule"] = {"_target_": folder["_target_"], "root": str(frames), "intensity": "auto"}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    checkpoint = load_checkpoint(run / "checkpoints" / "best.ckpt")
+    checkpoint[RUN_KEY] |= {"intensity": (0.0, 4095.0)}
+    write_checkpoint(checkpoint, run / "checkpoints" / "best.ckpt")
+    frames.mkdir()
+    dark = np.tile(np.arange(64, dtype=np.uint16) * 64, (48, 1))
+    bright = dark.copy()
+    bright[:12] = 30_000
+    for name, pixels in (("1.png", dark), ("2.png", bright), ("3.png", np.minimum(bright, 4095))):
+        cv2.imwrite(str(frames / name), pixels)
+    answer = predict(here, (run, ""), tmp_path / "out", f"source={frames}", "save=[]")
+    found = {one.name: one for one in lines(tmp_path / "out")}
+    assert {name: one.clipped for name, one in found.items()} == {"1.png": 0, "2.png": 0.25, "3.png": 0}
+    assert found["2.png"].classes == found["3.png"].classes
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["clipped"], summary["unreadable"]) == (1, 0)
+    note = (
+        "1 images have values outside of 0 to 4095, the range of training, which are black or white; first 2.png, 25.00"
+    )
+    assert note in answer.stdout
+    assert any(note in one for one in summary["notes"])
+    assert camloc.load(run, device="cpu").localize([frames / "2.png"])[0].clipped == 0.25
+    given = tmp_path / "given"
+    predict(here, (run, ""), given, f"source={frames}", "save=[]", "intensity=[0,30000]")
+    assert [one.clipped for one in lines(given)] == [0, 0, 0]
+    assert lines(given)[1].classes != found["2.png"].classes
+    Image.fromarray(np.full((8, 12), 0.5, np.float32)).save(frames / "4.tif")
+    predict(here, (run, ""), tmp_path / "full", f"source={frames}", "save=[]", "intensity=full")
+    assert "such as intensity=[0.5,1.5]" in str(lines(tmp_path / "full")[3].error)

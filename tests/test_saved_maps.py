@@ -1,10 +1,10 @@
 """Predictions saved once and measured again: the same numbers, under any protocol, on any number of processes."""
 
-import json
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import numpy as np
@@ -17,19 +17,9 @@ Entry = Callable[..., subprocess.CompletedProcess[str]]
 Here = Callable[..., Any]
 SharedOnce = Callable[[str, Callable[[Path], None]], Path]
 
+NUMBERS = run_path(str(Path(__file__).with_name("run_numbers.py")))
+metrics, assert_equal_but_for_the_loss = NUMBERS["metrics"], NUMBERS["assert_equal_but_for_the_loss"]
 PROTOCOLS = "localization=[val_threshold,wsolevaluation,ilsvrc]"
-
-
-def metrics(run: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((run / "metrics.json").read_text())
-    return found
-
-
-def assert_equal_but_for_the_loss(found: dict[str, Any], expected: dict[str, Any]) -> None:
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        # The loss is a mean of float32 numbers, here in batches of another size.
-        assert found[name] == (pytest.approx(value, rel=1e-5) if name.endswith("/loss") else value), name
 
 
 @pytest.fixture

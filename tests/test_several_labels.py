@@ -1,6 +1,5 @@
 """Runs on images with several labels, or none: maps saved and measured again, thresholds swept, runs compared."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from runpy import run_path
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from camloc.predictors.saved_maps import SavedMaps
 from camloc.report.compare import main as compare
@@ -18,19 +18,9 @@ SMALL = (
     *("datamodule.input_size=64", "datamodule.num_workers=0", "datamodule.batch_size=4", "trainer.accelerator=cpu"),
     *("trainer.max_epochs=1", "callbacks.gallery.count=2"),
 )
+NUMBERS = run_path(str(Path(__file__).with_name("run_numbers.py")))
+metrics, assert_equal_but_for_the_loss = NUMBERS["metrics"], NUMBERS["assert_equal_but_for_the_loss"]
 PROTOCOLS = "localization=[several_labels,maxboxacc_v2,paper]"
-
-
-def metrics(run: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((run / "metrics.json").read_text())
-    return found
-
-
-def assert_equal_but_for_the_loss(found: dict[str, Any], expected: dict[str, Any]) -> None:
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        # The loss is a mean of float32 numbers, here in batches of another size.
-        assert found[name] == (pytest.approx(value, rel=1e-5) if name.endswith("/loss") else value), name
 
 
 @pytest.fixture
@@ -112,3 +102,25 @@ def test_what_has_one_class_for_each_image_is_refused_in_one_line(
         assert refused.returncode == 1
         assert message in refused.stderr
         assert "Traceback" not in refused.stderr
+
+
+def test_a_test_set_of_negative_images_alone_is_measured_and_says_so(here: Here, trained: Path, tmp_path: Path) -> None:
+    images = tmp_path / "negative"
+    images.mkdir()
+    for index in range(3):
+        pixels = np.random.default_rng(index).integers(0, 60, (40, 60, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(images / f"{index}.png")
+    (images / "a.csv").write_text("file,label,split\n0.png,,test\n1.png,,test\n2.png,,test\n")
+    options = (f"checkpoint={trained}", f"datamodule.root={images}", "trainer.accelerator=cpu", "localization=ilsvrc")
+    run = tmp_path / "of_negative"
+    refused = here("evaluate", *options, f"hydra.run.dir={run}")
+    assert refused.returncode == 1
+    assert "the annotation labels no image; " in refused.stderr
+    named = "datamodule.classes=[blue,good,green,red]"
+    finished = here("evaluate", *options, named, f"hydra.run.dir={run}")
+    assert finished.returncode == 0, finished.stderr
+    nothing = "test: 3 images without label, no pair of an image and a class: localization was not measured."
+    assert nothing in finished.stdout
+    assert "submission.txt is not written: it has one class for each image" in finished.stdout
+    assert not (run / "submission.txt").exists()
+    assert metrics(run)["test/num_pairs"] == 0

@@ -63,6 +63,9 @@ class LocalizedImage(NamedTuple):
     """The part of the image that the maps cover, half-open xyxy pixels."""
     probabilities: NDArray[np.float32] | None = None
     """(C,) of every class; null for what was read back from a file."""
+    clipped: float = 0.0
+    """Share of its stored values that lie outside of the range of the training's images, so that they are black or
+    white; 0 for images of 8 bits per channel."""
 
     @property
     def boxes(self) -> list[tuple[LocalizedClass, LocalizedBox]]:
@@ -83,6 +86,8 @@ def to_json(image: LocalizedImage) -> dict[str, Any]:
         plain["seconds"] = image.seconds
     if image.error is not None:
         return {**plain, "error": image.error}
+    if image.clipped:
+        plain["clipped"] = image.clipped
     plain["classes"] = [
         {
             "index": found.class_index,
@@ -118,7 +123,14 @@ def from_json(plain: dict[str, Any]) -> LocalizedImage:
         classes.append(
             LocalizedClass(int(found["index"]), str(found["class"]), float(found["probability"]), boxes, peak)
         )
-    return LocalizedImage(plain["image"], size, tuple(classes), plain.get("error"), plain.get("seconds"))
+    return LocalizedImage(
+        plain["image"],
+        size,
+        tuple(classes),
+        plain.get("error"),
+        plain.get("seconds"),
+        clipped=float(plain.get("clipped", 0)),
+    )
 
 
 def run_lengths(mask: Mask) -> list[int]:

@@ -127,22 +127,25 @@ def test_the_same_images_are_kept_for_any_batches(tmp_path: Path) -> None:
 
 
 def test_an_image_of_several_classes_has_a_pair_for_each(tmp_path: Path) -> None:
-    target = torch.tensor([[True, True], [False, True]])
+    target = torch.tensor([[True, True], [False, True], [False, False]])
 
     class Several:
         def __len__(self) -> int:
-            return 2
+            return 3
 
         def target(self, index: int) -> Tensor:
             return target[index]
 
-    batch = EvalBatch(torch.zeros(2, 3, 8, 12, dtype=torch.uint8), truth(target))
-    first, second = kept(Explorer(run_paths(tmp_path), 0.5), [batch], Several()).images
+    batch = EvalBatch(torch.zeros(3, 3, 8, 12, dtype=torch.uint8), truth(target))
+    first, second, negative = kept(Explorer(run_paths(tmp_path), 0.5), [batch], Several()).images
     assert [pair.class_index for pair in first.pairs] == [0, 1]
     assert first.pairs[0].probability == pytest.approx(float(torch.tensor(2.0).sigmoid()))
     assert first.predicted is None
     assert second.predicted is not None
     assert second.pairs[0].rank == 1
+    assert (negative.pairs, negative.ranked[0][0]) == ([], 0)
+    assert negative.predicted is not None  # a false alarm to look at
+    assert negative.predicted.boxes.tolist() == [[0, 0, 1, 1]] * 2
 
 
 def test_padding_is_not_kept(tmp_path: Path) -> None:
@@ -159,6 +162,26 @@ def test_padding_is_not_kept(tmp_path: Path) -> None:
     callback.on_test_batch_end(trainer(), stub, first._replace(prediction=prediction, truth=truth_without), batch, 0)
     callback.on_test_epoch_end(trainer(), stub)
     assert [image.position for image in callback.images] == [8, 9]
+
+
+def test_processes_keep_their_own_images_and_know_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module: Any = Module()
+    ranks = [Explorer(run_paths(tmp_path), 0.5), Explorer(run_paths(tmp_path), 0.5)]
+    for rank, callback in enumerate(ranks):
+        callback.on_test_epoch_start(trainer(), module)
+        for first in range(rank, 10, 2):
+            batch = eval_batch([rank], 0.5, first=first)
+            callback.on_test_batch_end(trainer(), module, counted(batch), batch, first)
+    parts = [dict(callback._kept) for callback in ranks]
+
+    def gather(gathered: list[Any], _: object) -> None:
+        gathered[:] = parts
+
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+    two: Any = SimpleNamespace(**{**vars(trainer()), "world_size": 2})
+    for callback in ranks:
+        callback.on_test_epoch_end(two, module)
+        assert [image.position for image in callback.images] == list(range(10))
 
 
 def test_no_image_is_refused(tmp_path: Path) -> None:

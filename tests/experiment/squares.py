@@ -24,8 +24,8 @@ from camloc.data.loading.datamodule import LoaderOptions, LocalizationDataModule
 from camloc.data.loading.sample import EvalBatch
 from camloc.data.loading.split import Shrink, Split, SplitName
 from camloc.experiment.checkpoint import RUN_KEY, RunRecord
+from camloc.experiment.measuring.measures import Measures
 from camloc.experiment.measuring.module import EvaluationModule
-from camloc.experiment.measuring.split_protocols import Measures
 from camloc.localization.threshold_sweep import largest_component_boxes
 from camloc.metrics.classification_error import ClassificationError
 from camloc.metrics.localization_error import LocalizationError

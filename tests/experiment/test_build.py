@@ -33,6 +33,7 @@ from camloc.experiment.build import (
     check_trainer,
     instantiate_all,
     load_splits,
+    refuse_other_labels,
 )
 from camloc.experiment.checkpoint import WholeCheckpoints
 from camloc.experiment.interruption import SIGNALS
@@ -63,6 +64,27 @@ def test_the_splits_are_loaded_at_once() -> None:
     assert datamodule._splits.keys() == {"val", "test"}
     with pytest.raises(InstantiationException, match="batch_size must be at least 1"):
         build_datamodule(config(datamodule={"_target_": "squares.SquaresData", "batch_size": 0}), ("val",))
+
+
+def test_labels_that_an_objective_is_not_for_are_refused_with_what_helps() -> None:
+    data = SQUARES["data"]()
+    refuse_other_labels(config(), data)
+    data.several_labels = True
+    with pytest.raises(ValueError, match=r"CrossEntropy trains on one label per image; use objective=multi_label$"):
+        refuse_other_labels(config(), data)
+    data.one_label_hint = "several_labels=false does it"
+    with pytest.raises(ValueError, match=r"image; several_labels=false does it, or use objective=multi_label$"):
+        refuse_other_labels(config(), data)
+
+
+def test_one_class_teaches_a_cross_entropy_nothing() -> None:
+    one = SQUARES["data"](class_names=["red"])
+    with pytest.raises(ValueError, match=r"^red is the only class, .*CrossEntropy learns nothing .*objective=multi_l"):
+        refuse_other_labels(config(), one)
+    boxes = {"_target_": "camloc.objectives.box_regression.BoxRegression", "_partial_": True}
+    refuse_other_labels(config(objective=boxes), one)
+    one.several_labels = True  # the others are negative
+    refuse_other_labels(config(objective={"_target_": "camloc.objectives.multi_label.MultiLabel"}), one)
 
 
 def test_what_is_wrong_in_the_annotation_of_all_splits_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from runpy import run_path
 
+import numpy as np
 import pytest
 import torch
 from torchmetrics import Metric
 
-from camloc.experiment.measuring.results import MeasuredSplit, Threshold
+from camloc.experiment.measuring.results import MeasuredSplit, Numbers, Threshold
 from camloc.experiment.measuring.split_protocols import SplitProtocols, SplitResult
 from camloc.experiment.measuring.store import Stored
 from camloc.experiment.notes import PLAIN_NEEDS, notes_on, remarks_on
@@ -32,6 +33,8 @@ def notes(
     boxes: bool = True,
     logits: bool = True,
     flat: bool = False,
+    pairs: Stored | None = None,
+    more: Numbers | None = None,
 ) -> list[str]:
     """Notes on two images, both localized at 0.5 and neither at 0.2; the second is classified wrongly."""
     truth = SQUARES["truth"](torch.tensor([0, 1]))
@@ -43,9 +46,10 @@ def notes(
     for name, threshold in thresholds.items():
         split.protocols[name].set_threshold(threshold.value)
     split.update(Prediction(truth.pairs, torch.tensor([[1.0, 0.0]] * 2) if logits else None, cams), truth)
-    result = SplitResult(split.compute(), None, {}, Stored.nothing(), dict(split.unmet), 2)
+    counted = Stored(np.arange(2), np.arange(2), {}) if pairs is None else pairs
+    result = SplitResult(split.compute(), None, {}, counted, dict(split.unmet), 2)
     measured = MeasuredSplit("test", split, result, ["a", "b"], thresholds)
-    return notes_on(measured, measured.numbers())
+    return notes_on(measured, {**measured.numbers(), **(more or {})})
 
 
 def localization(cam_threshold: float | None = None) -> LocalizationError:
@@ -80,6 +84,21 @@ def test_several_protocols_are_named_and_those_of_one_threshold_share_a_sentence
         "Localized on test: 2 GT-known, 1 top-1, 2 top-5 of 2 images.",
         "Localized on test by paper: 0 GT-known, 0 top-1, 0 top-5 of 2 images.",
     ]
+
+
+def test_pairs_and_those_with_boxes_are_called_so() -> None:
+    val = {"val_threshold": Threshold(0.5, "val")}
+    three = Stored(np.array([0, 0, 1]), np.array([0, 1, 1]), {})
+    found = notes({"val_threshold": localization()}, val, pairs=three, more={"test/num_pairs": 3})
+    counted = "2 pairs of an image and a class with true boxes"
+    assert found[1:] == [f"Localized on test: 2 GT-known, 1 top-1, 2 top-5 of {counted}."]
+    found = notes({"val_threshold": localization()}, val, pairs=three, more={"test/localization/num_images": 1})
+    assert found[1].endswith(" of 1 image with true boxes.")
+
+
+def test_a_split_of_negative_images_says_that_nothing_was_localized() -> None:
+    found = notes({"val_threshold": localization()}, {"val_threshold": Threshold(0.5, "val")}, pairs=Stored.nothing())
+    assert found == ["test: 2 images without label, no pair of an image and a class: localization was not measured."]
 
 
 def test_without_a_classifier_only_the_location_is_counted() -> None:

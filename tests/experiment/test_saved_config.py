@@ -59,3 +59,8 @@ def test_checkpoints_and_runs_of_version_0_1_are_refused_in_one_line(tmp_path: P
         with pytest.raises(ValueError, match="written by camloc") as refused:
             saved_config(source)
         assert str(refused.value) == f"{source} was written by camloc 0.1; only that version reads it"
+
+
+def test_maps_that_are_not_there_are_called_by_their_own_option(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"^score_maps=.*missing\.npz is not there"):
+        saved_config(tmp_path / "missing.npz")

@@ -1,5 +1,6 @@
 """Where predictions come from, and what is refused before any of them is measured."""
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from runpy import run_path
@@ -12,9 +13,11 @@ import torch
 from omegaconf import DictConfig
 
 from camloc.data.loading.fingerprint import fingerprint
+from camloc.experiment.checkpoint import RUN_KEY
 from camloc.experiment.measuring.results import Threshold
 from camloc.experiment.run_directory import RunDirectory
-from camloc.experiment.sources import PredictedData, Source, build_source
+from camloc.experiment.source import PredictedData, Source
+from camloc.experiment.sources import build_source
 from camloc.predictors.map_files import MAP_SIZE, MapPredictor
 from camloc.predictors.network import NetworkPredictor
 from camloc.predictors.submission import SubmissionPredictor
@@ -75,6 +78,30 @@ def test_a_checkpoint_without_a_threshold_cannot_give_one(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match=r"best\.ckpt has no CAM threshold, for its val had no boxes"):
         source(tmp_path, checkpoint=str(file), threshold_from="checkpoint")
     assert source(tmp_path, checkpoint=str(file)).threshold is None
+    fixed = config().localization
+    fixed.protocols.val_threshold.cam_threshold = 0.2
+    assert source(tmp_path, checkpoint=str(file), threshold_from="checkpoint", localization=fixed).threshold is None
+
+
+def test_boxes_are_looked_for_only_where_a_threshold_is_lacking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = write_checkpoint(tmp_path / "without.ckpt", threshold=None)
+    has_one = write_checkpoint(tmp_path / "best.ckpt")
+    monkeypatch.setattr("camloc.experiment.sources.preflight", lambda *_: None)  # which counts them
+    asked: list[int] = []
+
+    def gt_boxes(_: Any, index: int) -> list[torch.Tensor]:  # noqa: ANN401 - a split
+        asked.append(index)
+        return [torch.zeros(0, 4)]
+
+    squares = importlib.import_module("squares")  # as the configuration does
+    monkeypatch.setattr(squares.Squares, "gt_boxes", gt_boxes)
+    source(tmp_path, checkpoint=str(has_one), threshold_from="checkpoint")
+    source(tmp_path, checkpoint=str(without))
+    assert set(asked) == {0}  # each split's first one, when it is loaded
+    source(tmp_path, checkpoint=str(without), threshold_from="checkpoint")
+    assert set(asked) == {0, 1, 2}
 
 
 def with_own_weights(**given: Any) -> dict[str, Any]:  # noqa: ANN401 - of a configuration
@@ -111,8 +138,21 @@ def test_a_network_with_random_layers_is_refused(tmp_path: Path) -> None:
 
 def test_data_with_other_classes_is_refused(tmp_path: Path) -> None:
     file = write_checkpoint(tmp_path / "best.ckpt", class_names=["red", "blue"])
-    with pytest.raises(ValueError, match=r"first that differs was trained as blue and is green in the data"):
+    with pytest.raises(ValueError, match=r"first that differs was trained as blue and is green in the data.* trained$"):
         source(tmp_path, checkpoint=str(file))
+    more = write_checkpoint(tmp_path / "more.ckpt", class_names=["blue", "red", "green"])
+    with pytest.raises(ValueError, match=r"that were trained; annotation that shows some .* datamodule\.classes=\["):
+        source(tmp_path, checkpoint=str(more))
+
+
+def test_other_labels_than_in_training_are_said(tmp_path: Path) -> None:
+    file = write_checkpoint(tmp_path / "best.ckpt")
+    saved = torch.load(file, weights_only=True)
+    saved[RUN_KEY]["several_labels"] = True
+    torch.save(saved, file)
+    assert source(tmp_path, checkpoint=str(file)).notes[1:] == [
+        "The network was trained on several labels per image and is measured on one label per image."
+    ]
 
 
 def test_images_that_were_trained_on_are_refused(tmp_path: Path) -> None:

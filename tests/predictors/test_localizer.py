@@ -119,7 +119,7 @@ def test_boxes_peaks_and_masks_are_in_pixels_of_the_image() -> None:
     )
     cams = torch.tensor([[[0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.8, 1.0]]])
     raw = RawOutputs(torch.ones(1, 1), Pairs.of_target(torch.tensor([0])), cams, None)
-    batch = Inputs(torch.zeros(1, 3, 2, 4, dtype=torch.uint8), ["x"], [(20, 100)], [(10, 0, 90, 20)])
+    batch = Inputs(torch.zeros(1, 3, 2, 4, dtype=torch.uint8), ["x"], [(20, 100)], [(10, 0, 90, 20)], [0.25])
     (found,) = placing.place(batch, raw, Choice(masks=True, maps=True))
     ((one, box),) = found.boxes
     assert box.box == (50.0, 10.0, 90.0, 20.0)
@@ -134,6 +134,7 @@ def test_boxes_peaks_and_masks_are_in_pixels_of_the_image() -> None:
     assert again.boxes[0][1].mask is not None
     assert (again.boxes[0][1].mask == box.mask).all()
     assert to_json(again) == to_json(found)
+    assert (found.clipped, again.clipped) == (0.25, 0.25)
 
 
 def test_any_kind_of_image_is_taken(tmp_path: Path) -> None:

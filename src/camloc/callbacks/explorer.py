@@ -8,7 +8,7 @@ from annotated_types import Ge
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from camloc.callbacks.watched import BatchResult, RunPaths, batch_index, datamodule_of
+from camloc.callbacks.watched import BatchResult, RunPaths, batch_index, datamodule_of, gathered
 from camloc.data.loading.sample import EvalBatch
 from camloc.records import NUM_PREDICTIONS
 from camloc.report.explorer.choose import MAX_IMAGES, choose_images
@@ -107,11 +107,8 @@ class Explorer(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Bring the images of all processes into the split's order."""
-        gathered: list[Any] = [self._kept]
-        if trainer.world_size > 1:
-            gathered = [None] * trainer.world_size
-            torch.distributed.all_gather_object(gathered, self._kept)
-        kept = {position: image for part in gathered for position, image in part.items()}
+        parts = gathered(self._kept, trainer.world_size)
+        kept = {position: image for part in parts for position, image in part.items()}
         self.images = [kept[position] for position in sorted(kept)]
         self._kept = {}
 

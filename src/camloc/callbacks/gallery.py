@@ -8,7 +8,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch.nn.functional import interpolate
 
 from camloc.boxes import iou, rescale
-from camloc.callbacks.watched import BatchResult, RunPaths, batch_index, datamodule_of, predicted_class
+from camloc.callbacks.watched import BatchResult, RunPaths, batch_index, datamodule_of, gathered, predicted_class
 from camloc.data.loading.sample import EvalBatch
 from camloc.report.gallery_tile import gallery_caption, gallery_tile
 from camloc.report.page import GalleryItem
@@ -70,11 +70,7 @@ class Gallery(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Bring the items of all processes into the split's order."""
-        gathered: list[Any] = [self._drawn]
-        if trainer.world_size > 1:
-            gathered = [None] * trainer.world_size
-            torch.distributed.all_gather_object(gathered, self._drawn)
-        drawn = {pair: item for part in gathered for pair, item in part.items()}
+        drawn = {pair: item for part in gathered(self._drawn, trainer.world_size) for pair, item in part.items()}
         self.items = [drawn[pair] for pair in sorted(drawn)]
 
     def _draw(

@@ -12,7 +12,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
-from camloc.callbacks.watched import BatchResult, datamodule_of
+from camloc.callbacks.watched import BatchResult, datamodule_of, gathered
 from camloc.data.loading.sample import no_masks
 from camloc.export.saved_maps import write_saved_maps
 
@@ -132,12 +132,8 @@ class SaveScoreMaps(Callback):
         self._arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in shapes}
 
     def _finish(self, trainer: Trainer, split: str) -> None:
-        own = (self._boxes, self._has_masks)
-        gathered = [own]
-        if trainer.world_size > 1:
-            gathered = [own] * trainer.world_size
-            torch.distributed.all_gather_object(gathered, own)
-        if any(has_masks for _, has_masks in gathered):
+        of_all = gathered((self._boxes, self._has_masks), trainer.world_size)
+        if any(has_masks for _, has_masks in of_all):
             nothing = _packed(no_masks(1, self._map_size))[0]
             for place in self._unmasked:
                 self._arrays["masks"][place] = nothing
@@ -146,7 +142,7 @@ class SaveScoreMaps(Callback):
         for array in self._arrays.values():
             array.flush()  # type: ignore[attr-defined] # a memmap
         trainer.strategy.barrier("score maps are written")
-        boxes = {place: found for part, _ in gathered for place, found in part.items()}
+        boxes = {place: found for part, _ in of_all for place, found in part.items()}
         in_order = [boxes[place] for place in range(len(boxes))]
         if trainer.is_global_zero:
             self._finished |= {f"{split}/{name}": array for name, array in self._arrays.items()}

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+import torch
 from pytorch_lightning import Trainer
 from torch import Tensor
 
 from camloc.records import Prediction, Truth
+
+Kept = TypeVar("Kept")
 
 
 class BatchResult(Protocol):
@@ -73,6 +76,19 @@ def datamodule_of(trainer: Trainer) -> WatchedData:
     if found is None:
         raise ValueError("this callback needs a data module")
     return found
+
+
+def gathered(kept: Kept, world_size: int) -> list[Kept]:
+    """Return what each process kept, by its rank; every process calls this.
+
+    Example:
+        >>> gathered({3: "an image"}, world_size=1)
+        [{3: 'an image'}]
+    """
+    of_all = [kept] * world_size
+    if world_size > 1:
+        torch.distributed.all_gather_object(of_all, kept)
+    return of_all
 
 
 def batch_index(truth: Truth, position: int) -> int:

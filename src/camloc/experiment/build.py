@@ -24,7 +24,7 @@ from camloc.experiment.checkpoint import WholeCheckpoints
 from camloc.experiment.device import check_clipping, check_devices, check_precision
 from camloc.experiment.interruption import held_back
 from camloc.experiment.limits import refuse_few_descriptors
-from camloc.experiment.measuring.split_protocols import Measures
+from camloc.experiment.measuring.measures import Measures
 from camloc.experiment.run_directory import RunDirectory
 from camloc.experiment.stop import StopTogether
 from camloc.experiment.training import TrainingModule
@@ -55,9 +55,15 @@ def refuse_other_labels(config: DictConfig, datamodule: LocalizationDataModule) 
     """
     for_several, name = trains_on_several_labels(config), config.objective._target_.rpartition(".")[2]
     if datamodule.several_labels and not for_several:
+        hint = f"{datamodule.one_label_hint}, or " if datamodule.one_label_hint else ""
         raise ValueError(
             f"the images of this data set have several labels, or none, and the objective {name} trains on one label "
-            "per image; use objective=multi_label"
+            f"per image; {hint}use objective=multi_label"
+        )
+    if datamodule.num_classes == 1 and not for_several and not trains_with_boxes(config):
+        raise ValueError(
+            f"{datamodule.class_names[0]} is the only class, and the objective {name} learns nothing from one class; "
+            "add images of another class, or images without label, which are negative, and use objective=multi_label"
         )
     if for_several and not datamodule.several_labels:
         raise ValueError(

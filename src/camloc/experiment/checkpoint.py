@@ -226,8 +226,14 @@ def refuse_other_classes(class_names: Sequence[str], trained: Sequence[str], fil
         raise ValueError(
             f"{file} was trained on {len(trained)} classes and the data set has {len(class_names)}; the first that "
             f"differs was trained as {safe(one)} and is {safe(other)} in the data: give data with the classes that "
-            "were trained"
+            f"were trained{_of_some(class_names, trained)}"
         )
+
+
+def _of_some(class_names: Sequence[str], trained: Sequence[str]) -> str:
+    if set(class_names) < set(trained):
+        return "; annotation that shows some of them is read with datamodule.classes=[...], which names all in order"
+    return ""
 
 
 def refuse_trained_images(fingerprint: Tensor | None, split: Split, name: str, file: Path) -> None:

@@ -221,8 +221,7 @@ def _explored(run: RunDirectory, trainer: Trainer, test: MeasuredSplit) -> Explo
         num_pairs=len(test.image_ids),
         errors=errors,
     )
-    num_images = len(dict.fromkeys(test.image_ids))
-    return Explored(data.class_names, [(shown, images)], rule_text(len(images), num_images))
+    return Explored(data.class_names, [(shown, images)], rule_text(len(images), test.result.num_images))
 
 
 def _miss_figures(run: RunDirectory, by_size: Sequence[MissRow]) -> list[Figure]:

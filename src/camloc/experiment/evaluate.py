@@ -12,6 +12,7 @@ from camloc.experiment.conclusion import conclude
 from camloc.experiment.measuring.measure import measure
 from camloc.experiment.measuring.module import EvaluationModule
 from camloc.experiment.run_directory import RunDirectory, saved_values
+from camloc.experiment.run_job import given_keys
 from camloc.experiment.sources import build_source
 from camloc.export.score_map_files import ScoreMapFolder
 from camloc.localization.contract import needs_images
@@ -27,8 +28,13 @@ def evaluate(config: DictConfig, run: RunDirectory) -> None:
     run.write_config(config)
     seed_everything(config.seed, workers=True, verbose=False)
     source = build_source(config, run)
+    notes = list(source.notes)
     if source.data.several_labels:
-        _refuse_one_file_per_image(config)
+        _refuse_one_class_per_image(config)
+    writes_submission = bool(config.localization.submission) and source.has_other_classes
+    if writes_submission and source.data.several_labels:
+        writes_submission = False
+        notes.append("submission.txt is not written: it has one class for each image, and these images have several.")
     measures = build_measures(
         config,
         source.score_map,
@@ -41,7 +47,6 @@ def evaluate(config: DictConfig, run: RunDirectory) -> None:
             f"box_rule={config.box_rule._target_} needs images, which these predictions come without; evaluate a "
             "checkpoint with it"
         )
-    writes_submission = bool(config.localization.submission) and source.has_other_classes
     module = EvaluationModule(
         source.predictor,
         measures,
@@ -55,18 +60,18 @@ def evaluate(config: DictConfig, run: RunDirectory) -> None:
     ]
     trainer = build_trainer(config, run, [*callbacks, *_writers(config, run)])
     results = measure(trainer, module, source.data, source.splits, source.threshold)
-    conclude(config, run, trainer, results, source.notes, trained_with_boxes=source.trained_with_boxes)
+    conclude(config, run, trainer, results, notes, trained_with_boxes=source.trained_with_boxes)
 
 
-def _refuse_one_file_per_image(config: DictConfig) -> None:
-    """Refuse files that hold one class for each image.
+def _refuse_one_class_per_image(config: DictConfig) -> None:
+    """Refuse to write files that hold one class for each image, where they were asked for and not by a protocol alone.
 
     Raises:
         ValueError: Naming the option.
     """
     options = {
         "export_score_maps": config.export_score_maps,
-        "localization.submission": config.localization.submission,
+        "localization.submission": config.localization.submission and "localization.submission" in given_keys(),
     }
     if asked := [name for name, value in options.items() if value]:
         raise ValueError(f"{asked[0]} writes one class for each image, and these images have several; leave it out")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from hydra.utils import instantiate
@@ -32,6 +32,7 @@ def load(
     device: str | torch.device | Sequence[str | torch.device] = "auto",
     cam_threshold: float | None = None,
     precision: Precision = "32-true",
+    intensity: Literal["full"] | Sequence[float] | None = None,
     trust: bool = False,
 ) -> Localizer:
     """Load a trained network, ready for images of any size.
@@ -42,6 +43,8 @@ def load(
         cam_threshold: Where maps are cut, a fraction of their maximum; null takes the one of the checkpoint, and 0.2
             where its run had no boxes to choose one on.
         precision: Of the network; ``bf16-mixed`` and ``16-mixed`` are for GPUs.
+        intensity: Range that becomes black to white of files with more than 8 bits, ``[low, high]`` or ``full`` for
+            what a file's type can hold; null takes that of the training.
         trust: Whether the run's configuration may call what is not part of camloc.
 
     Raises:
@@ -71,6 +74,7 @@ def load(
         cam_threshold=cam_threshold,
         devices=list(device) if several else [one_device(device)],  # type: ignore[arg-type] # of one or several
         precision=precision,
+        intensity=intensity,
     )
 
 
@@ -109,6 +113,7 @@ def build_localizer(
     cam_threshold: float | None,
     devices: Sequence[str | torch.device],
     precision: Precision,
+    intensity: Literal["full"] | Sequence[float] | None = None,
 ) -> Localizer:
     """Build a network with a checkpoint's weights, and what the checkpoint knows of its classes and its threshold.
 
@@ -119,6 +124,7 @@ def build_localizer(
         cam_threshold: Null for the checkpoint's.
         devices: See :class:`~camloc.predictors.localizer.Localizer`.
         precision: Likewise.
+        intensity: What becomes black to white of files with more than 8 bits; null for the run's.
 
     Raises:
         ValueError: If the checkpoint does not fit, or an option lies outside its range.
@@ -151,7 +157,7 @@ def build_localizer(
         threshold_of(record, cam_threshold),
         several_labels=record.several_labels,
         objectless=record.objectless,
-        intensity=intensity_of(of_run, record),
+        intensity=intensity_of(of_run, record) if intensity is None else given_intensity(intensity),
         devices=devices,
         precision=precision,
     )

@@ -93,6 +93,10 @@ def remarks_on(rows: Iterable[ReportedNumber], pairs: PairRecords, class_names: 
 
 def notes_on(test: MeasuredSplit, metrics: Numbers) -> list[str]:
     """Say where thresholds came from, what was counted, and what was not measured and why."""
+    if not len(test.result.pairs.positions):
+        number = test.result.num_images
+        images = f"{number} image{'s' * (number != 1)}"
+        return [f"test: {images} without label, no pair of an image and a class: localization was not measured."]
     return [*_iou_notes(test), *_threshold_notes(test), *_count_notes(test, metrics), *_unmet_notes(test)]
 
 
@@ -130,8 +134,13 @@ def _count_notes(test: MeasuredSplit, metrics: Numbers) -> list[str]:
         titles = (("gt_known", "GT-known"), ("top1", "top-1"), ("top5", "top-5"))
         counts = [f"{metrics[f'{section}{k}_hits']} {title}" for k, title in titles if f"{section}{k}_hits" in metrics]
         by = "" if section == "test/localization/" else f" by {name}"
-        what = "pairs of an image and a class" if "test/num_pairs" in metrics else "images"
-        notes.append(f"Localized on test{by}: {', '.join(counts)} of {metrics[f'{section}num_images']} {what}.")
+        number = int(metrics[f"{section}num_images"])
+        what = f"{number} image{'s' * (number != 1)}"
+        if "test/num_pairs" in metrics:
+            what = f"{number} pair{'s' * (number != 1)} of an image and a class"
+        if number < len(test.result.pairs.positions):
+            what += " with true boxes"
+        notes.append(f"Localized on test{by}: {', '.join(counts)} of {what}.")
     if degenerate := metrics.get("test/localization/num_degenerate"):
         notes.append(f"{degenerate} score maps are flat or not finite; a flat map of zeros gives no box.")
     return notes

@@ -187,11 +187,12 @@ class PredictOptions(TypedDict):
     classifier: ClassifierOptions
     checkpoint: str
     source: str | int
-    save: Sequence[Literal["csv", "coco", "yolo", "voc", "label_studio", "overlays", "maps"]]
+    save: Sequence[Literal["csv", "coco", "yolo", "voc", "label_studio", "overlays", "page", "maps"]]
     probability: Annotated[float, Ge(0), Le(1)] | None
     top_k: CountOrNull
     boxes: Literal["largest", "all"]
     min_size: Annotated[float, Ge(0), Lt(1)]
+    intensity: Literal["full"] | Sequence[float] | None
     cam_threshold: CamThreshold | None
     masks: bool
     every: Count

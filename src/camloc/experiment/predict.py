@@ -12,17 +12,18 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from camloc.data.images.intensity import Intensity
 from camloc.data.sources.loading import Unlabelled, Viewing
 from camloc.experiment.interruption import active
 from camloc.experiment.load import build_localizer, one_device
-from camloc.experiment.predict_output import OVERLAY_SIDE, ImageFiles, write_at_end
+from camloc.experiment.predict_output import ImageFiles, side_to_show, write_at_end
 from camloc.experiment.predict_source import Opened, open_source
 from camloc.experiment.run_directory import RunDirectory
 from camloc.experiment.saved_config import checkpoint_file, saved_config
 from camloc.export.predictions_jsonl import PredictionLines, Predictions
 from camloc.export.replaced import replaced
 from camloc.localized import LocalizedImage
-from camloc.predictors.localizer import Localizer
+from camloc.predictors.localizer import Localizer, stacked
 from camloc.predictors.placing import Choice, Inputs
 
 NUM_SHOWN = 10
@@ -45,34 +46,32 @@ def predict(config: DictConfig, run: RunDirectory) -> None:
         cam_threshold=config.cam_threshold,
         devices=_devices(config.device, config.devices),
         precision=config.precision,
+        intensity=config.intensity,
     )
     save = list(config.save)
-    draws, keeps_maps = "overlays" in save, "maps" in save
-    has_maps = localizer.placing.has_maps
-    if keeps_maps and not has_maps:
-        raise ValueError("save=maps: this network predicts boxes itself and has no maps; leave it out")
-    maps = keeps_maps or (draws and has_maps)
+    shows, keeps_maps = not {"overlays", "page"}.isdisjoint(save), "maps" in save
+    maps = keeps_maps or (shows and localizer.placing.has_maps)
     choice = Choice(config.probability, config.top_k, config.boxes, config.min_size, config.masks, maps)
     localizer.placing.check(choice)
     if config.cam_threshold is not None and localizer.placing.threshold is None:
         raise ValueError("cam_threshold has no effect: boxes of this network have none; leave it out")
-    viewing = Viewing(localizer.transform, OVERLAY_SIDE if draws else None)
+    viewing = Viewing(localizer.transform, side_to_show(save))
     source = open_source(config, viewing, localizer.intensity)
-    for line in (f"checkpoint: {file}", source.described, _threshold_line(localizer), _choice_line(localizer, choice)):
+    said = [source.described, _threshold_line(localizer), _choice_line(localizer, choice)]
+    said += [f"note: {note}" for note in source.notes]
+    for line in (f"checkpoint: {file}", *said):
         _say(line)
-    for note in source.notes:
-        _say(f"note: {note}")
     if not source.can_go_on:
         run.found.unlink(missing_ok=True)  # a video's overlay cannot be continued
     with PredictionLines(run.found) as lines:
         _predict_all(localizer, choice, source, lines, ImageFiles(run, save, source.frames_per_second))
     found = Predictions(run.found)
-    notes = write_at_end(run, save, found, localizer.class_names, model_version=f"camloc {file}")
+    notes = write_at_end(run, save, found, localizer.class_names, model_version=f"camloc {file}", said=said)
     _conclude(run, localizer, found, [*source.notes, *notes])
 
 
 def _predict_all(
-    localizer: Localizer, choice: Choice, source: Opened, lines: PredictionLines, files: "ImageFiles"
+    localizer: Localizer, choice: Choice, source: Opened, lines: PredictionLines, files: ImageFiles
 ) -> None:
     """Predict what is not done; a signal ends a camera or a stream, and interrupts anything else after the batch."""
     done = lines.done
@@ -88,9 +87,9 @@ def _predict_all(
         task = progress.add_task("predicting", total=source.total, completed=len(done), speed="", visible=False)
         started, number = time.monotonic(), 0
         for batch, found in _localized(localizer, choice, source.batches(done)):
-            for seen, image in zip(batch, found, strict=True):
+            for position, (seen, image) in enumerate(zip(batch, found, strict=True), start=lines.number):
                 if image.error is None:
-                    files.write(image, seen.shown)
+                    files.write(position, image, seen.shown)
             lines.append(found)
             number += len(batch)
             passed = time.monotonic() - started
@@ -111,14 +110,7 @@ def _localized(
     def inputs() -> Iterator[Inputs]:
         for batch in batches:
             held.append(batch)
-            readable = [(one, one.image) for one in batch if one.image is not None]
-            images = [image for _, image in readable]
-            yield Inputs(
-                torch.stack(images) if images else torch.zeros(0, 3, *localizer.transform.size, dtype=torch.uint8),
-                [one.name for one, _ in readable],
-                [one.size for one, _ in readable],
-                [one.window for one, _ in readable],
-            )
+            yield stacked(batch, localizer.transform.size)
 
     for found in localizer.stream(inputs(), choice):
         batch, places = held.pop(0), iter(found)
@@ -192,17 +184,25 @@ def _choice_line(localizer: Localizer, choice: Choice) -> str:
 
 def _conclude(run: RunDirectory, localizer: Localizer, found: Predictions, notes: Sequence[str]) -> None:
     """Write ``summary.json`` and ``unreadable.json``, and say what was found."""
-    counts = dict.fromkeys(("images", "unreadable", "nothing_found", "without_box", "boxes"), 0)
+    counts = dict.fromkeys(("images", "unreadable", "clipped", "nothing_found", "without_box", "boxes"), 0)
     unreadable: list[dict[str, str]] = []
+    first_clipped: LocalizedImage | None = None
     for image in found:
         counts["images"] += 1
         if image.error is not None:
             counts["unreadable"] += 1
             unreadable.append({"image": image.name, "reason": image.error})
             continue
+        if image.clipped:
+            counts["clipped"] += 1
+            first_clipped = first_clipped or image
         counts["nothing_found"] += not image.classes
         counts["without_box"] += bool(image.classes) and not image.boxes
         counts["boxes"] += len(image.boxes)
+    if first_clipped is not None and localizer.intensity is not None:
+        said = _clipped_note(counts["clipped"], first_clipped, localizer.intensity)
+        notes = [*notes, said]
+        _say(f"note: {said}")
     threshold = localizer.placing.threshold
     summary: dict[str, Any] = {
         **counts,
@@ -222,7 +222,16 @@ def _conclude(run: RunDirectory, localizer: Localizer, found: Predictions, notes
         _say(f"unreadable: {one['image']}: {one['reason']}")
     if len(unreadable) > NUM_SHOWN:
         _say(f"and {len(unreadable) - NUM_SHOWN:,} more, listed in {run.unreadable}")
-    _say(f"results: {run.path}")
+    page = run.report / "index.html"
+    _say(f"results: {run.path}{f', to look at: {page}' if page.exists() else ''}")
+
+
+def _clipped_note(number: int, first: LocalizedImage, intensity: Intensity) -> str:
+    return (
+        f"{number:,} images have values outside of {intensity.low:g} to {intensity.high:g}, the range of training, "
+        f"which are black or white; first {first.name}, {first.clipped:.2%} of its values; "
+        "intensity=[low,high] shows all images in another range"
+    )
 
 
 def _say(line: str) -> None:

@@ -17,13 +17,20 @@ from camloc.export.raw_maps import write_raw_maps
 from camloc.export.voc_files import write_voc
 from camloc.export.yolo_files import write_yolo
 from camloc.localized import LocalizedImage
+from camloc.report.explorer.pictures import MAX_SIDE
+from camloc.report.found_page import FoundPage
 from camloc.report.overlay import draw_overlay
 from camloc.report.overlay_video import OverlayVideo
 from camloc.report.rgb import save_png
 
-Format = Literal["csv", "coco", "yolo", "voc", "label_studio", "overlays", "maps"]
+Format = Literal["csv", "coco", "yolo", "voc", "label_studio", "overlays", "page", "maps"]
 OVERLAY_SIDE = 1280
 """Largest side of an overlay, pixels."""
+
+
+def side_to_show(save: Sequence[Format]) -> int | None:
+    """Return the largest side of images that are drawn or shown, pixels; null where none are."""
+    return OVERLAY_SIDE if "overlays" in save else MAX_SIDE if "page" in save else None
 
 
 class ImageFiles:
@@ -31,7 +38,7 @@ class ImageFiles:
 
     Args:
         run: Where to.
-        save: Formats, of which ``overlays`` and ``maps`` are written here.
+        save: Formats, of which ``overlays`` and ``maps`` are written here, and what ``page`` needs of each image.
         frames_per_second: Of a video, whose overlays become one; null for images, which get a PNG each.
     """
 
@@ -40,6 +47,7 @@ class ImageFiles:
         self._video = (
             OverlayVideo(run.overlay_video, frames_per_second) if frames_per_second and "overlays" in save else None
         )
+        self._page = FoundPage(run.report) if "page" in save else None
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -52,16 +60,19 @@ class ImageFiles:
     ) -> None:
         self._stack.close()
 
-    def write(self, image: LocalizedImage, shown: Tensor | None) -> None:
+    def write(self, position: int, image: LocalizedImage, shown: Tensor | None) -> None:
         """Write what one image gets.
 
         Args:
+            position: Its place among all images, 0-based.
             image: With maps where they are written or drawn.
             shown: (3,H,W) uint8 to draw on.
         """
         if "maps" in self._save:
             write_raw_maps(self._run.maps, image)
-        if shown is not None:
+        if shown is not None and self._page is not None:
+            self._page.keep(position, shown, image)
+        if shown is not None and "overlays" in self._save:
             drawn = draw_overlay(shown, image)
             if self._video is not None:
                 self._video.write(drawn)
@@ -76,8 +87,9 @@ def write_at_end(
     class_names: Sequence[str],
     *,
     model_version: str,
+    said: Sequence[str],
 ) -> list[str]:
-    """Write the files of all images; return remarks for people."""
+    """Write the files of all images, the page with what was said of the prediction; return remarks for people."""
     notes: list[str] = []
     if "csv" in save:
         write_found(run.predictions, found)
@@ -89,4 +101,6 @@ def write_at_end(
         notes += write_voc(run.voc, found)
     if "label_studio" in save:
         write_label_studio(run.label_studio, found, model_version)
+    if "page" in save:
+        FoundPage(run.report).write(found, class_names, [*said, *notes])
     return notes

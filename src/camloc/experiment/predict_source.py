@@ -12,10 +12,10 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.utils.data import Subset
 
-from camloc.data.images.decode import read_image
+from camloc.data.images.decode import read_clipped_image
 from camloc.data.images.intensity import Intensity
 from camloc.data.loading.datamodule import MAX_DEFAULT_WORKERS, LocalizationDataModule
-from camloc.data.loading.split import SplitName
+from camloc.data.loading.split import Split, SplitName
 from camloc.data.sources.files import FoundFiles, find_files
 from camloc.data.sources.loading import Unlabelled, UnlabelledDataset, Viewing, load, load_frames
 from camloc.data.sources.video import VIDEO_SUFFIXES, Video
@@ -68,8 +68,15 @@ def open_source(config: DictConfig, viewing: Viewing, intensity: Intensity | Non
     )
 
 
-def _read(found: FoundFiles, intensity: Intensity | None, index: int) -> Tensor:
-    return read_image(found.root / found.names[index], intensity=intensity)
+def _read(found: FoundFiles, intensity: Intensity | None, index: int) -> tuple[Tensor, float]:
+    try:
+        return read_clipped_image(found.root / found.names[index], intensity)
+    except ValueError as error:  # which names the option of data sets
+        raise ValueError(str(error).replace("datamodule.intensity", "intensity")) from None
+
+
+def _read_of(split: Split, index: int) -> tuple[Tensor, float]:
+    return split.image(index), 0.0
 
 
 def _split(config: DictConfig, name: SplitName, viewing: Viewing, intensity: Intensity | None) -> Opened:
@@ -77,11 +84,13 @@ def _split(config: DictConfig, name: SplitName, viewing: Viewing, intensity: Int
         raise ValueError(f"source={name} is a split, and the run names no data set; give datamodule=NAME")
     if config.every != 1:
         raise ValueError(f"every={config.every} takes each n-th frame of a video, and source={name} is none")
+    if config.intensity is not None:
+        raise ValueError(f"intensity is of files; source={name} is shown by datamodule.intensity={config.intensity}")
     datamodule: LocalizationDataModule = instantiate(config.datamodule)
     datamodule.use_intensity(None if intensity is None else (intensity.low, intensity.high))
     split = datamodule.split(name)
     names = [split.image_id(index) for index in range(len(split))]
-    dataset = UnlabelledDataset(names, split.image, viewing)
+    dataset = UnlabelledDataset(names, partial(_read_of, split), viewing)
     return _images(config, f"source: {len(names):,} images of the split {name}", dataset)
 
 

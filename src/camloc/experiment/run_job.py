@@ -84,7 +84,7 @@ def _begin(config: DictConfig, run: RunDirectory, check: str | None) -> None:
         _refuse_own_files_as_input(config, run)
         run.refuse_completed(overwrite=overwrite)
     if check is not None:
-        _function(check)(config, _given_keys())
+        _function(check)(config, given_keys())
     if not resumes:
         run.start(overwrite=overwrite)
     if run.read_status().status != "completed":  # of a run that is resumed, and goes on only once all is built
@@ -97,8 +97,10 @@ def _function(name: str) -> Callable[..., None]:
     return found
 
 
-def _given_keys() -> list[str]:
-    """Return the keys that the command line sets, a config group's with dots too."""
+def given_keys() -> list[str]:
+    """Return the keys that the command line sets, a config group's with dots too; none where there is no command."""
+    if not HydraConfig.initialized():
+        return []
     given = (re.match(r"[+~]*([^=@]*)", override) for override in HydraConfig.get().overrides.task)
     return [found[1].replace("/", ".") for found in given if found]
 

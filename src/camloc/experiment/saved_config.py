@@ -34,12 +34,12 @@ def saved_config(checkpoint: Path) -> DictConfig:
         ValueError: If it is not a checkpoint of ours, was written by version 0.1, or has a configuration that no run
             saves.
     """
-    file = checkpoint_file(checkpoint)
+    file = checkpoint if checkpoint.suffix == ".npz" else checkpoint_file(checkpoint)
     run = RunDirectory(file.parent.parent)
     if file.suffix == ".npz":
         from camloc.predictors.saved_maps import SavedMaps  # noqa: PLC0415 - imports torch
 
-        config = read_config(SavedMaps(file).config_yaml, f"{file}: config")
+        config = read_config(SavedMaps(file).config_yaml, f"{file}: config")  # says itself where there is none
     elif file.parent.name == run.checkpoints.name and run.config.is_file():
         config = read_config_file(run.config)
     else:

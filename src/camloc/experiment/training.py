@@ -10,8 +10,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from camloc.backbones.contract import BoxBackbone
 from camloc.data.loading.sample import BoxedTrainBatch, TrainBatch
+from camloc.experiment.measuring.measures import Measures
 from camloc.experiment.measuring.module import EvaluationModule
-from camloc.experiment.measuring.split_protocols import Measures
 from camloc.objectives.contract import Boxed, BoxedObjective, Labelled, Losses, Objective
 from camloc.optimization import parameter_groups, scale_learning_rates
 from camloc.predictors.box_network import BoxPredictor

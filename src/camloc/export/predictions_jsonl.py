@@ -32,12 +32,15 @@ class PredictionLines:
         self.path = path
         self.done: set[str] = set()
         """Names of the images that the file had when it was opened."""
+        self.number = 0
+        """Lines that the file has."""
 
     def __enter__(self) -> Self:
         whole = _whole_bytes(self.path)
         self._file = self.path.open("ab", buffering=0)
         self._file.truncate(whole)
-        self.done = {image.name for image in Predictions(self.path)}
+        names = [image.name for image in Predictions(self.path)]
+        self.done, self.number = set(names), len(names)
         return self
 
     def __exit__(
@@ -51,10 +54,12 @@ class PredictionLines:
         Raises:
             OSError: If there is no room.
         """
-        text = "".join(f"{json.dumps(to_json(image))}\n" for image in images).encode()
+        new = [f"{json.dumps(to_json(image))}\n" for image in images]
+        text = "".join(new).encode()
         written = 0
         while written < len(text):
             written += self._file.write(text[written:])
+        self.number += len(new)
 
 
 class Predictions:

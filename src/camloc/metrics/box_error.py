@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camloc.metrics.checks import check_iou_threshold, check_list, check_tensor, checked_keep, kept_of
+from camloc.metrics.checks import check_iou_threshold, check_tensor, counted_boxes
 from camloc.metrics.contract import Interval, Protocol
 from camloc.metrics.functional.bootstrap import Outcome as Hits
 from camloc.metrics.functional.bootstrap import interval
@@ -88,19 +88,10 @@ class BoxLocalizationError(Protocol):
         Raises:
             ValueError: If an argument is not as above, or a pair that counts has no true box.
         """
-        check_tensor("target", target, "integers", "P")
-        check_tensor("reported_boxes", reported_boxes, "real numbers", len(target), 4)
-        check_list("image_boxes", image_boxes, len(target))
+        target, reported_boxes, true_boxes, keep = counted_boxes(target, reported_boxes, image_boxes, is_padding)
         if logits is not None:
-            check_tensor("logits", logits, "real numbers", len(target), "C")
-        keep = checked_keep(is_padding, len(target))
-        true_boxes = kept_of(image_boxes, keep)
-        if keep is not None:
-            logits, target, reported_boxes = (
-                None if logits is None else logits[keep],
-                target[keep],
-                reported_boxes[keep],
-            )
+            check_tensor("logits", logits, "real numbers", len(target) if keep is None else len(keep), "C")
+            logits = logits if keep is None else logits[keep]
         overlap = best_iou(reported_boxes[:, None], true_boxes)[:, 0]
         fits = overlap >= self.iou_threshold
         values = {"iou": overlap}

@@ -75,6 +75,33 @@ def kept_of(values: Sequence[Tensor], keep: Tensor | None) -> Sequence[Tensor]:
     return [value for value, is_kept in zip(values, keep.tolist(), strict=True) if is_kept]
 
 
+def counted_boxes(
+    target: Tensor, reported_boxes: Tensor, image_boxes: Sequence[Tensor], is_padding: Tensor | None
+) -> tuple[Tensor, Tensor, Sequence[Tensor], Tensor | None]:
+    """Check what is said of P pairs with one box each, and return it of those that are counted.
+
+    Args:
+        target: (P,) true classes, 0-based.
+        reported_boxes: (P,4) half-open pixels of the image.
+        image_boxes: P tensors (M_i,4), true boxes in the same pixels.
+        is_padding: (P,) bool; null when all count.
+
+    Returns:
+        ``target``, ``reported_boxes`` and ``image_boxes`` of the counted pairs, and which these are, see
+        :func:`checked_keep`.
+
+    Raises:
+        ValueError: If one does not fit; true boxes themselves are checked where they are measured.
+    """
+    check_tensor("target", target, "integers", "P")
+    check_tensor("reported_boxes", reported_boxes, "real numbers", len(target), 4)
+    check_list("image_boxes", image_boxes, len(target))
+    keep = checked_keep(is_padding, len(target))
+    if keep is None:
+        return target, reported_boxes, image_boxes, None
+    return target[keep], reported_boxes[keep], kept_of(image_boxes, keep), keep
+
+
 def check_list(name: str, given: object, count: int | None = None) -> None:
     """Refuse anything but a list of one thing for each pair.
 

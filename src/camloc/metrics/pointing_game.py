@@ -8,7 +8,6 @@ from torch import Tensor
 
 from camloc.boxes import from_window
 from camloc.metrics.checks import check_list, check_tensor, checked_boxes, checked_keep
-from camloc.metrics.contract import Protocol
 from camloc.metrics.per_class import BY_CLASS, MEAN_OVER_CLASSES, PerClassHits, mean_of_measured
 from camloc.records import Outcome, Row, Window
 
@@ -60,10 +59,6 @@ class PointingGame(PerClassHits):
             Row("pointing_game", f"pointing game, {self.tolerance:g} pixels{MEAN_OVER_CLASSES}", "max"),
             Row("pointing_in_box", f"pointing game, in the box{MEAN_OVER_CLASSES}", "max"),
         ]
-
-    def without_thresholds(self) -> Protocol:
-        """Return this one: a maximum has no threshold."""
-        return self
 
     def update(  # type: ignore[override] # torchmetrics returns nothing
         self,

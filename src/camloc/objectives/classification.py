@@ -1,15 +1,16 @@
 """Classification from image labels: one class per image."""
 
-import math
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
-from annotated_types import Ge, Gt, Lt, MinLen
+from annotated_types import Ge, Lt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from camloc.backbones.contract import Backbone
+from camloc.objectives.class_weights import ClassWeights
+from camloc.objectives.class_weights import class_weights as given_weights
 from camloc.objectives.contract import Labelled, Losses
 
 
@@ -45,13 +46,14 @@ class CrossEntropy(nn.Module):
         self,
         class_counts: Sequence[int],
         label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0,
-        class_weights: Literal["balanced"] | Annotated[Sequence[Annotated[float, Gt(0)]], MinLen(1)] | None = None,
+        class_weights: ClassWeights = None,
     ) -> None:
         super().__init__()
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"objective.label_smoothing must lie in [0, 1), found {label_smoothing}")
         self.label_smoothing = label_smoothing
-        self.register_buffer("class_weights", _weights(class_counts, class_weights), persistent=False)
+        weights = given_weights(class_weights, len(class_counts), lambda: _balanced(class_counts))
+        self.register_buffer("class_weights", weights, persistent=False)
 
     def forward(self, backbone: Backbone, batch: Labelled) -> Losses:
         """Return the cross entropy of a batch.
@@ -69,26 +71,11 @@ class CrossEntropy(nn.Module):
         return Losses({"cross_entropy": loss}, logits)
 
 
-def _weights(counts: Sequence[int], wanted: str | Sequence[float] | None) -> Tensor | None:
-    if wanted is None:
-        return None
-    if wanted == "balanced":
-        empty = [index for index, count in enumerate(counts) if count == 0]
-        if empty:
-            raise ValueError(
-                "objective.class_weights=balanced divides by each class's number of training images, but classes "
-                f"{', '.join(map(str, empty))} (0-based) have none; give a list of weights, or remove these classes"
-            )
-        return torch.tensor([sum(counts) / (len(counts) * count) for count in counts])
-    if isinstance(wanted, str):
-        raise ValueError(  # noqa: TRY004 - the type is right for balanced, the value is not
-            f"objective.class_weights must be null, balanced or a list of numbers, found {wanted!r}"
-        )
-    if len(wanted) != len(counts):
+def _balanced(counts: Sequence[int]) -> Tensor:
+    empty = [index for index, count in enumerate(counts) if count == 0]
+    if empty:
         raise ValueError(
-            f"objective.class_weights must list one number for each of the {len(counts)} classes, found {len(wanted)}"
+            "objective.class_weights=balanced divides by each class's number of training images, but classes "
+            f"{', '.join(map(str, empty))} (0-based) have none; give a list of weights, or remove these classes"
         )
-    wrong = [w for w in wanted if not (isinstance(w, int | float) and math.isfinite(w) and w > 0)]
-    if wrong:
-        raise ValueError(f"objective.class_weights must be positive and finite, found {', '.join(map(repr, wrong))}")
-    return torch.tensor([float(weight) for weight in wanted])
+    return torch.tensor([sum(counts) / (len(counts) * count) for count in counts])

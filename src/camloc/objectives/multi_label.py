@@ -1,15 +1,15 @@
 """Classification from image labels: several classes per image, or none."""
 
-import math
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar
 
 import torch
-from annotated_types import Gt, MinLen
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from camloc.backbones.contract import Backbone
+from camloc.objectives.class_weights import ClassWeights
+from camloc.objectives.class_weights import class_weights as given_weights
 from camloc.objectives.contract import Labelled, Losses
 
 
@@ -48,10 +48,11 @@ class MultiLabel(nn.Module):
         self,
         class_counts: Sequence[int],
         num_images: int,
-        class_weights: Literal["balanced"] | Annotated[Sequence[Annotated[float, Gt(0)]], MinLen(1)] | None = None,
+        class_weights: ClassWeights = None,
     ) -> None:
         super().__init__()
-        self.register_buffer("class_weights", _weights(class_counts, num_images, class_weights), persistent=False)
+        weights = given_weights(class_weights, len(class_counts), lambda: _balanced(class_counts, num_images))
+        self.register_buffer("class_weights", weights, persistent=False)
 
     def forward(self, backbone: Backbone, batch: Labelled) -> Losses:
         """Return the binary cross entropy of a batch.
@@ -70,27 +71,12 @@ class MultiLabel(nn.Module):
         return Losses({"binary_cross_entropy": loss}, logits)
 
 
-def _weights(counts: Sequence[int], num_images: int, wanted: str | Sequence[float] | None) -> Tensor | None:
-    if wanted is None:
-        return None
-    if wanted == "balanced":
-        one_sided = [index for index, count in enumerate(counts) if count in (0, num_images)]
-        if one_sided:
-            raise ValueError(
-                "objective.class_weights=balanced divides each class's training images without it by those with it, "
-                f"but classes {', '.join(map(str, one_sided))} (0-based) are shown by none or by all; give a list of "
-                "weights, or remove these classes"
-            )
-        return torch.tensor([(num_images - count) / count for count in counts])
-    if isinstance(wanted, str):
-        raise ValueError(  # noqa: TRY004 - the type is right for balanced, the value is not
-            f"objective.class_weights must be null, balanced or a list of numbers, found {wanted!r}"
-        )
-    if len(wanted) != len(counts):
+def _balanced(counts: Sequence[int], num_images: int) -> Tensor:
+    one_sided = [index for index, count in enumerate(counts) if count in (0, num_images)]
+    if one_sided:
         raise ValueError(
-            f"objective.class_weights must list one number for each of the {len(counts)} classes, found {len(wanted)}"
+            "objective.class_weights=balanced divides each class's training images without it by those with it, "
+            f"but classes {', '.join(map(str, one_sided))} (0-based) are shown by none or by all; give a list of "
+            "weights, or remove these classes"
         )
-    wrong = [w for w in wanted if not (isinstance(w, int | float) and math.isfinite(w) and w > 0)]
-    if wrong:
-        raise ValueError(f"objective.class_weights must be positive and finite, found {', '.join(map(repr, wrong))}")
-    return torch.tensor([float(weight) for weight in wanted])
+    return torch.tensor([(num_images - count) / count for count in counts])

@@ -13,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from camloc.data.images.decode import read_image
+from camloc.data.images.decode import read_clipped_image
 from camloc.data.images.intensity import Intensity
 from camloc.data.images.transforms import EvalTransform
+from camloc.data.sources.loading import Unlabelled, Viewing
 from camloc.localization.contract import BoxRule, UncutBoxRule
 from camloc.localization.threshold_sweep import largest_component_boxes
 from camloc.localized import LocalizedImage
@@ -23,7 +24,7 @@ from camloc.predictors.box_network import BoxPredictor, decoded
 from camloc.predictors.contract import ScoreMapFunction
 from camloc.predictors.network import NetworkPredictor
 from camloc.predictors.placing import ASSUMED_THRESHOLD, Boxes, Choice, Inputs, Placing, RawOutputs, Threshold
-from camloc.records import Pairs, Window
+from camloc.records import Pairs
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 ASSUMED = Threshold(ASSUMED_THRESHOLD, "assumed")
@@ -137,11 +138,6 @@ class Localizer:
             while waiting:
                 yield self._placed(*waiting.popleft(), choice)
 
-    def inputs(self, image: Tensor) -> tuple[Tensor, Window]:
-        """Return what the network sees of a (3,H,W) uint8 image, (3,S,S), and the window that it shows."""
-        window = self.transform.window((image.shape[1], image.shape[2]))
-        return self.transform(image, window), window
-
     def limits(self, choice: Choice) -> tuple[float | None, int | None]:
         """Return the least probability and the most classes of an image that a choice means here; null for none."""
         if choice.probability is None and choice.top_k is None:
@@ -152,17 +148,16 @@ class Localizer:
         return self.placing.place(batch, raw.result(), choice)
 
     def _batches(self, images: Iterable[Any], batch_size: int) -> Iterator[Inputs]:
-        held: list[tuple[Tensor, str, tuple[int, int], Window]] = []
+        viewing, held = Viewing(self.transform), []
         for number, given in enumerate(images):
-            image = as_image(given, self.intensity)
-            seen, window = self.inputs(image)
+            image, clipped = as_image(given, self.intensity)
             name = str(given) if isinstance(given, str | Path) else str(number)
-            held.append((seen, name, (image.shape[1], image.shape[2]), window))
+            held.append(viewing(name, image)._replace(clipped=clipped))
             if len(held) == batch_size:
-                yield _stacked(held)
+                yield stacked(held, self.transform.size)
                 held = []
         if held:
-            yield _stacked(held)
+            yield stacked(held, self.transform.size)
 
     def _run(self, device: int, images: Tensor, choice: Choice) -> RawOutputs:
         found: list[Tensor] = []
@@ -204,31 +199,51 @@ def chosen_pairs(probabilities: Tensor, probability: float | None, top_k: int | 
     return Pairs(image_index, classes[image_index, place])
 
 
-def as_image(given: str | Path | Tensor | NDArray[np.uint8] | Any, intensity: Intensity | None = None) -> Tensor:  # noqa: ANN401 - Pillow's image is known by what it can do
-    """Return the (3,H,W) uint8 image that a person means.
+def as_image(
+    given: str | Path | Tensor | NDArray[np.uint8] | Any,  # noqa: ANN401 - Pillow's image is known by what it can do
+    intensity: Intensity | None = None,
+) -> tuple[Tensor, float]:
+    """Return the (3,H,W) uint8 image that a person means, and the share of its values that were clipped.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it cannot be read, or is no image.
 
     Example:
-        >>> as_image(np.zeros((2, 4, 3), np.uint8)).shape
+        >>> as_image(np.zeros((2, 4, 3), np.uint8))[0].shape
         torch.Size([3, 2, 4])
     """
     if isinstance(given, str | Path):
-        return read_image(Path(given), intensity=intensity)
+        return read_clipped_image(Path(given), intensity)
     if hasattr(given, "convert"):  # Pillow's
         given = np.array(given.convert("RGB"))
     if isinstance(given, np.ndarray) and given.ndim == 3 and given.shape[2] == 3:  # noqa: PLR2004 - (H,W,3)
         given = torch.from_numpy(np.ascontiguousarray(given)).permute(2, 0, 1)
     shape, dtype = tuple(getattr(given, "shape", ())), getattr(given, "dtype", type(given).__name__)
     if isinstance(given, Tensor) and dtype == torch.uint8 and len(shape) == 3 and shape[0] == 3 and 0 not in shape:  # noqa: PLR2004 - (3,H,W)
-        return given.cpu()
+        return given.cpu(), 0.0
     raise ValueError(
         f"an image is a path, a (3,H,W) uint8 tensor, a (H,W,3) uint8 RGB array or Pillow's, found {dtype} {shape}"
     )
 
 
-def _stacked(held: Sequence[tuple[Tensor, str, tuple[int, int], Window]]) -> Inputs:
-    seen, names, sizes, windows = zip(*held, strict=True)
-    return Inputs(torch.stack(seen), names, sizes, windows)
+def stacked(seen: Iterable[Unlabelled], size: tuple[int, int]) -> Inputs:
+    """Return images as a batch, without those that could not be read; there may be none.
+
+    Args:
+        seen: Images.
+        size: ``(height, width)`` of the network's input.
+
+    Example:
+        >>> broken = Unlabelled("a.jpg", None, (0, 0), (0, 0, 0, 0), None, "it is empty", None)
+        >>> stacked([broken], (8, 8)).images.shape
+        torch.Size([0, 3, 8, 8])
+    """
+    readable = [(one, one.image) for one in seen if one.image is not None]
+    return Inputs(
+        torch.stack([image for _, image in readable]) if readable else torch.zeros(0, 3, *size, dtype=torch.uint8),
+        [one.name for one, _ in readable],
+        [one.size for one, _ in readable],
+        [one.window for one, _ in readable],
+        [one.clipped for one, _ in readable],
+    )

@@ -63,6 +63,8 @@ class Inputs(NamedTuple):
     """``(height, width)`` of the images."""
     windows: Sequence[Window]
     """Half-open xyxy pixels of the images."""
+    clipped: Sequence[float]
+    """Shares of their stored values that were made black or white."""
 
 
 class RawOutputs(NamedTuple):
@@ -125,7 +127,7 @@ class Placing:
         if choice.boxes not in ("largest", "all"):
             raise ValueError(f"boxes={choice.boxes} must be largest or all")
         if choice.maps and self.box_rule is None:
-            raise ValueError("this network predicts boxes itself and has no maps; leave them out")
+            raise ValueError("maps: this network predicts boxes itself and has none; leave them out")
         has_components = getattr(self.box_rule, "func", self.box_rule) is largest_component_boxes
         for option, asked in (("boxes=all", choice.boxes == "all"), ("masks=true", choice.masks)):
             if asked and not has_components:
@@ -162,9 +164,9 @@ class Placing:
                     )
                 )
         return [
-            LocalizedImage(name, size, tuple(found), window=window, probabilities=of_image)
-            for name, size, found, window, of_image in zip(
-                batch.names, batch.sizes, by_image, batch.windows, probabilities, strict=True
+            LocalizedImage(name, size, tuple(found), window=window, probabilities=of_image, clipped=clipped)
+            for name, size, found, window, of_image, clipped in zip(
+                batch.names, batch.sizes, by_image, batch.windows, probabilities, batch.clipped, strict=True
             )
         ]
 

@@ -137,7 +137,7 @@ def test_an_image_shows_its_crowds_and_unused_categories_are_said(tmp_path: Path
     built = table.build()
     assert (built.names, built.splits) == (["images/val/cat/1.jpg", "images/val/2.jpg"], ["val", "val"])
     assert (built.class_names, built.labels.tolist(), len(built.boxes)) == (("cat",), [[0, 0]], 0)
-    assert [note.partition(": ")[2] for note in built.notes] == [
+    assert [note.removeprefix(f"{tmp_path / 'val.json'}: ") for note in built.notes] == [
         "1 crowds (iscrowd) are boxes of many objects; their labels count, their boxes do not",
-        "1 categories have no annotation and are no classes: dog",
+        "1 category has no annotation, which makes a class only if datamodule.classes names it: dog",
     ]

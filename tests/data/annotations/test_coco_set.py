@@ -65,3 +65,17 @@ def test_all_files_are_read_before_anything_is_told(tmp_path: Path) -> None:
         (tmp_path / "annotations" / f"{split}.json").write_text('{"images": [')
     with pytest.raises(DataProblems, match=r"2 problems .*train\.json is not .*val\.json is not "):
         CocoSet().read(tmp_path)
+
+
+def test_categories_that_no_file_uses_are_said_once(tmp_path: Path) -> None:
+    for split, used in (("train", 1), ("val", 2)):
+        write(tmp_path / f"{split}.json", f"{split}.jpg")
+        content = json.loads((tmp_path / f"{split}.json").read_text())
+        content["categories"] = [{"id": i, "name": name} for i, name in enumerate(["things", "ant", "bee", "cow"])]
+        content["annotations"][0]["category_id"] = used
+        (tmp_path / f"{split}.json").write_text(json.dumps(content))
+    table = CocoSet().read(tmp_path)
+    assert table.class_names == ("ant", "bee")
+    assert table.notes == [
+        "2 categories have no annotation, which makes a class only if datamodule.classes names it: things, cow"
+    ]

@@ -67,6 +67,7 @@ def test_a_box_before_the_image_is_returned_unchanged(tmp_path: Path) -> None:
         ("x0,y0,x1,y1", "line 1: the header must name"),
         ("file,x0,x0,y0,x1,y1", "once each, found file,x0,x0,y0,x1,y1"),
         ("", "line 1: the header must name .* found nothing"),
+        ("name;x0;y0;x1;y1;class", "once each, found name;x0;y0;x1;y1;class"),
     ],
 )
 def test_a_header_that_names_no_box_is_shown(header: str, message: str, tmp_path: Path) -> None:
@@ -78,7 +79,7 @@ def test_a_header_that_names_no_box_is_shown(header: str, message: str, tmp_path
     ("line", "message"),
     [
         ("1.jpg,0,0,1", r"expected 6 fields, file,x0,y0,x1,y1,class; found 1\.jpg,0,0,1"),
-        ("1.jpg,,,,,", "x0,y0,x1,y1 must be four numbers, found nothing"),
+        ("0.jpg,,,,,", "x0,y0,x1,y1 must be four numbers, found nothing, and other lines box the same image"),
         ("1.jpg,0,0,one,1,cat", "x0,y0,x1,y1 must be four numbers, found 0,0,one,1"),
         ("1.jpg,nan,0,1,1,cat", "the box nan 0 1 1 .* not finite"),
         ("1.jpg,3,0,1,1,cat", "the box 3 0 1 1 .* is inverted"),
@@ -91,6 +92,11 @@ def test_a_broken_line_is_named_by_its_number(line: str, message: str, tmp_path:
     path = write(tmp_path, HEADER, "0.jpg,0,0,1,1,cat", line)
     with pytest.raises(ValueError, match=rf"val\.csv, line 3: {message}"):
         read_csv(path)
+
+
+def test_a_line_without_corners_is_of_an_image_without_objects(tmp_path: Path) -> None:
+    found = read_csv(write(tmp_path, HEADER, "0.jpg,0,0,1,1,cat", "1.jpg,,,,,good"))
+    assert {name: len(objects.boxes) for name, objects in found.items()} == {"0.jpg": 1, "1.jpg": 0}
 
 
 @pytest.mark.parametrize("raw", [b"\xe9.jpg,0,0,1,1,cat\n", b"a" * 200_000 + b",0,0,1,1,cat\n"])

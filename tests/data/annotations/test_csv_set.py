@@ -146,3 +146,10 @@ def test_numbers_that_are_no_columns_of_classes(tmp_path: Path, text: str) -> No
 def test_a_class_of_two_columns_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("image,cat,cat\na,1,0\n")
     assert CsvSet().recognise(tmp_path) is None
+
+
+def test_a_table_with_other_columns_is_shown(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no CSV with labels: .*found .*a\.csv with the columns file;kind$"):
+        read(tmp_path, a="File;Kind\n1.jpg;cat\n")
+    with pytest.raises(FileNotFoundError, match=r"found .*a\.csv, line 1: the header must name file .* picture;kind$"):
+        read(tmp_path, a="picture;kind\n1.jpg;cat\n")

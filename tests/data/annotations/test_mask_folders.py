@@ -75,7 +75,7 @@ def test_a_folder_of_masks_for_each_class(tmp_path: Path) -> None:
     }
     assert table.notes == [
         "1 images have no mask with anything inside, first images/val/none.jpg: they show no object",
-        f"{root}: 1 files are not read (1 .txt), first notes.txt",
+        f"{root}: 1 file is not read (1 .txt), first notes.txt",
     ]
 
 

@@ -101,6 +101,39 @@ def test_chosen_classes_keep_their_order_and_other_labels_do_not_count(tmp_path:
     assert [boxes.tolist() for boxes in split.gt_boxes(0)] == [boxes_of("e.png", "dog")]
 
 
+def test_a_class_that_no_image_shows_can_be_measured_and_not_trained(tmp_path: Path) -> None:
+    write_voc_set(tmp_path)
+    classes = ["ant", "bee", "cat", "dog", "eel"]
+    datamodule = Annotated(str(tmp_path), classes=classes, objectless_classes=["eel"])
+    assert datamodule.class_names == tuple(classes)
+    assert datamodule.objectless == {4}
+    split = datamodule.split("test")
+    assert split.target(0).tolist() == [label in {name for name, *_ in IMAGES["e.png"]} for label in classes]  # type: ignore[union-attr] # a tensor
+    assert [boxes.tolist() for boxes in split.gt_boxes(0)] == [boxes_of("e.png", "cat"), boxes_of("e.png", "dog")]
+    with pytest.raises(ValueError, match=r"classes names bee, eel, and the annotation has ant, cat, dog$"):
+        datamodule.split("train")
+    with pytest.raises(ValueError, match=r"classes names bee, and the annotation has ant, cat, dog$"):
+        Annotated(str(tmp_path), classes=["bee"])
+
+
+def test_images_of_other_classes_are_not_said_to_have_no_label(tmp_path: Path) -> None:
+    write_voc_set(tmp_path / "all", SINGLE, image_sets=False)
+    classes = ["ant", "cat"]
+    several = Annotated(str(tmp_path / "all"), classes=classes)
+    assert several.several_labels
+    assert "1 of 3 images are negative: they have another class's label" in several.notes
+    assert several.one_label_hint == (
+        "datamodule.several_labels=false leaves out the 1 images whose label is none of datamodule.classes"
+    )
+    one = Annotated(str(tmp_path / "all"), classes=classes, several_labels=False)
+    assert "1 images have another class's label and were left out, first d" in one.notes
+    assert one.one_label_hint == ""
+    write_voc_set(tmp_path / "negative", {**SINGLE, "c.png": []}, image_sets=False)
+    with_negative = Annotated(str(tmp_path / "negative"), classes=classes)
+    assert with_negative.one_label_hint == ""
+    assert "1 of 4 images are negative: they have no label" in with_negative.notes
+
+
 def test_an_objectless_class_has_no_box(tmp_path: Path) -> None:
     write_voc_set(tmp_path)
     file = tmp_path / "Annotations" / "f.xml"
@@ -121,6 +154,14 @@ def test_without_splits_images_are_dealt_and_stay_where_they_are(tmp_path: Path)
     assert more.dealt is not None
     assert [len(part) for part in more.dealt] == [40, 40, 40]
     assert "the format says no splits: images were dealt by a hash of their names" in more.notes
+
+
+def test_a_format_with_train_alone_is_not_said_to_have_no_splits(tmp_path: Path) -> None:
+    rows = [f"{name},cat,train" for name in IMAGES]
+    write_images(tmp_path)
+    (tmp_path / "a.csv").write_text("\n".join(["file,label,split", *rows]))
+    wanted = "the format says no split but train: images were dealt by a hash of their names"
+    assert wanted in Annotated(str(tmp_path)).notes
 
 
 def test_groups_stay_together_and_one_in_two_splits_is_an_error(tmp_path: Path) -> None:
@@ -243,10 +284,29 @@ def test_formats_that_are_not_there_are_listed(tmp_path: Path) -> None:
         ValueError, match=r"has annotation in no known format; looked for .*coco: annotations/\*\.json.*voc: "
     ):
         Annotated(str(tmp_path))
+    with pytest.raises(ValueError, match=r"in no known format; .*label, or of 0 and 1 for each class; label_studio"):
+        Annotated(str(tmp_path))
     with pytest.raises(ValueError, match=r"format=kitti is none of auto, coco, .*voc"):
         Annotated(str(tmp_path), "kitti")
     with pytest.raises(FileNotFoundError, match="has no COCO json"):
         Annotated(str(tmp_path), "coco")
+
+
+@pytest.mark.parametrize("split", ["", "train/"])
+def test_class_folders_are_said_to_be_those_of_another_data_module(split: str, tmp_path: Path) -> None:
+    write_images(tmp_path / f"{split}cat", ["a.png"])
+    with pytest.raises(ValueError, match="in no known format") as refused:
+        Annotated(str(tmp_path))
+    assert "datamodule=folder" not in str(refused.value)  # one folder is that of all images
+    write_images(tmp_path / f"{split}dog", ["b.png"])
+    with pytest.raises(ValueError, match=r"; found folders of images, which are classes to datamodule=folder$"):
+        Annotated(str(tmp_path))
+
+
+def test_a_table_that_is_nearly_read_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("file;kind\n1.jpg;cat\n")
+    with pytest.raises(ValueError, match=r"in no known format; .*; found .*list\.csv with the columns file;kind$"):
+        Annotated(str(tmp_path))
 
 
 def test_several_formats_are_a_choice(tmp_path: Path) -> None:

@@ -583,6 +583,19 @@ def test_classes_without_objects_need_no_annotation_and_must_have_none(kind: str
     assert error.startswith("test: 1 images of objectless classes have a true box, first test/dog/testdog.png: remove")
 
 
+@pytest.mark.parametrize("kind", ["voc", "coco", "csv", "masks"])
+def test_a_split_of_classes_without_objects_needs_no_annotation(kind: str, two: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Folder(str(two), READERS[kind], objectless_classes=["dog"]).split("test")
+    (two / "annotations").mkdir()
+    if kind == "csv":  # there is a table, which annotates others
+        (two / "annotations" / "test.csv").write_text("file,x0,y0,x1,y1\nother.png,1,1,4,4\n")
+        with pytest.raises(FileNotFoundError, match="annotates none of the 2 images"):
+            Folder(str(two), READERS[kind], objectless_classes=["dog"]).split("test")
+    split = Folder(str(two), READERS[kind], objectless_classes=["dog", "cat"]).split("test")
+    assert [[len(boxes) for boxes in split.gt_boxes(index)] for index in range(len(split))] == [[0], [0]]
+
+
 def test_annotation_without_objects_is_an_error_that_names_all_files(two: Path) -> None:
     for name in ("cat", "dog"):
         voc(two, f"test/{name}/test{name}.xml")

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from camloc.data.images.decode import check_image, read_image, read_image_size, read_stored_image
+from camloc.data.images.decode import check_image, read_clipped_image, read_image, read_image_size, read_stored_image
 from camloc.data.images.intensity import Intensity
 
 FILES = run_path(str(Path(__file__).parent / "deep_files.py"))
@@ -106,6 +106,17 @@ def test_a_value_above_a_sampled_range_is_an_error_with_the_fix(file: File) -> N
     assert str(error.value).endswith(
         "; set datamodule.intensity=full, or the range of all images, such as datamodule.intensity=[0,5000]"
     )
+
+
+def test_a_value_outside_of_a_sampled_range_is_clipped_and_counted_where_that_is_asked(file: File) -> None:
+    path = file(png16(np.array([[7, 4095, 4096, 60000, 0]], np.uint16)))
+    image, outside = read_clipped_image(path, TWELVE)
+    assert image[0].tolist() == [[0, 255, 255, 255, 0]]
+    assert outside == 2 / 5
+    assert read_clipped_image(path, TWELVE._replace(is_given=True))[1] == 0  # a person cuts there
+    assert read_clipped_image(path, None)[0][0].tolist() == [[0, 15, 16, 234, 0]]
+    eight, outside = read_clipped_image(file(tiff([(bytes([0, 255]), {258: (8,)})], (1, 2))), Intensity(9, 99, False))
+    assert (eight[0].tolist(), outside) == ([[0, 255]], 0)
 
 
 @pytest.mark.parametrize("bits", [10, 12, 14])

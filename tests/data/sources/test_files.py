@@ -19,7 +19,7 @@ def test_a_folder_is_searched_at_any_depth_in_a_fixed_order(tmp_path: Path) -> N
     found = find_files(str(tmp_path))
     assert found.names == ["a/b/c.webp", "a/z.png", "b.JPG"]
     assert found.root == tmp_path
-    assert found.notes == ["2 files with other extensions were left out: 1 .txt, 1 no extension"]
+    assert found.notes == [f"{tmp_path}: 2 files are not read (1 without a suffix, 1 .txt), first Makefile"]
 
 
 def test_a_loop_of_links_ends_and_is_named(tmp_path: Path) -> None:
@@ -61,8 +61,8 @@ def test_a_list_keeps_its_order_and_each_path_once(tmp_path: Path) -> None:
 def test_what_is_not_there_or_holds_no_image_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="there is no such file or folder"):
         find_files(str(tmp_path / "nowhere"))
-    fill(tmp_path, "a.txt/.x", "readme.md")
-    with pytest.raises(ValueError, match=r"holds no image .*1 files with other extensions were left out: 1 \.md"):
+    fill(tmp_path, "a.txt/.x", "a.heic")
+    with pytest.raises(ValueError, match=r"holds no image .*: 1 file is not read \(1 \.heic\), first a\.heic"):
         find_files(str(tmp_path))
     with pytest.raises(ValueError, match="holds no image"):
         find_files(f"{tmp_path}/*.jpg")

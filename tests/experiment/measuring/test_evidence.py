@@ -1,4 +1,4 @@
-"""What protocols are handed of a batch, and what padding leaves behind."""
+"""What protocols are handed of a batch: maps and boxes, values of pairs, and what padding leaves behind."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from camloc.attribution.score_map import score_map
-from camloc.experiment.measuring.evidence import Evidence, Localized, resized_boxes, to_images, without_padding
+from camloc.experiment.measuring.evidence import Evidence, resized_boxes
+from camloc.experiment.measuring.localized import Localized, to_images, without_boxes
+from camloc.experiment.measuring.padding import without_padding
 from camloc.localization.threshold_sweep import largest_component_boxes
 from camloc.metrics.contract import NEEDS
 from camloc.records import Pairs, Prediction, Ranked, Truth
@@ -221,3 +223,13 @@ def test_boxes_that_a_network_predicts_itself_are_reported_at_any_threshold() ->
         found = Evidence(prediction, kept).get("reported_boxes", localized(prediction, kept), (), cam_threshold)
         assert found.tolist() == [[0, 2, 6, 4]]  # an image of twice the map's sides
     assert localized(prediction, kept).boxes is None
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 2), (1, 3)])
+def test_boxes_of_classes_without_objects_are_none_whatever_stands_between(shape: tuple[int, ...]) -> None:
+    classes = torch.arange(torch.Size(shape).numel()).reshape(shape) % 3
+    boxes = torch.arange(1.0, 1 + 4 * 5 * classes.numel()).reshape(*shape, 5, 4)
+    found = without_boxes(boxes, classes, {0, 2})
+    assert torch.equal(found[classes == 1], boxes[classes == 1])
+    assert not found[classes != 1].any()
+    assert without_boxes(boxes, classes, ()) is boxes

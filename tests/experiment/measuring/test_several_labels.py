@@ -22,9 +22,9 @@ from camloc.backbones.gap import GapBackbone
 from camloc.data.datasets.textures import Textures
 from camloc.data.loading.split import Split, SplitName, Subset
 from camloc.experiment.measuring.measure import measure
+from camloc.experiment.measuring.measures import Measures
 from camloc.experiment.measuring.module import EvaluationModule
 from camloc.experiment.measuring.results import MeasuredSplit
-from camloc.experiment.measuring.split_protocols import Measures
 from camloc.localization.threshold_sweep import largest_component_boxes
 from camloc.metrics.centred_box import CentredBoxError
 from camloc.metrics.classification_error import ClassificationError

@@ -14,7 +14,8 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassCalibrationError
 
 from camloc.attribution.score_map import score_map
-from camloc.experiment.measuring.split_protocols import Measures, SplitProtocols, as_protocol, counted_something
+from camloc.experiment.measuring.measures import Measures, as_protocol
+from camloc.experiment.measuring.split_protocols import SplitProtocols, counted_something
 from camloc.localization.graph_cut import graph_cut_boxes
 from camloc.localization.released_boxes import released_boxes
 from camloc.localization.threshold_sweep import largest_component_boxes

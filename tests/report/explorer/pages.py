@@ -39,6 +39,12 @@ def images(count: int = 4, names: Sequence[str] = (), wide: Sequence[int] = ()) 
     return found
 
 
+def negative(position: int, probability: float = 0.8) -> ShownImage:
+    """Return an image without a true class that is predicted as class 1, with a box."""
+    alarm = shown_pair(1, WIDE, (10, 10), score_map=np.full((2, 2), 255, np.uint8), probability=probability, rank=0)
+    return ShownImage(f"{position}.jpg", position, (40, 40), [], [(1, probability), (0, 0.05)], alarm)
+
+
 def run(label: str = "a run") -> ShownRun:
     """Return a run of eight pairs, of which fewer are shown."""
     return ShownRun(label, THRESHOLDS, 0.4, "val", 0.5, 8, ERRORS)

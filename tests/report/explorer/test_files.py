@@ -46,6 +46,20 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
             np.testing.assert_allclose(got.iou, wrote.iou, atol=1e-4)
 
 
+def test_an_image_without_pairs_is_read_back_between_others(tmp_path: Path) -> None:
+    first, second = images(2)
+    shown = [first, PAGES["negative"](7), second._replace(position=8)]
+    page(tmp_path, shown)
+    ((_, found),) = read_explored(tmp_path).runs
+    assert [image.name for image in found] == ["0.jpg", "7.jpg", "1.jpg"]
+    assert [[pair.class_index for pair in image.pairs] for image in found] == [[0], [], [1]]
+    assert found[2].pairs[0].probability == pytest.approx(0.2)
+    assert found[1].predicted is not None
+    assert found[1].predicted.class_index == 1
+    both = side_by_side({"a": tmp_path, "b": tmp_path}, tmp_path / "both")
+    assert [len(image.pairs) for image in both.runs[1][1]] == [1, 0, 1]
+
+
 def test_files_are_ascii_and_hold_names_as_they_are(tmp_path: Path) -> None:
     page(tmp_path, images(1, [HOSTILE]), [HOSTILE, "dog"])
     (data_folder(tmp_path) / "chunk_0.js").read_text("ascii")

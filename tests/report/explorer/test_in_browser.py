@@ -158,6 +158,38 @@ def test_details_are_walked_through_by_the_keyboard(tab: Tab, tmp_path: Path) ->
     assert not tab.page.locator(detail).is_visible()
 
 
+def test_an_image_without_a_true_class_shows_its_false_alarm(tab: Tab, tmp_path: Path) -> None:
+    negative = PAGES["negative"]
+    tab.open(page(tmp_path, [*images(2), negative(5), negative(6, 0.3)]))
+    assert tab.texts("#explorer-count") == ["4 images"]
+    assert tab.texts("#explorer-causes .chip")[:2] == ["hit\n1", "wrong class\n1"]
+    tab.page.select_option("#explorer-class", label="no true class")
+    assert tab.texts("#explorer-count") == ["2 of 4 images"]
+    assert tab.texts(".tile .class") == ["no true class"] * 2
+    assert tab.texts(".tile .fact") == ["dog\n80%", "dog\n30%"]
+    assert tab.box() == pytest.approx([0, 0, 1, 0.9], abs=1e-4)
+    assert tab.page.locator(".tile rect.truth").count() == 0
+    tab.page.fill("#explorer-probability-low", "50")
+    tab.page.keyboard.press("Escape")
+    assert tab.texts("#explorer-count") == ["1 of 4 images"]
+    tab.page.keyboard.press("Enter")
+    assert tab.texts("#explorer-detail-title") == ["no true class"]
+    assert tab.texts("#explorer-detail dl dd") == ["dog", "80.0%"]
+    assert tab.texts("#explorer-detail .likely li") == ["dog\n80.0%", "cat\n5.0%"]
+    tab.page.keyboard.press("Escape")
+    tab.page.click("#explorer-reset")
+    tab.page.click(".chip.cause-0")
+    assert tab.texts(".tile .class") == ["cat"]
+
+
+def test_images_without_a_class_are_counted_beside_pairs(tab: Tab, tmp_path: Path) -> None:
+    first, second = images(2)
+    tab.open(page(tmp_path, [first._replace(pairs=[*first.pairs, *second.pairs]), PAGES["negative"](5)]))
+    assert tab.texts("#explorer-count") == ["2 pairs of image and class, 1 images without a class"]
+    tab.page.select_option("#explorer-class", label="cat")
+    assert tab.texts("#explorer-count") == ["1 of 2 pairs of image and class, 0 of 1 images without a class"]
+
+
 def test_names_stay_text(tab: Tab, tmp_path: Path) -> None:
     shown = images(2, [HOSTILE, f"2{HOSTILE}"])
     tab.open(page(tmp_path, shown, [HOSTILE, f"dog{HOSTILE}"], HOSTILE, HOSTILE))

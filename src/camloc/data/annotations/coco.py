@@ -95,6 +95,7 @@ def add_coco(path: Path, table: TableBuilder, split: str = "", folder: str = "")
         ("file_name", [name for _, name, _ in files]),
     ):
         _note_repeats(values, f"the {what}", str(path), table)
+    table.categories(name for _, name in names)
     prefix = f"{folder}/" if folder else ""
     places = {number: table.image(prefix + name, split, size, source=str(path)) for number, name, size in files}
     _add_annotations(content.annotations, places, dict(names), path, table)
@@ -136,7 +137,7 @@ def _add_annotations(
 ) -> None:
     images, classes, numbers, boxes = array("q"), array("q"), array("q"), array("d")
     class_of = {category: number for number, category in enumerate(names)}
-    num_crowds, used = 0, set()
+    num_crowds = 0
     for number, one in enumerate(annotations):
         try:
             # Text of the same digits is the same id.
@@ -155,25 +156,19 @@ def _add_annotations(
         elif category not in class_of:
             message = f"category_id {one.category_id!r} is not among the categories"
             table.problem(f"{path}, annotations[{number}]", message)
+        elif box is None:
+            num_crowds += 1
+            table.label(image, names[category])
         else:
-            used.add(category)
-            if box is None:
-                num_crowds += 1
-                table.label(image, names[category])
-            else:
-                images.append(image)
-                classes.append(class_of[category])
-                numbers.append(number)
-                boxes.extend(box)
+            images.append(image)
+            classes.append(class_of[category])
+            numbers.append(number)
+            boxes.extend(box)
     table.boxes(images, classes, list(names.values()), boxes, lambda row: f"{path}, annotations[{numbers[row]}]")
     if num_crowds:
         table.notes.append(
             f"{path}: {num_crowds} crowds (iscrowd) are boxes of many objects; their labels count, their boxes do not"
         )
-    unused = [name for category, name in names.items() if category not in used]
-    if unused and used:
-        shown = ", ".join(unused[:3]) + (", ..." if len(unused) > 3 else "")  # noqa: PLR2004 - enough to recognize
-        table.notes.append(f"{path}: {len(unused)} categories have no annotation and are no classes: {shown}")
 
 
 def _broken(one: _Annotation) -> str:

@@ -81,7 +81,8 @@ def read_csv(path: Path) -> dict[str, Objects]:
             beside them are the image's. Fields are divided by commas, semicolons or tabs.
 
     Returns:
-        Objects by file, which may have folders; a line with an empty class has no name.
+        Objects by file, which may have folders; a line with an empty class has no name. The image of a line with empty
+        corners has no objects.
 
     Raises:
         DataProblems: If a line has fewer or more fields than the header, a corner is not a number, or a box is
@@ -95,19 +96,24 @@ def read_csv(path: Path) -> dict[str, Objects]:
         ...     read_csv(Path(folder, "val.csv"))["cat/1.jpg"].names
         ('cat',)
     """
-    table, problems = TableBuilder(), []
+    table = TableBuilder()
+    empty: dict[int, str] = {}
+    boxed: set[int] = set()
     with open_table(path) as rows:
         if rows.corners is None:
             raise ValueError(
                 f"{path}, line 1: the header must name file and x0,y0,x1,y1 (or xmin,ymin,xmax,ymax) once each, found "
-                f"{','.join(rows.header)}"
+                f"{rows.shown_header}"
             )
         for fields in rows:
             image = table.image(fields.file, size=fields.size)
             if fields.box is None:
-                problems.append((fields.where, f"{rows.named(rows.corners)} must be four numbers, found nothing"))
+                empty[image] = fields.where
             else:
+                boxed.add(image)
                 table.box(image, fields.label, fields.box, fields.where)
+        nothing = f"{rows.named(rows.corners)} must be four numbers, found nothing, and other lines box the same image"
+        problems = [(where, nothing) for image, where in empty.items() if image in boxed]
         table.problems = sorted([*table.problems, *problems, *rows.problems], key=_line_number)
     return objects_by_image(table.build(), str(path))
 
@@ -150,7 +156,7 @@ class CsvTable:
         if self.file is None or any(self.header.count(header[place]) > 1 for place in used if place is not None):
             raise ValueError(
                 f"{path}, line 1: the header must name file and x0,y0,x1,y1 (or xmin,ymin,xmax,ymax) once each, found "
-                f"{','.join(header) or 'nothing'}"
+                f"{self.shown_header or 'nothing'}"
             )
 
     def __iter__(self) -> Iterator[Fields]:
@@ -162,6 +168,11 @@ class CsvTable:
                     fields = self._fields(row, f"{self.path}, line {self._rows.line_num}")
                 if fields is not None:
                     yield fields
+
+    @property
+    def shown_header(self) -> str:
+        """The first line as it was understood, with what divides its fields."""
+        return self._rows.dialect.delimiter.join(self.header)
 
     def named(self, columns: Sequence[int]) -> str:
         """Return the names of columns."""

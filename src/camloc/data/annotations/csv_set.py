@@ -41,11 +41,24 @@ class CsvSet(SetReader):
         files = self._files(root)
         return f"CSV, {', '.join(str(file.relative_to(root)) for file in files)}" if files else None
 
+    def missed(self, root: Path) -> str | None:
+        """Name the columns of the first table whose columns are others."""
+        for file in in_places(root, ".csv"):
+            try:
+                with open_table(file) as rows:
+                    header = rows.shown_header
+            except (OSError, ValueError) as error:
+                return str(error)
+            return f"{file} with the columns {header}"
+        return None
+
     def read(self, root: Path) -> AnnotatedImages:
         """Read all tables; a split is what a column, a file or its folder says."""
         files = self._files(root)
         if not files:
-            raise FileNotFoundError(f"datamodule.root={root} has no CSV: {self.wanted}")
+            missed = self.missed(root)
+            found = f"; found {missed}" if missed else ""
+            raise FileNotFoundError(f"datamodule.root={root} has no CSV with labels: {self.wanted}{found}")
         table = TableBuilder()
         listed = _lists(root, table)
         for file in files:

@@ -6,6 +6,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 from camloc.data import annotations
+from camloc.data.annotations.set_files import has_class_folders
 from camloc.data.annotations.table import SetReader
 
 AUTO = "auto"
@@ -42,7 +43,11 @@ def chosen_reader(name: str, root: Path) -> tuple[SetReader, str]:
     found = {name: words for name, reader in known.items() if (words := reader.recognise(root))}
     if not found:
         wanted = "; ".join(f"{reader.name}: {reader.wanted}" for reader in known.values())
-        raise ValueError(f"datamodule.root={root} has annotation in no known format; looked for {wanted}")
+        missed = [words for reader in known.values() if (words := reader.missed(root))]
+        if has_class_folders(root):
+            missed.append("folders of images, which are classes to datamodule=folder")
+        found_there = f"; found {', '.join(missed)}" if missed else ""
+        raise ValueError(f"datamodule.root={root} has annotation in no known format; looked for {wanted}{found_there}")
     if len(found) > 1:
         shown = "; ".join(f"format={name}: {words}" for name, words in found.items())
         raise ValueError(f"datamodule.root={root} has annotation in several formats; choose one: {shown}")

@@ -15,7 +15,7 @@ from camloc.data.annotations.image_masks import piece_boxes
 from camloc.data.annotations.mask_images import read_mask
 from camloc.data.annotations.split_names import split_of
 from camloc.data.annotations.table import AnnotatedImages, SetReader, TableBuilder
-from camloc.data.images.suffixes import IMAGE_SUFFIXES, unread, unread_note
+from camloc.data.images.suffixes import IMAGE_SUFFIXES, unread_note
 from camloc.data.loading.index import is_junk
 
 PARTS = {
@@ -95,10 +95,8 @@ class MaskFolders(SetReader):
             if "kind" in found:
                 table.label(image, found["kind"])
         self._add_masks(root, by_kind["mask"], images, table)
-        if others := by_kind["other"]:
-            counts = unread(others)
-            if counts:
-                table.notes.append(unread_note(str(root), counts, next(name for name in others if unread([name]))))
+        if note := unread_note(str(root), by_kind["other"]):
+            table.notes.append(note)
         return table.build()
 
     def _kind(self, name: str) -> str:

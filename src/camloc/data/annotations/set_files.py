@@ -4,6 +4,7 @@ from pathlib import Path
 
 from camloc.data.annotations.split_names import split_of
 from camloc.data.images.regular import open_regular
+from camloc.data.images.suffixes import IMAGE_SUFFIXES
 
 BEGINNING = 2**13
 """Bytes that tell a format."""
@@ -16,17 +17,43 @@ def in_places(root: Path, suffix: str) -> list[Path]:
         >>> in_places(Path("nowhere"), ".json")
         []
     """
-    try:
-        folders = [path for path in root.iterdir() if path.is_dir()]
-    except OSError:
+    if not root.is_dir():
         return []
-    places = [path for path in folders if path.name.casefold() in ("annotations", "labels") or split_of(path.name)]
+    places = [p for p in _folders(root) if p.name.casefold() in ("annotations", "labels") or split_of(p.name)]
     return sorted(
         file
         for place in (root, *places)
         for file in place.iterdir()
         if file.suffix.lower() == suffix and not file.name.startswith(".") and file.is_file()
     )
+
+
+def has_class_folders(root: Path) -> bool:
+    """Tell whether two folders or more hold images, each of its own class, in a folder or in those of its splits.
+
+    Example:
+        >>> has_class_folders(Path("nowhere"))
+        False
+    """
+    splits = [place for place in _folders(root) if split_of(place.name)]
+    return any(
+        sum(_holds_images(folder) for folder in _folders(place) if not split_of(folder.name)) > 1
+        for place in (root, *splits)
+    )
+
+
+def _folders(root: Path) -> list[Path]:
+    try:
+        return [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    except OSError:
+        return []
+
+
+def _holds_images(folder: Path) -> bool:
+    try:
+        return any(file.suffix.lower() in IMAGE_SUFFIXES for file in folder.iterdir())
+    except OSError:
+        return False
 
 
 def beginning(file: Path) -> bytes:

@@ -9,7 +9,7 @@ so that a person sees all of it at once.
 import unicodedata
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -87,6 +87,7 @@ class TableBuilder:
         self._sizes = array("q")
         self._classes: dict[str, int] = {}
         self._spelt: dict[str, int] = {}
+        self._listed: dict[str, None] = {}
         # Flat numbers, since a million boxes as objects would take a gigabyte.
         self._labels, self._box_labels, self._mask_labels = array("q"), array("q"), array("q")
         self._boxes = array("d")
@@ -121,6 +122,10 @@ class TableBuilder:
         if size and not self._sizes[2 * place]:
             self._sizes[2 * place : 2 * place + 2] = array("q", size)
         return place
+
+    def categories(self, names: Iterable[str]) -> None:
+        """Name what a format lists as classes; those that no image has are none, and a note counts them."""
+        self._listed |= dict.fromkeys(map(_composed, names))
 
     def label(self, image: int, name: str) -> None:
         """Say that an image shows a class."""
@@ -197,6 +202,11 @@ class TableBuilder:
         if self.problems:
             raise DataProblems(self.problems)
         class_names = sorted(self._classes)
+        unused = [name for name in self._listed if name not in self._classes]
+        if unused and class_names:
+            shown = ", ".join(unused[:3]) + (", ..." if len(unused) > 3 else "")  # noqa: PLR2004 - enough to recognize
+            what = "1 category has" if len(unused) == 1 else f"{len(unused)} categories have"
+            self.notes.append(f"{what} no annotation, which makes a class only if datamodule.classes names it: {shown}")
         renumbered = np.full(len(class_names) + 1, EMPTY)  # the last place is -1, too
         for place, name in enumerate(class_names):
             renumbered[self._classes[name]] = place
@@ -228,8 +238,7 @@ class TableBuilder:
     def _class(self, name: str) -> int:
         place = self._spelt.get(name)
         if place is None:
-            composed = unicodedata.normalize("NFC", name).strip()
-            place = self._spelt[name] = self._classes.setdefault(composed, len(self._classes))
+            place = self._spelt[name] = self._classes.setdefault(_composed(name), len(self._classes))
         return place
 
 
@@ -268,6 +277,10 @@ class SetReader(ABC):
         Called for every format with ``format=auto``; it must be quick, and raise nothing for strangers' files.
         """
 
+    def missed(self, root: Path) -> str | None:  # noqa: ARG002 - most formats have nothing to tell
+        """Say in words what lies in a folder and is nearly of this format, for the message where nothing is found."""
+        return None
+
     @abstractmethod
     def read(self, root: Path) -> AnnotatedImages:
         """Read a data set.
@@ -276,6 +289,10 @@ class SetReader(ABC):
             DataProblems: With everything that is wrong in its files.
             FileNotFoundError: If there is no file of the format.
         """
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name).strip()
 
 
 def _no_box(box: Sequence[float]) -> str:

@@ -5,20 +5,18 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from camloc.data.annotations.table import AnnotatedImages, Units
+from camloc.data.cache import SETTLED, cache_file, write_cache
 
-VERSION = 1
+VERSION = 2
 """Of what is kept; another one makes all that was kept before invalid."""
 LARGE = 2**22
 """Bytes of files from which they are kept: smaller ones are read in a second."""
-_SETTLED = 2_000_000_000
-"""Nanoseconds after which a further change of a file is certain to show in its modification time."""
 _SAMPLED = 2**16
 """Bytes at the start and at the end of a file, and at 64 places between, that must be the same."""
 _TEXTS = ("class_names", "names", "splits", "groups", "sources", "masks", "notes")
@@ -50,18 +48,17 @@ def _cache_file(files: Sequence[Path], reader: str) -> Path | None:
     """Return where the table lies, which depends on all that makes it; null where none is kept."""
     digest = hashlib.sha256(f"{VERSION}\0{reader}".encode())
     try:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         status = [file.stat() for file in files]
         if sum(one.st_size for one in status) < LARGE:
             return None
-        if time.time_ns() - max(one.st_mtime_ns for one in status) < _SETTLED:
+        if time.time_ns() - max(one.st_mtime_ns for one in status) < SETTLED:
             return None
         for file, one in zip(files, status, strict=True):
             digest.update(os.fsencode(f"\0{file.resolve()}\0{one.st_size}\0{one.st_mtime_ns}\0"))
             digest.update(_sample(file, one.st_size))
-    except (OSError, RuntimeError):  # the second of a user without a home
+    except OSError:
         return None
-    return base / "camloc" / f"table-{digest.hexdigest()[:32]}.npz"
+    return cache_file(f"table-{digest.hexdigest()[:32]}")
 
 
 def _sample(file: Path, size: int) -> bytes:
@@ -92,21 +89,9 @@ def _load(cache: Path) -> AnnotatedImages | None:
 
 
 def _save(cache: Path, table: AnnotatedImages) -> None:
-    """Write the cache atomically, since several processes may do it at once; on failure there is none."""
     values = table._asdict()
-    kept = {name: _packed(values[name]) for name in _TEXTS} | {name: values[name] for name in _ARRAYS}
-    try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=cache.parent, prefix=cache.stem, suffix=".tmp", delete=False) as file:
-            try:
-                np.savez(file, units=np.array(table.units), **kept)
-                file.close()
-                Path(file.name).replace(cache)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
-    except OSError:
-        return
+    texts = {name: _packed(values[name]) for name in _TEXTS}
+    write_cache(cache, {**texts, **{name: values[name] for name in _ARRAYS}, "units": np.array(table.units)})
 
 
 def _packed(texts: Sequence[str]) -> NDArray[np.uint8]:

@@ -20,7 +20,7 @@ from camloc.data.annotations.formats import chosen_reader
 from camloc.data.annotations.problems import DataProblems
 from camloc.data.annotations.table import SetReader, Units
 from camloc.data.datasets.annotated_files import find_images
-from camloc.data.datasets.annotated_labels import chosen_labels
+from camloc.data.datasets.annotated_labels import chosen_labels, unknown_classes
 from camloc.data.datasets.annotated_masks import AnnotatedMasks
 from camloc.data.datasets.annotated_splits import LEFT_OUT, divided, grouped
 from camloc.data.images.sizes import read_image_sizes
@@ -43,7 +43,7 @@ class Annotated(LocalizationDataModule):
         several_labels: Whether images may have several labels, or none; null takes it from the data. False refuses
             images with two, and leaves out those without.
         classes: The classes to tell apart, in the order of their numbers; null takes all, sorted by name. An image
-            without any of them is negative.
+            without any of them is negative. Images of ``train`` are of all of them; a test set may lack some.
         objectless_classes: Classes without objects, such as ``good``: their images count in classification alone.
         units: Of boxes, where the format leaves it open and it cannot be told.
         val_share: What is dealt to ``val`` where the format has no splits.
@@ -92,6 +92,8 @@ class Annotated(LocalizationDataModule):
         labels = chosen_labels(table, images.kept, classes, objectless_classes or (), several_labels)
         super().__init__(labels.class_names, **options)
         self.several_labels, self.objectless, self.on_copies = labels.several, labels.objectless, on_copies
+        self.one_label_hint = labels.one_label_hint
+        self._labelled = table.class_names
         self._labels, self._files = labels, images.files[labels.kept]
         kept = images.kept[labels.kept]
         self._sources, self._stated = [table.sources[place] for place in kept.tolist()], table.sizes[kept]
@@ -110,6 +112,8 @@ class Annotated(LocalizationDataModule):
 
     def load_split(self, name: SplitName) -> Split:
         """List a split's images; boxes and masks of ``train`` are read only where training is to see them."""
+        if name == "train" and self._labels.not_labelled:
+            raise ValueError(unknown_classes(self._labels.not_labelled, self._labelled))
         places = self._places(name)
         if self.on_copies == "leave_out":
             if self._copies is None:

@@ -43,6 +43,10 @@ class Labels(NamedTuple):
     mask_image: NDArray[np.int64]
     """(Q,) 0 to N - 1."""
     mask_class: NDArray[np.int64]
+    not_labelled: tuple[str, ...]
+    """Chosen classes that no label of the annotation is."""
+    one_label_hint: str
+    """See :class:`camloc.data.loading.datamodule.LocalizationDataModule`."""
     notes: list[str]
 
     def boxes_of(self, places: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
@@ -103,24 +107,15 @@ def chosen_labels(
         several: See :class:`camloc.data.datasets.annotated.Annotated`.
 
     Raises:
-        ValueError: If a class is not in the table, none is left, an objectless one has a box, or ``several`` is false
-            and an image has two labels.
+        ValueError: If none of the classes is in the table or none is left, an objectless one is neither there nor
+            chosen or has a box, or ``several`` is false and an image has two labels.
     """
     notes = []
-    for option, wanted in (("classes", classes or ()), ("objectless_classes", objectless)):
-        if unknown := [name for name in wanted if name not in table.class_names]:
-            raise ValueError(
-                f"datamodule.{option} names {', '.join(unknown)}, and the annotation has {', '.join(table.class_names)}"
-            )
-    names = tuple(table.class_names if classes is None else dict.fromkeys(classes))
-    if not names:
-        raise ValueError(
-            "the annotation labels no image; there is nothing to learn"
-            if classes is None
-            else "datamodule.classes=[] names no class; leave it out, or name those to tell apart"
-        )
+    names = _chosen_names(table.class_names, classes, objectless)
     number_of = np.full(len(table.class_names) + 1, -1, np.int64)  # the last is of masks with nothing inside, -1
-    number_of[[table.class_names.index(name) for name in names]] = np.arange(len(names))
+    for number, name in enumerate(names):
+        if name in table.class_names:
+            number_of[table.class_names.index(name)] = number
     place_of = np.full(len(table.names), -1, np.int64)
     place_of[images] = np.arange(len(images))
     shown = np.zeros((len(images), len(names)), dtype=bool)
@@ -128,7 +123,11 @@ def chosen_labels(
     is_used = (places >= 0) & (numbers >= 0)
     shown[places[is_used], numbers[is_used]] = True
     counts = shown.sum(axis=1)
+    without_label = np.ones(len(images), dtype=bool)
+    without_label[places[places >= 0]] = False
+    of_others = (counts == 0) & ~without_label
     most = int(counts.max(initial=0))
+    hint = ""
     if several is None:
         several = bool((counts != 1).any())
         why = f"up to {most}" if most > 1 else "at most one"
@@ -136,6 +135,11 @@ def chosen_labels(
             f"images have {why if several else 'one'} label{'s' if most > 1 else ''}: "
             f"several_labels={str(several).lower()}"
         )
+        if most == 1 and of_others.any() and not without_label.any():
+            hint = (
+                f"datamodule.several_labels=false leaves out the {int(of_others.sum())} images whose label is none of "
+                "datamodule.classes"
+            )
     if not several and most > 1:
         first = int((counts > 1).argmax())
         labels = ", ".join(np.array(names)[shown[first]])
@@ -143,13 +147,10 @@ def chosen_labels(
             f"datamodule.several_labels=false, and {int((counts > 1).sum())} of {len(images)} images have several, "
             f"first {table.names[images[first]]}: {labels}; set several_labels=true, or choose classes=[...]"
         )
-    kept = np.arange(len(images))
-    if not several and (counts == 0).any():
-        kept = np.flatnonzero(counts == 1)
-        first_name = table.names[images[(counts == 0).argmax()]]
-        notes.append(f"{int((counts == 0).sum())} images have no label and were left out, first {first_name}")
-    elif (counts == 0).any():
-        notes.append(f"{int((counts == 0).sum())} of {len(images)} images are negative: they have no label")
+    kept = np.arange(len(images)) if several else np.flatnonzero(counts == 1)
+    image_names = [table.names[image] for image in images.tolist()]
+    for some, why in ((without_label, "have no label"), (of_others, "have another class's label")):
+        notes += _without_label(some, why, image_names, several=several)
     without = frozenset(names.index(name) for name in objectless if name in names)
     new_place = np.full(len(images) + 1, -1, np.int64)
     new_place[kept] = np.arange(len(kept))
@@ -184,5 +185,42 @@ def chosen_labels(
         np.array([os.fsencode(table.masks[place]) for place in mask_order.tolist()], dtype=np.bytes_),
         mask_image[mask_order],
         mask_class[mask_order],
+        tuple(name for name in names if name not in table.class_names),
+        hint,
         notes,
     )
+
+
+def _chosen_names(known: Sequence[str], classes: Sequence[str] | None, objectless: Sequence[str]) -> tuple[str, ...]:
+    names = tuple(known if classes is None else dict.fromkeys(classes))
+    if not names:
+        raise ValueError(
+            "the annotation labels no image; there is nothing to learn, and to measure negative images "
+            "datamodule.classes=[...] must name all classes"
+            if classes is None
+            else "datamodule.classes=[] names no class; leave it out, or name those to tell apart"
+        )
+    if known and set(names).isdisjoint(known):
+        raise ValueError(unknown_classes(names, known))
+    if unknown := [name for name in objectless if name not in (*known, *names)]:
+        raise ValueError(
+            f"datamodule.objectless_classes names {', '.join(unknown)}, and the annotation has "
+            f"{', '.join(known) or 'no class'}; for a test set that shows none of a class, name all of them in "
+            "datamodule.classes"
+        )
+    return names
+
+
+def _without_label(some: NDArray[np.bool_], why: str, names: Sequence[str], *, several: bool) -> list[str]:
+    """Say how many of N images are negative or left out, and why."""
+    count = int(some.sum())
+    if not count:
+        return []
+    if several:
+        return [f"{count} of {len(names)} images are negative: they {why}"]
+    return [f"{count} images {why} and were left out, first {names[int(some.argmax())]}"]
+
+
+def unknown_classes(names: Sequence[str], known: Sequence[str]) -> str:
+    """Return the message about chosen classes that the annotation does not have."""
+    return f"datamodule.classes names {', '.join(names)}, and the annotation has {', '.join(known)}"

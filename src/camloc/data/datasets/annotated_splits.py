@@ -76,7 +76,8 @@ def divided(
     if given <= {"train"}:
         found, is_dealt = deal(keys, shares, seed), True
         notes.append(
-            f"the format says no splits: images were dealt by a hash of their {'groups' if groups else 'names'}"
+            f"the format says no split{' but train' if given else 's'}: images were dealt by a hash of their "
+            f"{'groups' if groups else 'names'}"
         )
     else:
         found, is_dealt = np.array([numbers.get(split, LEFT_OUT) for split in splits], np.int8), False

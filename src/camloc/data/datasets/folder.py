@@ -138,6 +138,14 @@ class Folder(LocalizationDataModule):
         return part._replace(image_ids=part.image_ids[kept], targets=part.targets[kept])
 
     def _annotated(self, reader: AnnotationReader, name: SplitName, part: Part) -> FileSplit:
+        try:
+            return self._with_annotation(reader, name, part)
+        except FileNotFoundError:
+            if set(part.targets.tolist()) <= self.objectless:
+                return FileSplit(self.root, part.image_ids, part.targets)  # which needs none
+            raise
+
+    def _with_annotation(self, reader: AnnotationReader, name: SplitName, part: Part) -> FileSplit:
         images = [os.fsdecode(image_id) for image_id in part.image_ids]
         if isinstance(reader, MaskFileReader):
             masks = self._annotations.files(reader.endings, part.source)

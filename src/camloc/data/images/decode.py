@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from torch import Tensor
 
-from camloc.data.images.deep import StoredImage, read_stored, shown
+from camloc.data.images.deep import StoredImage, read_stored, share_outside, shown
 from camloc.data.images.dicom import DICOM_START, check_dicom, is_dicom, read_dicom
 from camloc.data.images.headers import (
     FORMATS,
@@ -94,6 +94,25 @@ def read_image(path: Path, shrink: Shrink | None = None, intensity: Intensity | 
     if image is None:
         image = _by_header(path, encoded, intensity)
     return torch.from_numpy(image).permute(2, 0, 1)
+
+
+def read_clipped_image(path: Path, intensity: Intensity | None) -> tuple[Tensor, float]:
+    """Decode an image as :func:`read_image` does, but for values outside of a sampled range: they are black or white.
+
+    Returns:
+        The image, and the share of its values that lie outside of a sampled range, in [0,1].
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: See :func:`read_image`.
+    """
+    if intensity is None or intensity.is_given or not is_deep(path):
+        return read_image(path, intensity=intensity), 0.0
+    stored = read_stored_image(path)
+    outside = share_outside(stored, intensity)
+    with _problems_of(path):
+        pixels = shown(stored, intensity._replace(is_given=True) if outside else intensity)
+    return torch.from_numpy(pixels).permute(2, 0, 1), outside
 
 
 def is_deep(path: Path) -> bool:

@@ -94,6 +94,14 @@ def shown(stored: StoredImage, intensity: Intensity | None) -> NDArray[np.uint8]
     return np.dstack([levels] * 3) if levels.ndim == _GREY else levels
 
 
+def share_outside(stored: StoredImage, intensity: Intensity) -> float:
+    """Return the share of an image's values that lie outside of a range; 0 where it brings a window of its own."""
+    if stored.levels is not None:
+        return 0.0
+    pixels = np.asarray(stored.pixels, np.float64)
+    return float(np.mean((pixels < intensity.low) | (pixels > intensity.high)))
+
+
 def suggested(low: float, high: float) -> str:
     """Return the setting for values from ``low`` to ``high``."""
     return f"datamodule.intensity=[{low:g},{high if high > low else low + 1:g}]"

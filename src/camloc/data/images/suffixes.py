@@ -28,25 +28,29 @@ def unread(names: Iterable[str]) -> Counter[str]:
         >>> unread(["1.jpg", "2.HEIC", "3.heic", "train/notes.txt", ".DS_Store"])
         Counter({'.heic': 2, '.txt': 1})
     """
-    found: Counter[str] = Counter()
-    for path in names:
-        name = os.path.basename(path).lower()  # noqa: PTH119 - a Path for each of a million files would take seconds
-        if not name.endswith(IMAGE_SUFFIXES) and not name.startswith(".") and name not in _NOT_DATA:
-            found[os.path.splitext(name)[1]] += 1  # noqa: PTH122 - the same
-    return found
+    return Counter(os.path.splitext(name)[1].lower() for name in names if _is_unread(name))  # noqa: PTH122 - as below
 
 
-def unread_note(where: str, counts: Counter[str], first: str) -> str:
-    """Say what :func:`unread` counted, for the summary before a run.
+def _is_unread(path: str) -> bool:
+    name = os.path.basename(path).lower()  # noqa: PTH119 - a Path for each of a million files would take seconds
+    return not name.endswith(IMAGE_SUFFIXES) and not name.startswith(".") and name not in _NOT_DATA
+
+
+def unread_note(where: str, names: Iterable[str]) -> str | None:
+    """Say what :func:`unread` counts, for people; null where that is nothing.
 
     Args:
         where: The folder.
-        counts: By suffix; not empty.
-        first: The first file's name.
+        names: Of its files.
 
     Example:
-        >>> unread_note("mine/train", Counter({".heic": 2, "": 1}), "cat/1.heic")
-        'mine/train: 3 files are not read (2 .heic, 1 without a suffix), first cat/1.heic'
+        >>> unread_note("mine/train", ["cat/1.heic", "2.heic", "3.jpg", "notes"])
+        'mine/train: 3 files are not read (2 .heic, 1 without a suffix), first 2.heic'
     """
-    kinds = ", ".join(f"{count} {suffix or 'without a suffix'}" for suffix, count in counts.most_common())
-    return f"{where}: {counts.total()} files are not read ({kinds}), first {first}"
+    others = [name for name in names if _is_unread(name)]
+    if not others:
+        return None
+    counts = unread(others)
+    kinds = ", ".join(f"{count:,} {suffix or 'without a suffix'}" for suffix, count in counts.most_common())
+    said = "1 file is" if len(others) == 1 else f"{len(others):,} files are"
+    return f"{where}: {said} not read ({kinds}), first {min(others)}"

@@ -72,6 +72,8 @@ class LocalizationDataModule(LightningDataModule, ABC):
     """(C,) labels of the classes in ILSVRC's submission files; null for other data."""
     several_labels: bool = False
     """Whether images have several labels, or none: ``target`` is then (C,) bool."""
+    one_label_hint: str = ""
+    """What an option would do to give each image one label, for messages; empty where none does."""
     objectless: frozenset[int] = frozenset()
     """Classes without objects, 0-based: no box is known of them, and a predicted one gives no box."""
     on_copies: OnCopies | None = None

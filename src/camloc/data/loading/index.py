@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 
+from camloc.data.cache import SETTLED, cache_file, write_cache
 from camloc.data.images.suffixes import IMAGE_SUFFIXES
 from camloc.data.loading.folder_times import times_are_kept
 
@@ -22,8 +22,6 @@ _JUNK_FOLDERS = frozenset(
 )
 """Folders that network storages and operating systems make, in small letters; they may hold thumbnails of images."""
 _JUNK_FILES = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini"))
-_SETTLED = 2_000_000_000
-"""Nanoseconds after which a further change of a folder is certain to show in its modification time."""
 
 
 class Skipped(NamedTuple):
@@ -193,11 +191,7 @@ def _byte_array(names: Iterable[str]) -> NDArray[np.bytes_]:
 def _cache_file(folder: Path, prefix: str, without: Collection[str]) -> Path | None:
     parts = [str(folder.resolve()), prefix, *sorted(without), *IMAGE_SUFFIXES]
     key = hashlib.sha256(os.fsencode("\0".join(parts))).hexdigest()
-    try:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError:  # a user without a home
-        return None
-    return base / "camloc" / f"index-{key[:32]}.npz"
+    return cache_file(f"index-{key[:32]}")
 
 
 def _load(cache: Path | None, folder: Path) -> _Walk | None:
@@ -226,29 +220,17 @@ def _unchanged(folder: Path, folders: NDArray[np.bytes_], modified: NDArray[np.i
 
 
 def _save(cache: Path | None, walk: _Walk) -> None:
-    """Write the cache atomically, since several processes may do it at once; on failure there is none."""
-    if cache is None or time.time_ns() - walk.modified.max() < _SETTLED:
+    if cache is None or time.time_ns() - walk.modified.max() < SETTLED:
         return  # a time that lies in the future is never settled
     if not times_are_kept(walk.modified, walk.devices):
         return
-    try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=cache.parent, prefix=cache.stem, suffix=".tmp", delete=False) as file:
-            try:
-                np.savez(
-                    file,
-                    folders=walk.folders,
-                    modified=walk.modified,
-                    classes=_byte_array(walk.found.classes),
-                    image_ids=walk.found.image_ids,
-                    targets=walk.found.targets,
-                    skipped_counts=np.array([kind.number for kind in walk.found.skipped], np.int64),
-                    skipped_texts=_byte_array(text for kind in walk.found.skipped for text in (kind.what, kind.first)),
-                )
-                file.close()
-                Path(file.name).replace(cache)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
-    except OSError:
-        return
+    arrays = {
+        "folders": walk.folders,
+        "modified": walk.modified,
+        "classes": _byte_array(walk.found.classes),
+        "image_ids": walk.found.image_ids,
+        "targets": walk.found.targets,
+        "skipped_counts": np.array([kind.number for kind in walk.found.skipped], np.int64),
+        "skipped_texts": _byte_array(text for kind in walk.found.skipped for text in (kind.what, kind.first)),
+    }
+    write_cache(cache, arrays)

@@ -30,6 +30,8 @@ class Unlabelled(NamedTuple):
     """Why it could not be read."""
     seconds: float | None
     """Of a frame; null for others."""
+    clipped: float = 0.0
+    """Share of its stored values that lie outside of the training's range, which are black or white."""
 
 
 class Viewing(NamedTuple):
@@ -59,11 +61,11 @@ class UnlabelledDataset(Dataset[Unlabelled]):
 
     Args:
         names: (N,).
-        read: From an index to the (3,H,W) uint8 image.
+        read: From an index to the (3,H,W) uint8 image, and the share of its values that were clipped.
         viewing: Prepares it.
     """
 
-    def __init__(self, names: Sequence[str], read: Callable[[int], Tensor], viewing: Viewing) -> None:
+    def __init__(self, names: Sequence[str], read: Callable[[int], tuple[Tensor, float]], viewing: Viewing) -> None:
         self.names, self._read, self._viewing = names, read, viewing
 
     def __len__(self) -> int:
@@ -73,7 +75,8 @@ class UnlabelledDataset(Dataset[Unlabelled]):
     def __getitem__(self, index: int) -> Unlabelled:
         """Return an image."""
         try:
-            return self._viewing(self.names[index], self._read(index))
+            image, clipped = self._read(index)
+            return self._viewing(self.names[index], image)._replace(clipped=clipped)
         except Exception as error:  # noqa: BLE001 - whatever a broken file provokes: none may stop the others
             reason = " ".join(str(error).split()) or type(error).__name__
             return Unlabelled(self.names[index], None, (0, 0), (0, 0, 0, 0), None, reason, None)

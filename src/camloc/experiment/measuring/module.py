@@ -1,6 +1,6 @@
 """The LightningModule that measures a predictor: every protocol from one pass over each split."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,8 +9,10 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
 from camloc.boxes import from_window
-from camloc.experiment.measuring.evidence import apply_uncut, pair_logits, to_images, without_boxes
-from camloc.experiment.measuring.split_protocols import Counted, Measures, SplitProtocols, SplitResult
+from camloc.experiment.measuring.evidence import pair_logits
+from camloc.experiment.measuring.localized import apply_uncut, to_images, without_boxes
+from camloc.experiment.measuring.measures import Measures
+from camloc.experiment.measuring.split_protocols import Counted, SplitProtocols, SplitResult
 from camloc.experiment.measuring.store import PairStore, Stored
 from camloc.metrics.functional.breakdown import NO_CAUSE, miss_causes, object_share
 from camloc.metrics.functional.classification import class_rank
@@ -145,7 +147,7 @@ class EvaluationModule(LightningModule):
         """Return the (B,G,4) boxes of the most likely classes, float64 pixels of the images."""
         ranked = prediction.ranked
         if ranked is not None and ranked.image_boxes is not None:
-            return _of_objects(ranked.image_boxes, ranked.classes, self.measures.objectless)
+            return without_boxes(ranked.image_boxes, ranked.classes, self.measures.objectless)
         if ranked is None or ranked.cams is None:
             raise ValueError("this source of predictions has no maps of the most likely classes")
         protocols = self.test_protocols
@@ -159,7 +161,7 @@ class EvaluationModule(LightningModule):
         by_image = boxes.double().view(*ranked.classes.shape, 4)
         placed = [from_window(box, window, truth.map_size) for box, window in zip(by_image, truth.windows, strict=True)]
         boxes = torch.stack(placed) if placed else by_image
-        return _of_objects(boxes, ranked.classes, self.measures.objectless)
+        return without_boxes(boxes, ranked.classes, self.measures.objectless)
 
     def _conclude(self, split: str) -> None:
         protocols = self.protocols[split]
@@ -179,8 +181,3 @@ class EvaluationModule(LightningModule):
             if value.ndim == 0:
                 # Counts are summed over processes already: every rank logs the same number.
                 self.log(f"{split}/{name}", value.float(), prog_bar=name in PROGRESS_BAR)
-
-
-def _of_objects(boxes: Tensor, classes: Tensor, objectless: Collection[int]) -> Tensor:
-    """Leave out the (B,G,4) boxes of (B,G) classes without objects."""
-    return without_boxes(boxes.flatten(0, 1), classes.flatten(), objectless).view_as(boxes)

@@ -4,43 +4,25 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from functools import partial
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torchmetrics import MeanMetric, Metric
 
-from camloc.experiment.measuring.evidence import Evidence, Localized, without_boxes, without_padding
+from camloc.experiment.measuring.evidence import Evidence
+from camloc.experiment.measuring.localized import Localized, without_boxes
+from camloc.experiment.measuring.measures import Measures, as_protocol, group_by_score_map
+from camloc.experiment.measuring.padding import without_padding
 from camloc.experiment.measuring.store import Stored
-from camloc.localization.contract import BoxRule, UncutBoxRule, cuts_at_thresholds
+from camloc.localization.contract import cuts_at_thresholds
 from camloc.metrics.contract import OF_IMAGES, Needs, Protocol, needs_of
 from camloc.metrics.functional.localization import PAPER_CAM_THRESHOLD
 from camloc.metrics.per_class import BY_CLASS
-from camloc.metrics.stock import Count, StockMetric
-from camloc.predictors.contract import ScoreMapFunction
+from camloc.metrics.stock import Count
 from camloc.records import Outcome, Prediction, Row, Truth
 
 NO_BOX_THRESHOLD = (PAPER_CAM_THRESHOLD,)
-
-
-class Measures(NamedTuple):
-    """What is measured and how, the same on ``val`` and ``test``."""
-
-    protocols: Mapping[str, Metric]
-    """By name; a Metric that is no Protocol is one over logits and targets."""
-    score_map: ScoreMapFunction
-    """Raw CAMs to score maps, where a protocol has none of its own."""
-    own_score_maps: Mapping[str, ScoreMapFunction]
-    """Of protocols with a normalization of their own, by name."""
-    box_rule: BoxRule | UncutBoxRule
-    """Score maps to the boxes that localization is measured on."""
-    iou_threshold: float
-    """Fraction; from it on a box is a hit."""
-    from_maps: bool = True
-    """Whether boxes are read off maps; else a network predicts them itself, or a file names them."""
-    objectless: frozenset[int] = frozenset()
-    """Classes without objects, 0-based: they get no box."""
 
 
 class Counted(NamedTuple):
@@ -104,7 +86,7 @@ class SplitProtocols(nn.Module):
         self.objectless = measures.objectless
         if unknown := measures.own_score_maps.keys() - protocols.keys():
             raise ValueError(f"localization.score_maps has {', '.join(sorted(unknown))}, which is no protocol")
-        self._groups = _group_by_score_map(protocols, measures)
+        self._groups = group_by_score_map(protocols, measures)
         boxed = "boxes" if self.is_swept else "reported_boxes"
         self.shown = next((name for name in protocols if boxed in self.needs[name].all), None)
         """The protocol whose boxes people are shown: the first that has any."""
@@ -293,19 +275,6 @@ def loss_by_image(logits: Tensor, target: Tensor) -> Tensor:
     return binary_cross_entropy_with_logits(logits, target.to(logits.dtype), reduction="none").mean(dim=1)
 
 
-def as_protocol(name: str, metric: Metric) -> Protocol:
-    """Return a Protocol as it is, and a stock Metric over logits and targets as one.
-
-    Raises:
-        TypeError: If it is neither.
-    """
-    if isinstance(metric, Protocol):
-        return metric
-    if isinstance(metric, Metric):
-        return StockMetric(name, metric)
-    raise TypeError(f"localization.protocols.{name} is a {type(metric).__name__}; name a torchmetrics Metric")
-
-
 def _computed(metric: Metric) -> Any:  # noqa: ANN401 - a tensor, or several by key
     with warnings.catch_warnings():
         # The report says which protocols counted nothing, and why.
@@ -319,20 +288,3 @@ def counted_something(values: Mapping[str, Tensor], rows: Sequence[Row]) -> bool
     if counts:
         return all(int(count) > 0 for count in counts)
     return any(bool(values[row.key].isfinite()) for row in rows if row.key in values)
-
-
-def _group_by_score_map(
-    protocols: Mapping[str, Protocol], measures: Measures
-) -> list[tuple[list[str | None], ScoreMapFunction]]:
-    """Put protocols of one normalization together; None is what people are shown where no protocol has boxes."""
-    groups: dict[Any, tuple[list[str | None], ScoreMapFunction]] = {}
-    for name in (*protocols, None):
-        score_map = measures.own_score_maps.get(name, measures.score_map) if name is not None else measures.score_map
-        groups.setdefault(_identity(score_map), ([], score_map))[0].append(name)
-    return list(groups.values())
-
-
-def _identity(score_map: ScoreMapFunction) -> Any:  # noqa: ANN401 - hashable
-    if isinstance(score_map, partial):
-        return score_map.func, score_map.args, tuple(sorted(score_map.keywords.items()))
-    return score_map

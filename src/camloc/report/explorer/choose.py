@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 
 MAX_IMAGES = 2000
+_NO_CLASS = -1
 
 
 def choose_images(classes: Sequence[Sequence[int]], max_images: int) -> list[int]:
@@ -13,8 +14,8 @@ def choose_images(classes: Sequence[Sequence[int]], max_images: int) -> list[int
     The same images are chosen for any number of processes, and for every network: runs can be compared image by image.
 
     Args:
-        classes: True classes of each of N images, several where images have several labels; an image without any has
-            no pair to show, and is not chosen.
+        classes: True classes of each of N images, several where images have several labels; images without any take
+            turns as a class of their own.
         max_images: At most this many.
 
     Returns:
@@ -24,14 +25,13 @@ def choose_images(classes: Sequence[Sequence[int]], max_images: int) -> list[int
         >>> choose_images([[0]] * 8 + [[1]] * 2, 4)  # two of each class
         [1, 4, 8, 9]
         >>> choose_images([[0], [0, 1], []], 5)
-        [0, 1]
+        [0, 1, 2]
     """
-    labelled = [place for place, of_image in enumerate(classes) if of_image]
-    if len(labelled) <= max_images:
-        return labelled
+    if len(classes) <= max_images:
+        return list(range(len(classes)))
     queues: dict[int, list[int]] = {}
     for place in torch.randperm(len(classes), generator=torch.Generator().manual_seed(0)).tolist():
-        for class_index in classes[place]:
+        for class_index in classes[place] or [_NO_CLASS]:
             queues.setdefault(class_index, []).append(place)
     chosen: set[int] = set()
     waiting = [iter(queues[class_index]) for class_index in sorted(queues)]

@@ -45,7 +45,13 @@ camloc.iou = (run, row, step) => {
 };
 camloc.cause = (run, row, step) => (run.cause ? run.cause[row * run.steps + step] : camloc.UNKNOWN);
 camloc.probability = (run, row) => (Number.isNaN(run.probability[row]) ? null : run.probability[row]);
-camloc.className = (index) => camloc.data.classes[index] ?? `class ${index}`;
+camloc.hasTruth = () => camloc.data.runs.some((run) => run.iou_threshold !== null);
+const NO_CLASS = -1; // of the row of an image without pairs
+camloc.isBare = (row) => camloc.data.pair_class[row] === NO_CLASS;
+camloc.className = (index) => camloc.data.classes[index]
+  ?? (index !== NO_CLASS ? `class ${index}` : camloc.hasTruth() ? "no true class" : "nothing found");
+// What a row's probability is of: its class, or the most likely one of an image without.
+camloc.probableClass = (run, row) => camloc.className(camloc.isBare(row) ? run.predicted[camloc.data.pair_image[row]] : camloc.data.pair_class[row]);
 
 const chunks = new Map(); // number -> details, the last used ones last
 const waiting = new Map(); // number -> what to call

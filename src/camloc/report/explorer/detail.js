@@ -63,8 +63,10 @@ camloc.Detail = class {
       list.append(camloc.element("dt", "", name), value);
       return value;
     };
-    if (of.cause) [values.cause, values.iou] = [fact("outcome", ""), fact("IoU", "")];
+    const isBare = camloc.isBare(row);
+    if (of.cause && !isBare) [values.cause, values.iou] = [fact("outcome", ""), fact("IoU", "")];
     const probability = camloc.probability(of, row);
+    if (isBare && probability !== null) fact("predicted", camloc.probableClass(of, row));
     if (probability !== null) fact("probability", camloc.percent(probability, 1));
     if (of.rank[row] >= 0) fact("rank", String(of.rank[row] + 1));
     if (of.thresholds.length) part.append(this.slider(run, values));

@@ -78,10 +78,11 @@ camloc.View = class {
     this.missing.textContent = "";
     if (details) {
       const ofRun = details.runs[this.run], predicted = data.runs[this.run].predicted[image];
-      this.truth = camloc.trueBoxes(details.gt[data.place[row]]);
-      this.packed = state.view === "true" ? ofRun.pairs[data.place[row]]
+      const isBare = camloc.isBare(row);
+      this.truth = isBare ? [] : camloc.trueBoxes(details.gt[data.place[row]]);
+      this.packed = state.view === "true" && !isBare ? ofRun.pairs[data.place[row]]
         : (ofRun.pairs.find((pair) => pair.class === predicted) ?? ofRun.predicted);
-      if (!this.packed) this.missing.textContent = "not mapped";
+      if (!this.packed && predicted >= 0) this.missing.textContent = "not mapped";
     }
     const map = this.packed?.map;
     this.heat.hidden = !map;

@@ -17,6 +17,8 @@ from camloc.report.explorer.records import ShownImage, ShownPair, ShownRun
 
 CHUNK_IMAGES = 16
 """Images whose boxes and maps are loaded together."""
+NO_CLASS = -1
+"""Class of the row of an image without pairs."""
 UNKNOWN = 255
 """Cause of a pair without true boxes."""
 IOU_STEPS, UNKNOWN_IOU = 10_000, 65_535
@@ -105,7 +107,8 @@ def images_in_common(runs: Sequence[Sequence[ShownImage]]) -> list[list[ShownIma
 
 def _index(explorer: Explored, shown: list[list[ShownImage]]) -> Encoded:
     images = [of_runs[0] for of_runs in shown]
-    counts = [len(image.pairs) for image in images]
+    rows = [pair for image in images for pair in _rows(image)]
+    counts = [len(_rows(image)) for image in images]
     colours = mpl.colormaps["inferno"](np.arange(256), bytes=True)[:, :3]
     return {
         "classes": list(explorer.class_names),
@@ -117,13 +120,21 @@ def _index(explorer: Explored, shown: list[list[ShownImage]]) -> Encoded:
         "positions": _packed([image.position for image in images], "<i4"),
         "sizes": _packed([image.size for image in images], "<u2"),
         "pair_image": _packed(np.repeat(np.arange(len(images)), counts), "<i4"),
-        "pair_class": _packed([pair.class_index for image in images for pair in image.pairs], "<i4"),
+        "pair_class": _packed([pair.class_index for pair in rows], "<i4"),
         "runs": [_run(run, [of_runs[place] for of_runs in shown]) for place, (run, _) in enumerate(explorer.runs)],
     }
 
 
+def _rows(image: ShownImage) -> Sequence[ShownPair]:
+    """Return an image's pairs; one without any is shown with the probability of its most likely class."""
+    if image.pairs:
+        return image.pairs
+    nothing = ShownPair(NO_CLASS, np.zeros((0, 4), np.float32))
+    return [nothing._replace(probability=image.ranked[0][1]) if image.ranked else nothing]
+
+
 def _run(run: ShownRun, images: Sequence[ShownImage]) -> Encoded:
-    pairs = [pair for image in images for pair in image.pairs]
+    pairs = [pair for image in images for pair in _rows(image)]
     length = len(run.cam_thresholds) or 1
     unknown = np.full(length, UNKNOWN, np.uint8)
     found: Encoded = {

@@ -102,7 +102,13 @@ camloc.Grid = class {
         words.push(data.causes[cause]);
       }
       const probability = camloc.probability(of, tile.row);
-      if (probability !== null) fact.append(camloc.element("span", "probability", camloc.percent(probability)));
+      if (probability === null) continue;
+      if (camloc.isBare(tile.row)) {
+        const predicted = camloc.probableClass(of, tile.row);
+        fact.append(camloc.element("bdi", "", predicted));
+        words.push(`predicted ${predicted}`);
+      }
+      fact.append(camloc.element("span", "probability", camloc.percent(probability)));
     }
     tile.root.setAttribute("aria-label", words.join(", "));
   }

@@ -36,6 +36,7 @@ def read_explored(report: Path) -> Explored:
         index = _content(path, "camloc.index(")
         names, run = [str(name) for name in index["names"]], index["runs"][0]
         counts = np.bincount(_unpacked(index["pair_image"], "<i4"), minlength=len(names))
+        pair_classes = _unpacked(index["pair_class"], "<i4")
         shown = ShownRun(
             label=str(run["label"]),
             cam_thresholds=[float(value) for value in run["thresholds"]],
@@ -54,8 +55,10 @@ def read_explored(report: Path) -> Explored:
                 path = folder / f"chunk_{chunk}.js"
                 details = _content(path, f"camloc.chunk({chunk},")
             of_image = details[place % index["chunk_images"]]
-            images.append(columns.image(place, name, of_image, range(row, row + int(counts[place]))))
-            row += int(counts[place])
+            rows = range(row, row + int(counts[place]))
+            row = rows.stop
+            has_pairs = all(pair_classes[one] != files.NO_CLASS for one in rows)
+            images.append(columns.image(place, name, of_image, rows if has_pairs else range(0)))
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OSError) as error:
         raise ValueError(f"{path} holds no images to explore: {error}; evaluate the run again") from error
     return Explored([str(name) for name in index["classes"]], [(shown, images)], str(index["rule"]))

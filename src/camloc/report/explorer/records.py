@@ -50,7 +50,7 @@ class ShownImage(NamedTuple):
     size: tuple[int, int]
     """``(height, width)`` of the picture, from :func:`camloc.report.explorer.pictures.save_picture`."""
     pairs: Sequence[ShownPair]
-    """Its true classes; where no truth is known, the classes that were found. There may be none."""
+    """Its true classes; where no truth is known, the classes that were found. An image without any is shown as such."""
     ranked: Sequence[tuple[int, float]] = ()
     """The most likely classes with their probabilities, best first."""
     predicted: ShownPair | None = None

@@ -33,10 +33,11 @@ camloc.passes = (row, { causes = true } = {}) => {
   if (!within(camloc.iou(run, row, step), state.iou)) return false;
   if (!within(camloc.probability(run, row), state.probability)) return false;
   if (state.text) {
-    const words = `${data.names[data.pair_image[row]]} ${camloc.className(data.pair_class[row])}`.toLowerCase();
+    const words = `${data.names[data.pair_image[row]]} ${camloc.className(data.pair_class[row])} ${camloc.probableClass(run, row)}`.toLowerCase();
     if (!words.includes(state.text)) return false;
   }
   if (state.right !== null && state.agreement) {
+    if (camloc.isBare(row)) return false; // there is nothing to hit
     return AGREEMENT[state.agreement](camloc.isHit(state.left, row), camloc.isHit(state.right, row));
   }
   return true;

@@ -46,11 +46,13 @@
       one.classList.toggle("no-truth", !state.truth);
     }
   };
+  const numRows = data.pair_image.length, numBare = data.pair_class.filter((index) => index < 0).length;
   const list = () => {
     camloc.select();
-    const pairs = state.list.length.toLocaleString("en"), all = data.pair_image.length.toLocaleString("en");
-    const what = data.pair_image.length === data.names.length ? "images" : "pairs of image and class";
-    camloc.find("count").textContent = pairs === all ? `${all} ${what}` : `${pairs} of ${all} ${what}`;
+    const said = (shown, all, what) => `${shown === all ? "" : `${shown.toLocaleString("en")} of `}${all.toLocaleString("en")} ${what}`;
+    const bare = state.list.filter(camloc.isBare).length, rows = state.list.length;
+    camloc.find("count").textContent = numRows === data.names.length ? said(rows, numRows, "images")
+      : said(rows - bare, numRows - numBare, "pairs of image and class") + (numBare ? `, ${said(bare, numBare, "images without a class")}` : "");
     camloc.find("empty").hidden = state.list.length > 0;
     grid.layOut(true);
   };

@@ -1,0 +1,112 @@
+"""Predictions that were made before: saved maps, ready-made maps and submission files."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from camloc.attribution.score_map import score_map
+from camloc.data.datasets.wsol_metadata import WsolMetadata
+from camloc.data.loading.datamodule import LocalizationDataModule
+from camloc.data.loading.split import SplitName
+from camloc.experiment.build import build_measures
+from camloc.experiment.limits import refuse_few_descriptors
+from camloc.experiment.measuring.split_protocols import SplitProtocols
+from camloc.experiment.source import PredictedData, Source
+from camloc.predictors.map_files import MAP_SIZE, MapDataset, MapFolder, MapPredictor
+from camloc.predictors.saved_maps import SavedMaps, SavedPredictor
+from camloc.predictors.submission import SubmissionDataset, SubmissionPredictor
+from camloc.predictors.truth import MetadataSplit, SomeOf, SplitTruth, UnseenSplit
+
+
+def chooses_on_val(config: DictConfig) -> bool:
+    """Return whether a protocol chooses its CAM threshold."""
+    protocols = SplitProtocols(build_measures(config)).protocols.values()
+    return any(protocol.chooses_threshold and protocol.cam_threshold is None for protocol in protocols)
+
+
+def saved_maps(config: DictConfig) -> Source:
+    """Return the logits and raw maps that an evaluation has saved; ``val`` is among them where a threshold was chosen.
+
+    Raises:
+        ValueError: If a threshold is to be chosen and ``val`` was not saved.
+    """
+    saved = SavedMaps(Path(config.score_maps))
+    names: tuple[SplitName, ...] = ("val", "test")
+    if not saved.has("val"):  # an evaluation that chose no threshold has not read it
+        if chooses_on_val(config):
+            raise ValueError(
+                f"score_maps={saved.path} holds maps of test alone, and a CAM threshold is to be chosen on val; give "
+                "localization.cam_threshold=, or a protocol with a threshold of its own, such as localization=paper"
+            )
+        names = ("test",)
+    splits = {name: saved.split(name) for name in names}
+    data = PredictedData(
+        splits,
+        {name: split.collate for name, split in splits.items()},
+        saved.class_names,
+        saved.devkit_ids,
+        config.map_loader.batch_size,
+        num_workers=0,  # they lie in memory
+        objectless=saved.objectless,
+        several_labels=splits["test"].several_labels,
+    )
+    return Source(SavedPredictor(), data, names, [f"Saved score maps: {saved.path}."], has_other_classes=True)
+
+
+def map_folder(config: DictConfig) -> Source:
+    """Return a folder's ready-made maps, measured as they are unless another normalization is asked for."""
+    refuse_few_descriptors(config.map_loader.num_workers, "map_loader.num_workers")
+    folder = MapFolder(config.score_maps)
+    truth, class_names, devkit_ids, objectless = _unseen_test_split(config, MAP_SIZE)
+    image_ids = [truth.image_id(index) for index in range(len(truth))]
+    present, notes = folder.check(image_ids, config.on_missing)
+    measured = MapDataset(folder, truth if len(present) == len(truth) else SomeOf(truth, present))
+    data = PredictedData(
+        {"test": measured},
+        {"test": MapDataset.collate},
+        class_names,
+        devkit_ids,
+        **config.map_loader,
+        objectless=objectless,
+    )
+    notes = [f"Ready-made maps: {folder.directory}.", *measured.size_notes(), *notes]
+    as_they_are = partial(score_map, normalization="none")
+    chosen = None if config.score_map else as_they_are
+    return Source(MapPredictor(), data, ("test",), notes, score_map=chosen)
+
+
+def submission(config: DictConfig) -> Source:
+    """Return the classes and boxes of a file in the devkit's format."""
+    truth, class_names, devkit_ids, objectless = _unseen_test_split(config, (1, 1))
+    labels = devkit_ids or range(1, len(class_names) + 1)
+    path = Path(config.submission)
+    data = PredictedData(
+        {"test": SubmissionDataset(path, truth, labels)},
+        {"test": SubmissionDataset.collate},
+        class_names,
+        devkit_ids,
+        config.map_loader.batch_size,
+        num_workers=0,
+        objectless=objectless,
+    )
+    return Source(SubmissionPredictor(), data, ("test",), [f"Submission: {path}."], has_maps=False)
+
+
+def _unseen_test_split(
+    config: DictConfig, map_size: tuple[int, int]
+) -> tuple[SplitTruth, Sequence[str], Sequence[int] | None, frozenset[int]]:
+    """Return the test split without its images, its classes' names, their labels in the devkit and the objectless."""
+    if not config.datamodule:
+        raise ValueError("name the data set that the predictions are measured against: datamodule=NAME")
+    built: LocalizationDataModule | WsolMetadata = instantiate(config.datamodule)
+    if isinstance(built, WsolMetadata):
+        return MetadataSplit(built, map_size), [str(label) for label in range(built.num_classes)], None, frozenset()
+    if built.several_labels:
+        raise ValueError(
+            "predictions from files have one class for each image, and the images of this data set have several "
+            "labels; evaluate a checkpoint"
+        )
+    return UnseenSplit(built.split("test"), map_size), built.class_names, built.devkit_ids, built.objectless
