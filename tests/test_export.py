@@ -134,3 +134,37 @@ def test_onnx_gives_every_class_and_box_of_the_network(trained: tuple[Path, str]
     assert printed.returncode == 0, printed.stderr
     answer = json.loads(printed.stdout)
     assert answer["classes"] == localize(run, card, images[0].permute(1, 2, 0).numpy())
+
+
+@pytest.mark.integration
+def test_an_onnx_file_evaluates_to_the_numbers_of_its_network(
+    trained: tuple[Path, str], here: Here, tmp_path: Path
+) -> None:
+    card = exported(here, trained, tmp_path / "export")
+    options = ("localization=[val_threshold,maxboxacc_v2,ilsvrc]", "save_score_maps=true", "trainer.accelerator=cpu")
+    runs = {name: tmp_path / name for name in ("network", "onnx")}
+    for name, run in runs.items():
+        more = (f"onnx={tmp_path / 'export'}",) if name == "onnx" else ()
+        answer = here("evaluate", f"checkpoint={trained[0]}", f"hydra.run.dir={run}", *options, *more)
+        assert answer.returncode == 0, answer.stderr
+    assert f"Logits and maps: {tmp_path / 'export' / card['file']}, by onnxruntime on the CPU." in answer.stdout
+    numbers = {name: json.loads((run / "metrics.json").read_text()) for name, run in runs.items()}
+    assert numbers["onnx"] == pytest.approx(numbers["network"], abs=1e-5)
+    counts = {key: value for key, value in numbers["network"].items() if isinstance(value, int)}
+    assert any("gt_known_hits" in key for key in counts)
+    assert counts == {key: numbers["onnx"][key] for key in counts}
+    assert (runs["onnx"] / "submission.txt").read_text() == (runs["network"] / "submission.txt").read_text()
+    assert (runs["onnx"] / "report" / "index.html").is_file()
+    # The maps that it saved are the network's.
+    saved = {name: np.load(run / "score_maps.npz", allow_pickle=False) for name, run in runs.items()}
+    for array in ("test/logits", "test/cam", "test/ranked_cams"):
+        assert np.abs(saved["onnx"][array] - saved["network"][array]).max() < 1e-4
+    # What belongs to another checkpoint is refused, and so is an option of the network.
+    (tmp_path / "export" / "card.json").write_text(json.dumps({**card, "class_names": card["class_names"][::-1]}))
+    for option, message in (
+        ("seed=0", f"onnx={tmp_path / 'export'}: class_names of its card is ["),
+        ("attribution=grad_cam", "attribution has no effect with onnx="),
+    ):
+        refused = here("evaluate", f"checkpoint={trained[0]}", f"onnx={tmp_path / 'export'}", option)
+        assert refused.returncode == 1
+        assert message in refused.stderr

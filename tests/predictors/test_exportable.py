@@ -31,7 +31,9 @@ def test_it_gives_what_the_parts_give(several_labels: bool) -> None:
     model = Exportable(predictor, rule, 32, top_k=3, several_labels=several_labels)
     images = torch.randint(0, 256, (2, 3, 40, 50), dtype=torch.uint8)
     with torch.no_grad():
-        probabilities, classes, score_maps = model(images)
+        given = torch.tensor([[4, 0], [1, 1]])
+        probabilities, classes, score_maps, logits_out, cams_out = model(images)
+        more = model(images, given)
         shown = torch.stack([EvalTransform(32)(image, (0, 0, 50, 40)) for image in images])
         logits, pairs, cams = cam(
             predictor.backbone, predictor.normalize(shown), lambda logits: Pairs.most_likely(logits, 3)
@@ -40,6 +42,15 @@ def test_it_gives_what_the_parts_give(several_labels: bool) -> None:
     expected = logits.sigmoid() if several_labels else logits.softmax(dim=1)
     assert torch.allclose(probabilities, expected, atol=1e-6)
     assert torch.allclose(score_maps.flatten(0, 1), rule(cams, (32, 32)), atol=1e-5)
+    assert torch.allclose(logits_out, logits, atol=1e-6)
+    assert torch.allclose(cams_out.flatten(0, 1), cams, atol=1e-5)
+    assert torch.equal(more.classes, torch.cat([classes, given], dim=1))
+    assert torch.allclose(more.cams[:, :3], cams_out, atol=1e-6)
+    mine = Pairs(torch.tensor([0, 0, 1, 1]), given.flatten())
+    with torch.no_grad():
+        of_mine = cam(predictor.backbone, predictor.normalize(shown), lambda _: mine).cams
+    assert torch.allclose(more.cams[:, 3:].flatten(0, 1), of_mine, atol=1e-5)
+    assert torch.allclose(more.score_maps[:, 3:].flatten(0, 1), rule(of_mine, (32, 32)), atol=1e-5)
 
 
 def test_what_cannot_stand_in_a_graph_is_refused() -> None:

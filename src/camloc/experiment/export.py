@@ -17,7 +17,7 @@ from camloc.export import localize
 from camloc.export.graph_file import GraphFormat, refuse_missing_onnx, write_graph
 from camloc.export.replaced import replaced
 from camloc.localization.threshold_sweep import largest_component_boxes
-from camloc.predictors.exportable import Exportable
+from camloc.predictors.exportable import Exportable, GraphOutputs
 from camloc.predictors.localizer import SEVERAL_PROBABILITY, Localizer
 from camloc.predictors.network import NetworkPredictor
 
@@ -49,6 +49,7 @@ def export(config: DictConfig, run: RunDirectory) -> None:
     difference = _compare(model, config.format, graph)
     card = {
         **card_of(localizer, config.top_k),
+        "score_map": _normalization(config),
         "file": graph.name,
         "format": config.format,
         "checkpoint": str(config.checkpoint),
@@ -76,7 +77,7 @@ def exportable(config: DictConfig, localizer: Localizer) -> Exportable:
     predictor = localizer.predictor
     if not isinstance(predictor, NetworkPredictor):
         raise ValueError("this network predicts boxes itself; only networks with class activation maps are exported")  # noqa: TRY004 - a run's, not a caller's
-    normalization = config.score_map.get("normalization") or "minmax"
+    normalization = _normalization(config)
     if normalization not in ("minmax", "max"):
         raise ValueError(f"score_map={normalization} cannot be exported; score_map=minmax and score_map=max can")
     rule = localizer.placing.box_rule
@@ -91,6 +92,10 @@ def exportable(config: DictConfig, localizer: Localizer) -> Exportable:
     ).eval()
 
 
+def _normalization(config: DictConfig) -> str:
+    return config.score_map.get("normalization") or "minmax"
+
+
 def card_of(localizer: Localizer, top_k: int) -> dict[str, Any]:
     """Return what a program needs to know of an exported network, by names of JSON."""
     threshold = localizer.placing.threshold
@@ -103,6 +108,8 @@ def card_of(localizer: Localizer, top_k: int) -> dict[str, Any]:
             "probabilities": "(B,C) float32, a sigmoid's" if localizer.several_labels else "(B,C) float32, a softmax's",
             "classes": "(B,K) int64, the K most probable ones, the first one first",
             "score_maps": "(B,K,S,S) float32 in [0,1], of these classes",
+            "logits": "(B,C) float32",
+            "cams": "(B,K,h,w) float32, raw and signed, of these classes",
         },
         "input_size": localizer.transform.size[0],
         "window": localizer.transform.kind,
@@ -126,20 +133,22 @@ def _compare(model: Exportable, graph_format: GraphFormat, graph: Path) -> float
     if graph_format == "onnx":
         import onnxruntime  # type: ignore[import-untyped, unused-ignore] # noqa: PLC0415 - an extra
 
-        session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # as in localize.py
+        session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     else:
         program = torch.export.load(graph).module()
     generator, largest = np.random.default_rng(0), 0.0
     for size in ((1, 3, 211, 160), (3, 3, 90, 133)):
         images = generator.integers(0, 256, size, dtype=np.uint8)
         with torch.no_grad():
-            own = [output.numpy() for output in model(torch.from_numpy(images))]
+            own = GraphOutputs(*(output.numpy() for output in model(torch.from_numpy(images))))
             if graph_format == "onnx":
-                probabilities, classes, score_maps = session.run(None, {"images": images})
+                found = GraphOutputs(*session.run(None, {"images": images}))
             else:
-                probabilities, classes, score_maps = (output.numpy() for output in program(torch.from_numpy(images)))
-        same = classes == own[1]  # two that are as probable as one another may change places
-        differences = (probabilities - own[0], (score_maps - own[2])[same])
+                found = GraphOutputs(*(output.numpy() for output in program(torch.from_numpy(images))))
+        same = found.classes == own.classes  # two that are as probable as one another may change places
+        differences = (found.probabilities - own.probabilities, (found.score_maps - own.score_maps)[same])
         largest = max(largest, *(float(np.abs(part).max(initial=0.0)) for part in differences))
     if not largest <= TOLERANCE:
         raise ValueError(

@@ -168,6 +168,7 @@ class EvaluateOptions(CommonOptions):
     checkpoint: str | None
     score_maps: str | None
     submission: str | None
+    onnx: str | None
     threshold_from: Literal["val", "checkpoint"]
     on_missing: OnProblem
     save_score_maps: bool

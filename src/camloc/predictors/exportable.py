@@ -1,4 +1,6 @@
-"""A network as one graph: images in; probabilities, the most probable classes and their score maps out."""
+"""A network as one graph: images in; probabilities, the most probable classes and their maps out."""
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -7,6 +9,21 @@ from camloc.attribution.cam import cam
 from camloc.data.images.integer_resize import integer_resize
 from camloc.predictors.contract import ScoreMapFunction
 from camloc.predictors.network import NetworkPredictor
+
+
+class GraphOutputs(NamedTuple):
+    """What a graph gives for B images, by the names that the outputs have in a file."""
+
+    probabilities: Tensor
+    """(B,C)."""
+    classes: Tensor
+    """(B,K+M) int64: the K most probable ones, the first one first, then the M that were given."""
+    score_maps: Tensor
+    """(B,K+M,S,S) in [0,1], of these classes."""
+    logits: Tensor
+    """(B,C)."""
+    cams: Tensor
+    """(B,K+M,h,w) raw and signed."""
 
 
 class Exportable(nn.Module):
@@ -45,23 +62,23 @@ class Exportable(nn.Module):
         self.size = (input_size, input_size)
         self._score_map = score_map
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, images: Tensor, more_classes: Tensor | None = None) -> GraphOutputs:
         """Localize without boxes.
 
         Args:
             images: (B,3,H,W) uint8, the window of each image that the network is shown; resized and normalized here.
-
-        Returns:
-            Probabilities (B,C); the most probable classes (B,K) int64, the first one first; score maps (B,K,S,S) of
-            these in [0,1].
+            more_classes: (B,M) int64, mapped as well; null for none.
         """
         backbone = self.predictor.backbone
         features = backbone.forward_features(self.predictor.normalize(integer_resize(images, self.size)))
         logits = backbone.forward_head(features)
         probabilities = logits.sigmoid() if self.several_labels else logits.softmax(dim=1)
         classes = probabilities.topk(self.top_k, dim=1).indices
+        if more_classes is not None:
+            # The sum repeats the default of an ONNX file, (1,0), for each image.
+            classes = torch.cat([classes, more_classes + 0 * classes[:, :1]], dim=1)
         weights: Tensor = backbone.class_weights  # type: ignore[assignment] # refused above
         # As camloc.attribution.cam, whose rounds over pairs a graph cannot have.
         cams = torch.einsum("bck,bkhw->bchw", weights[classes], features.maps)
-        score_maps = self._score_map(cams.flatten(0, 1), self.size)
-        return probabilities, classes, score_maps.view(-1, self.top_k, *self.size)
+        score_maps = self._score_map(cams.flatten(0, 1), self.size).view(*classes.shape, *self.size)
+        return GraphOutputs(probabilities, classes, score_maps, logits, cams)
