@@ -1,4 +1,4 @@
-"""Entries that Hydra composes for: ``train``, ``evaluate``, ``predict``, ``export``, ``svm``. Imports no torch."""
+"""Entries that Hydra composes for, all but ``compare``, ``tables`` and ``completion``. Imports no torch."""
 
 import contextlib
 import io
@@ -231,6 +231,12 @@ ENTRIES = {
             "camloc.experiment.export:export",
             offer_run,
             check="camloc.experiment.check_options:check_export",
+        ),
+        Entry(
+            "demo",
+            "camloc.experiment.demo:demo",
+            offer_run,
+            check="camloc.experiment.check_options:check_demo",
         ),
         Entry(
             "svm",

@@ -228,6 +228,27 @@ class ExportOptions(TypedDict):
     camloc_version: NotRequired[str]
 
 
+class DemoOptions(TypedDict):
+    """Of ``camloc demo``; the parts are those of the checkpoint's run."""
+
+    backbone: Annotated[Part, Built(names=("num_classes",))]
+    attribution: Annotated[Part, Built(3)]
+    views: Annotated[Part, Built(1)]
+    score_map: Annotated[Part, Built(2)]
+    box_rule: Annotated[Part | None, Built(1, names=("cam_thresholds", "images"), optional=True)]
+    classifier: ClassifierOptions
+    checkpoint: str
+    host: str
+    port: Annotated[int, Ge(0), Lt(2**16)]
+    device: str
+    cam_threshold: CamThreshold | None
+    intensity: Literal["full"] | Sequence[float] | None
+    paths: PathOptions
+    overwrite: bool
+    trust: bool
+    camloc_version: NotRequired[str]
+
+
 class SvmOptions(TypedDict):
     """Of ``camloc svm``."""
 
