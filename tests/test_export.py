@@ -36,7 +36,7 @@ def test_an_exported_program_is_the_network(trained: tuple[Path, str], here: Her
     program = torch.export.load(tmp_path / card["file"]).module()
     localizer = camloc.load(trained[0], device="cpu")
     split = TextureSplit(12, 90, 3, "test")
-    run = lambda images: [part.numpy() for part in program(torch.from_numpy(images))]  # noqa: E731
+    run = lambda images: [part.numpy() for part in program(torch.from_numpy(images))[:3]]  # noqa: E731
     for index in range(len(split)):
         image = split.image(index)
         (expected,) = localizer.localize([image], top_k=2)

@@ -11,7 +11,7 @@ from camloc.attribution.views import Flip
 from camloc.backbones.contract import InputSpec
 from camloc.backbones.gap import GapBackbone
 from camloc.data.images.transforms import EvalTransform
-from camloc.predictors.exportable import Exportable
+from camloc.predictors.exportable import Exportable, GraphOutputs
 from camloc.predictors.network import NetworkPredictor
 from camloc.records import Pairs
 
@@ -33,7 +33,7 @@ def test_it_gives_what_the_parts_give(several_labels: bool) -> None:
     with torch.no_grad():
         given = torch.tensor([[4, 0], [1, 1]])
         probabilities, classes, score_maps, logits_out, cams_out = model(images)
-        more = model(images, given)
+        more = GraphOutputs(*model(images, given))
         shown = torch.stack([EvalTransform(32)(image, (0, 0, 50, 40)) for image in images])
         logits, pairs, cams = cam(
             predictor.backbone, predictor.normalize(shown), lambda logits: Pairs.most_likely(logits, 3)

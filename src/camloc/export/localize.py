@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-Run = Callable[[Any], Any]
+Run = Callable[[Any], Any]  # from images to probabilities, classes and score maps
 
 
 def largest_component_box(score_map: Any, threshold: float) -> list[int]:  # noqa: ANN401 - an array
@@ -40,7 +40,7 @@ def localize(run: Run, card: dict[str, Any], image: Any) -> list[dict[str, Any]]
         x0, y0 = (width - side) // 2, (height - side) // 2
         x1, y1 = x0 + side, y0 + side
     shown = np.ascontiguousarray(image[y0:y1, x0:x1].transpose(2, 0, 1))[None]
-    (probabilities,), (classes,), (score_maps,) = run(shown)[:3]
+    (probabilities,), (classes,), (score_maps,) = run(shown)
     scale = np.array([(x1 - x0) / card["input_size"], (y1 - y0) / card["input_size"]] * 2)
     found = []
     for index, score_map in zip(classes.tolist(), score_maps, strict=True):
@@ -61,7 +61,7 @@ def load(folder: Path) -> tuple[Run, dict[str, Any]]:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # not the warning that more_classes has a value in the file
     session = onnxruntime.InferenceSession(str(folder / card["file"]), options, providers=["CPUExecutionProvider"])
-    return (lambda images: session.run(None, {"images": images})), card
+    return (lambda images: session.run(["probabilities", "classes", "score_maps"], {"images": images})), card
 
 
 if __name__ == "__main__":

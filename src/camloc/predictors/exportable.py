@@ -62,12 +62,15 @@ class Exportable(nn.Module):
         self.size = (input_size, input_size)
         self._score_map = score_map
 
-    def forward(self, images: Tensor, more_classes: Tensor | None = None) -> GraphOutputs:
+    def forward(self, images: Tensor, more_classes: Tensor | None = None) -> tuple[Tensor, ...]:
         """Localize without boxes.
 
         Args:
             images: (B,3,H,W) uint8, the window of each image that the network is shown; resized and normalized here.
             more_classes: (B,M) int64, mapped as well; null for none.
+
+        Returns:
+            The fields of :class:`GraphOutputs` as a plain tuple, so that a program loads where there is no camloc.
         """
         backbone = self.predictor.backbone
         features = backbone.forward_features(self.predictor.normalize(integer_resize(images, self.size)))
@@ -81,4 +84,4 @@ class Exportable(nn.Module):
         # As camloc.attribution.cam, whose rounds over pairs a graph cannot have.
         cams = torch.einsum("bck,bkhw->bchw", weights[classes], features.maps)
         score_maps = self._score_map(cams.flatten(0, 1), self.size).view(*classes.shape, *self.size)
-        return GraphOutputs(probabilities, classes, score_maps, logits, cams)
+        return tuple(GraphOutputs(probabilities, classes, score_maps, logits, cams))
