@@ -19,6 +19,7 @@ from PIL import Image
 
 import camloc
 from camloc.data.annotations.coco import read_coco
+from camloc.data.annotations.formats import chosen_reader
 from camloc.data.annotations.voc import read_voc
 from camloc.data.sources.loading import Unlabelled, Viewing
 from camloc.experiment.checkpoint import RUN_KEY, load_checkpoint, write_checkpoint
@@ -137,6 +138,44 @@ def test_every_format_reads_back_to_equal_boxes(
     assert [float(row["x1"]) for row in rows if row["x1"]] == [box.box[2] for one in found for _, box in one.boxes]
     data = yaml.safe_load((tmp_path / "yolo" / "data.yaml").read_text())
     assert list(data["names"].values()) == names
+
+
+def test_what_is_written_is_read_as_a_data_set(
+    trained: tuple[Path, str], here: Here, images: Path, tmp_path: Path
+) -> None:
+    run, flat = tmp_path / "run", tmp_path / "flat"
+    flat.mkdir()
+    for file in images.rglob("*.*"):  # VOC knows no folders of images
+        shutil.copy(file, flat)
+    formats = ("csv", "coco", "yolo", "voc", "label_studio")
+    options = (f"save=[{','.join(formats)}]", "top_k=3", "boxes=all", "cam_threshold=0.5")
+    predict(here, trained, run, f"source={flat}", *options)
+    found = {str(Path(one.name).with_suffix("")): one for one in lines(run)}
+    for name in formats:  # beside the images, as a person would lay them
+        shutil.copytree(flat, tmp_path / name / ("images" if name == "yolo" else ""))
+    for name, written in (("csv", "predictions.csv"), ("coco", "coco.json"), ("voc", "voc"), ("yolo", "yolo")):
+        target = tmp_path / name
+        if (run / written).is_dir():
+            shutil.copytree(run / written, target, dirs_exist_ok=True)
+        else:
+            shutil.copy(run / written, target)
+    tasks = json.loads((run / "label_studio.json").read_text())
+    # As Label Studio exports a prediction that a person submits as it is.
+    accepted = [{**task, "annotations": [{"result": task["predictions"][0]["result"]}]} for task in tasks]
+    (tmp_path / "label_studio" / "export.json").write_text(json.dumps(accepted))
+    for name in formats:
+        reader, _ = chosen_reader("auto", tmp_path / name)
+        assert reader.name == name
+        table = reader.read(tmp_path / name)
+        assert len(table.names) == len(found) == 12
+        for number, read in enumerate(table.names):
+            one = found[str(Path(read.removeprefix("images/")).with_suffix(""))]
+            own = table.box_image == number
+            assert [table.class_names[index] for index in table.box_class[own]] == [kind.name for kind, _ in one.boxes]
+            sides = {"pixels": (1, 1), "fractions": one.size[::-1], "percent": np.divide(one.size[::-1], 100)}
+            pixels = table.boxes[own] * np.tile(sides[table.units], 2)
+            expected = np.array([box.box for _, box in one.boxes]).reshape(-1, 4)
+            assert pixels == pytest.approx(expected, abs=1e-9), name
 
 
 def test_the_library_finds_what_the_command_finds(

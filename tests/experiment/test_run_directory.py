@@ -38,6 +38,7 @@ def test_every_file_has_the_name_that_users_rely_on(tmp_path: Path) -> None:
         *("predictions.csv", "submission.txt", "threshold_curve.csv", "score_maps.npz", "wandb_run_id.txt"),
         *("predictions.jsonl", "summary.json", "coco.json", "label_studio.json", "overlays.mp4"),
         *("overlays", "maps", "yolo", "voc"),
+        *("card.json", "localize.py"),
         *("checkpoints", "checkpoints/best.ckpt", "checkpoints/last.ckpt", "report", "report/gallery"),
     }
     assert run.per_image("val") == tmp_path / "per_image" / "val.npz"

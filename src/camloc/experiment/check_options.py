@@ -16,7 +16,15 @@ from omegaconf import DictConfig, OmegaConf
 from camloc.backbones.weights import find_file
 from camloc.experiment.build import check_trainer, instantiate_all, trains_with_boxes
 from camloc.experiment.composition import near, one_line
-from camloc.experiment.options import Built, EvaluateOptions, PredictOptions, SvmOptions, TrainOptions
+from camloc.experiment.options import (
+    Built,
+    DemoOptions,
+    EvaluateOptions,
+    ExportOptions,
+    PredictOptions,
+    SvmOptions,
+    TrainOptions,
+)
 from camloc.experiment.run_directory import VERSION_KEY
 from camloc.experiment.run_job import message
 from camloc.experiment.signatures import Parameter, Signature, allowed, fits, shown, signature_of
@@ -54,6 +62,16 @@ def check_evaluation(config: DictConfig, given: Sequence[str]) -> None:
 def check_prediction(config: DictConfig, given: Sequence[str]) -> None:
     """Check what ``camloc predict`` is configured with; the same arguments and errors as :func:`check_training`."""
     _check(config, PredictOptions, given, lambda *_: iter(()))
+
+
+def check_export(config: DictConfig, given: Sequence[str]) -> None:
+    """Check what ``camloc export`` is configured with; the same arguments and errors as :func:`check_training`."""
+    _check(config, ExportOptions, given, lambda *_: iter(()))
+
+
+def check_demo(config: DictConfig, given: Sequence[str]) -> None:
+    """Check what ``camloc demo`` is configured with; the same arguments and errors as :func:`check_training`."""
+    _check(config, DemoOptions, given, lambda *_: iter(()))
 
 
 def check_svm(config: DictConfig, given: Sequence[str]) -> None:

@@ -16,6 +16,8 @@ Commands:
   train       train a network, choose the best epoch, measure it on val and test, write a report
   evaluate    measure a checkpoint, saved or ready-made score maps, or a submission file
   predict     localize classes in images without labels: files, folders, videos, cameras
+  export      write a trained network as ONNX or as torch's exported program
+  demo        try a network on your own images, on a page that this machine serves
   compare     say whether two runs differ by more than chance
   svm         classify CAM crops by a linear SVM on a network's features
   tables      lay runs of the paper's rows next to its tables
@@ -32,7 +34,7 @@ Examples:
 
 camloc COMMAND --help explains the options of a command, camloc --version prints the version.
 """
-COMMANDS = ("train", "evaluate", "predict", "compare", "svm", "tables", "completion")
+COMMANDS = ("train", "evaluate", "predict", "export", "demo", "compare", "svm", "tables", "completion")
 
 
 def _interruptible(command: Callable[[], None]) -> Callable[[], None]:

@@ -1,4 +1,4 @@
-"""Entries that Hydra composes for: ``train``, ``evaluate``, ``predict``, ``svm``. Imports no torch and no Lightning."""
+"""Entries that Hydra composes for, all but ``compare``, ``tables`` and ``completion``. Imports no torch."""
 
 import contextlib
 import io
@@ -225,6 +225,18 @@ ENTRIES = {
             "camloc.experiment.predict:predict",
             offer_prediction,
             check="camloc.experiment.check_options:check_prediction",
+        ),
+        Entry(
+            "export",
+            "camloc.experiment.export:export",
+            offer_run,
+            check="camloc.experiment.check_options:check_export",
+        ),
+        Entry(
+            "demo",
+            "camloc.experiment.demo:demo",
+            offer_run,
+            check="camloc.experiment.check_options:check_demo",
         ),
         Entry(
             "svm",

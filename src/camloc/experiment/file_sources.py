@@ -1,4 +1,4 @@
-"""Predictions that were made before: saved maps, ready-made maps and submission files."""
+"""Predictions of files: saved maps, ready-made maps, submission files, and networks that were exported."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -12,13 +12,19 @@ from camloc.data.datasets.wsol_metadata import WsolMetadata
 from camloc.data.loading.datamodule import LocalizationDataModule
 from camloc.data.loading.split import SplitName
 from camloc.experiment.build import build_measures
+from camloc.experiment.checkpoint import RunRecord
 from camloc.experiment.limits import refuse_few_descriptors
 from camloc.experiment.measuring.split_protocols import SplitProtocols
 from camloc.experiment.source import PredictedData, Source
+from camloc.export.graph_file import GRAPH_FILES
 from camloc.predictors.map_files import MAP_SIZE, MapDataset, MapFolder, MapPredictor
+from camloc.predictors.onnx import OnnxPredictor, read_card
 from camloc.predictors.saved_maps import SavedMaps, SavedPredictor
 from camloc.predictors.submission import SubmissionDataset, SubmissionPredictor
 from camloc.predictors.truth import MetadataSplit, SomeOf, SplitTruth, UnseenSplit
+
+_MAX_SHOWN = 200
+"""Letters of a value in a message."""
 
 
 def chooses_on_val(config: DictConfig) -> bool:
@@ -93,6 +99,42 @@ def submission(config: DictConfig) -> Source:
         objectless=objectless,
     )
     return Source(SubmissionPredictor(), data, ("test",), [f"Submission: {path}."], has_maps=False)
+
+
+def onnx_model(
+    config: DictConfig, datamodule: LocalizationDataModule, record: RunRecord
+) -> tuple[OnnxPredictor, list[str]]:
+    """Return an exported network in place of a checkpoint's, and what people should know of it.
+
+    Raises:
+        FileNotFoundError: If the file or its card is missing.
+        ValueError: If it is none of this checkpoint's.
+    """
+    given = Path(config.onnx)
+    file = given / GRAPH_FILES["onnx"] if given.is_dir() else given
+    card = read_card(file)
+    datamodule.use_input_size(card["input_size"])
+    expected = {
+        "class_names": list(record.class_names),
+        "several_labels": record.several_labels,
+        "input_size": datamodule.input_size,
+        "window": datamodule.eval_transform.kind,
+    }
+    for name, value in expected.items():
+        if card[name] != value:
+            raise ValueError(
+                f"onnx={given}: {name} of its card is {_short(card[name])}, and of checkpoint={config.checkpoint} "
+                f"{_short(value)}; export this checkpoint, or name the one that was exported"
+            )
+    notes = [f"Logits and maps: {file}, by onnxruntime on the CPU."]
+    if card["score_map"] != (measured := config.score_map.get("normalization") or "minmax"):
+        notes.append(f"The file's own score maps are of score_map={card['score_map']}; {measured} is measured.")
+    return OnnxPredictor(file), notes
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
 def _unseen_test_split(

@@ -178,6 +178,7 @@ class EvaluateOptions(CommonOptions):
     checkpoint: str | None
     score_maps: str | None
     submission: str | None
+    onnx: str | None
     threshold_from: Literal["val", "checkpoint"]
     on_missing: OnProblem
     save_score_maps: bool
@@ -212,6 +213,46 @@ class PredictOptions(TypedDict):
     batch_size: Count
     num_workers: Annotated[int, Ge(0)] | None
     resume: str | None
+    paths: PathOptions
+    overwrite: bool
+    trust: bool
+    camloc_version: NotRequired[str]
+
+
+class ExportOptions(TypedDict):
+    """Of ``camloc export``; the parts are those of the checkpoint's run."""
+
+    backbone: Annotated[Part, Built(names=("num_classes",))]
+    attribution: Annotated[Part, Built(3)]
+    views: Annotated[Part, Built(1)]
+    score_map: Annotated[Part, Built(2)]
+    box_rule: Annotated[Part | None, Built(1, names=("cam_thresholds", "images"), optional=True)]
+    classifier: ClassifierOptions
+    checkpoint: str
+    format: Literal["onnx", "exported_program"]
+    top_k: Count
+    cam_threshold: CamThreshold | None
+    paths: PathOptions
+    overwrite: bool
+    trust: bool
+    camloc_version: NotRequired[str]
+
+
+class DemoOptions(TypedDict):
+    """Of ``camloc demo``; the parts are those of the checkpoint's run."""
+
+    backbone: Annotated[Part, Built(names=("num_classes",))]
+    attribution: Annotated[Part, Built(3)]
+    views: Annotated[Part, Built(1)]
+    score_map: Annotated[Part, Built(2)]
+    box_rule: Annotated[Part | None, Built(1, names=("cam_thresholds", "images"), optional=True)]
+    classifier: ClassifierOptions
+    checkpoint: str
+    host: str
+    port: Annotated[int, Ge(0), Lt(2**16)]
+    device: str
+    cam_threshold: CamThreshold | None
+    intensity: Literal["full"] | Sequence[float] | None
     paths: PathOptions
     overwrite: bool
     trust: bool

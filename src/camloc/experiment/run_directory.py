@@ -28,6 +28,7 @@ _OWN_FILES = (
     *("checkpoints/best.ckpt", "checkpoints/last.ckpt", "wandb_run_id.txt"),
     *("predictions.jsonl", "summary.json", "coco.json", "label_studio.json", "overlays.mp4"),
     *("overlays/**/*.png", "maps/**/*.npy", "yolo/data.yaml", "yolo/labels/**/*.txt", "voc/Annotations/**/*.xml"),
+    *("model.onnx", "model.pt2", "card.json", "localize.py"),
     *("report/*.html", "report/*.png", "report/gallery/*.png", "report/gallery/*.json"),
     *("report/explorer/*.js", "report/explorer/*.css", "report/explorer/pictures/*.jpg", "report/explorer/maps/*.npy"),
 )
@@ -81,6 +82,8 @@ class RunDirectory:
         self.label_studio = path / "label_studio.json"
         self.overlay_video = path / "overlays.mp4"
         self.overlays, self.maps, self.yolo, self.voc = (path / name for name in ("overlays", "maps", "yolo", "voc"))
+        self.card = path / "card.json"
+        self.localize_script = path / "localize.py"
         self.submission = path / "submission.txt"
         self.threshold_curve = path / "threshold_curve.csv"
         self.score_maps = path / "score_maps.npz"

@@ -23,7 +23,7 @@ from camloc.experiment.checkpoint import (
     refuse_trained_images,
     run_record,
 )
-from camloc.experiment.file_sources import chooses_on_val, map_folder, saved_maps, submission
+from camloc.experiment.file_sources import chooses_on_val, map_folder, onnx_model, saved_maps, submission
 from camloc.experiment.measuring.results import Threshold
 from camloc.experiment.network import objective_of_run
 from camloc.experiment.preflight import preflight
@@ -33,10 +33,11 @@ from camloc.experiment.saved_config import checkpoint_file, saved_config
 from camloc.experiment.source import Source
 from camloc.experiment.unused_options import names_network
 from camloc.localization.contract import cuts_at_thresholds
+from camloc.predictors.contract import Predictor
 
 _ASKING_FOR_MAPS = (
     *("localization.cam_threshold", "localization.more_thresholds"),
-    *("save_score_maps", "export_score_maps"),
+    *("save_score_maps", "export_score_maps", "onnx"),
 )
 
 
@@ -126,11 +127,17 @@ def _checkpoint(config: DictConfig, run: RunDirectory) -> Source:
         notes.append(f"The network was trained on {trained} and is measured on {measured}.")
     for name in splits:
         refuse_trained_images(record.fingerprint, datamodule.split(name), name, file)
-    if "weights" in config.backbone:
-        config.backbone.weights = None  # the checkpoint brings all weights; nothing is fetched for it
-    objective = objective_of_run(file, record, trust=bool(config.get("trust")))
-    predictor = build_predictor(config, datamodule, objective, trained_with_boxes=record.trained_with_boxes)
-    load_weights(predictor, file, prefix="predictor.")
+    predictor: Predictor
+    if config.onnx is None:
+        if "weights" in config.backbone:
+            config.backbone.weights = None  # the checkpoint brings all weights; nothing is fetched for it
+        objective = objective_of_run(file, record, trust=bool(config.get("trust")))
+        network = build_predictor(config, datamodule, objective, trained_with_boxes=record.trained_with_boxes)
+        load_weights(network, file, prefix="predictor.")
+        predictor = network
+    else:
+        predictor, of_file = onnx_model(config, datamodule, record)
+        notes += of_file
     threshold = None
     if record.cam_threshold is not None and record.threshold_source is not None:
         threshold = Threshold(record.cam_threshold, record.threshold_source)

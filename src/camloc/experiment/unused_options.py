@@ -9,26 +9,29 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-Source = Literal["checkpoint", "network", "saved maps", "map folder", "submission"]
+Source = Literal["checkpoint", "onnx", "network", "saved maps", "map folder", "submission"]
 
 _AS_GIVEN: Mapping[Source, str] = {
     "checkpoint": "checkpoint=",
+    "onnx": "onnx=",
     "network": "backbone= and no checkpoint=",
     "saved maps": "score_maps=FILE",
     "map folder": "score_maps=FOLDER",
     "submission": "submission=",
 }
 _NETWORK: tuple[Source, ...] = ("checkpoint", "network")
-_MAPS: tuple[Source, ...] = (*_NETWORK, "saved maps", "map folder")
+_IMAGES: tuple[Source, ...] = (*_NETWORK, "onnx")
+_MAPS: tuple[Source, ...] = (*_IMAGES, "saved maps", "map folder")
 _READ_BY: Mapping[str, tuple[Source, ...]] = {
-    **dict.fromkeys(("backbone", "attribution", "views", "classifier", "callbacks.gallery"), _NETWORK),
-    **dict.fromkeys(("callbacks.explorer", "report"), _NETWORK),
-    **dict.fromkeys(("save_score_maps", "on_unreadable"), _NETWORK),
-    "threshold_from": ("checkpoint",),
-    "datamodule": (*_NETWORK, "map folder", "submission"),
-    **{f"datamodule.{name}": _NETWORK for name in ("input_size", "batch_size", "num_workers", "eval_transform")},
+    **dict.fromkeys(("backbone", "attribution", "views", "classifier"), _NETWORK),
+    **dict.fromkeys(("callbacks.gallery", "callbacks.explorer", "report"), _IMAGES),
+    **dict.fromkeys(("save_score_maps", "on_unreadable"), _IMAGES),
+    "threshold_from": ("checkpoint", "onnx"),
+    "onnx": ("onnx",),
+    "datamodule": (*_IMAGES, "map folder", "submission"),
+    **{f"datamodule.{name}": _IMAGES for name in ("input_size", "batch_size", "num_workers", "eval_transform")},
     **dict.fromkeys(("score_map", "box_rule", "export_score_maps"), _MAPS),
-    "localization.submission": (*_NETWORK, "saved maps"),
+    "localization.submission": (*_IMAGES, "saved maps"),
     "map_loader": ("saved maps", "map folder", "submission"),
     **dict.fromkeys(("on_missing", "map_loader.num_workers"), ("map folder",)),
 }
@@ -145,4 +148,6 @@ def _source(config: DictConfig) -> Source | None:
         return None
     if named == ["score_maps"]:
         return "saved maps" if Path(config.score_maps).is_file() else "map folder"
-    return "submission" if named == ["submission"] else "checkpoint"
+    if named == ["submission"]:
+        return "submission"
+    return "checkpoint" if config.onnx is None else "onnx"

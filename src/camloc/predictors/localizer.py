@@ -54,6 +54,7 @@ class Localizer:
 
     Attributes:
         class_names: As given.
+        predictor: As given, on the first device.
         placing: What makes boxes of maps; ``placing.threshold`` is None where boxes have no CAM threshold.
 
     Raises:
@@ -83,6 +84,7 @@ class Localizer:
         rule = None if isinstance(predictor, BoxPredictor) else box_rule
         self.placing = Placing(class_names, transform.size, score_map, rule, threshold, objectless)
         others = [copy.deepcopy(predictor) for _ in self.devices[1:]]
+        self.predictor = predictor
         self._copies = [one.eval().to(device) for one, device in zip([predictor, *others], self.devices, strict=True)]
 
     def localize(

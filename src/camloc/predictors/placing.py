@@ -102,7 +102,7 @@ class Placing:
         objectless: Iterable[int] = (),
     ) -> None:
         self.class_names, self.map_size, self.objectless = tuple(class_names), map_size, frozenset(objectless)
-        self._score_map, self._box_rule = score_map, box_rule
+        self.score_map, self.box_rule = score_map, box_rule
         is_cut = box_rule is not None and cuts_at_thresholds(box_rule)
         self.threshold = threshold if is_cut else None
         """None where boxes have no CAM threshold."""
@@ -110,7 +110,7 @@ class Placing:
     @property
     def has_maps(self) -> bool:
         """Whether boxes are made of maps, not predicted by the network itself."""
-        return self._box_rule is not None
+        return self.box_rule is not None
 
     def check(self, choice: Choice) -> None:
         """Refuse an option that lies outside its range or has no effect.
@@ -126,9 +126,9 @@ class Placing:
             raise ValueError(f"min_size={choice.min_size} is a fraction of the image's area and must lie in [0, 1)")
         if choice.boxes not in ("largest", "all"):
             raise ValueError(f"boxes={choice.boxes} must be largest or all")
-        if choice.maps and self._box_rule is None:
+        if choice.maps and self.box_rule is None:
             raise ValueError("maps: this network predicts boxes itself and has none; leave them out")
-        has_components = getattr(self._box_rule, "func", self._box_rule) is largest_component_boxes
+        has_components = getattr(self.box_rule, "func", self.box_rule) is largest_component_boxes
         for option, asked in (("boxes=all", choice.boxes == "all"), ("masks=true", choice.masks)):
             if asked and not has_components:
                 raise ValueError(
@@ -174,13 +174,13 @@ class Placing:
         if raw.cams is None:
             return None
         with torch.no_grad():
-            return self._score_map(raw.cams[part], self.map_size).cpu()
+            return self.score_map(raw.cams[part], self.map_size).cpu()
 
     def _boxes(self, batch: Inputs, raw: RawOutputs, part: slice, score_maps: Tensor | None) -> Tensor:
         """Return one box (P,4) for each pair, half-open pixels of the score maps, all 0 for none."""
         if raw.boxes is not None:
             return raw.boxes[part]
-        rule: BoxRule | UncutBoxRule | None = self._box_rule
+        rule: BoxRule | UncutBoxRule | None = self.box_rule
         if rule is None or score_maps is None:
             raise ValueError("the network gave neither maps nor boxes")
         if self.threshold is not None:
