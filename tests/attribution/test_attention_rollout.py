@@ -36,7 +36,7 @@ class Tokens(nn.Module):
                 :, 0
             ]
         prefix, patches = tokens[:, : self.class_token], tokens[:, self.class_token :]
-        return Features(patches.mT.unflatten(2, (1, -1)), (prefix,) if self.class_token else ())
+        return Features(patches.mT[:, :, None], (prefix,) if self.class_token else ())
 
     def forward_head(self, features: Features) -> Tensor:
         read = features.others[0][:, 0] if self.class_token else features.maps.mean(dim=(2, 3))

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from sklearn.decomposition import PCA  # type: ignore[import-untyped] # publishes no types
+from sklearn.decomposition import PCA
 from torch import nn
 
 from camloc.attribution.pc1 import pc1

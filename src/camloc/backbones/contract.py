@@ -94,6 +94,14 @@ class Staged(Protocol):
         """
 
 
+def prefers_channels_last(backbone: Backbone) -> bool:
+    """Tell whether a backbone says that it is faster with the channels last, by ``prefers_channels_last``.
+
+    That is measured on CPUs in float32 by ``benchmarks/memory_format.py``; on GPUs in mixed precision all are.
+    """
+    return bool(getattr(backbone, "prefers_channels_last", False))
+
+
 class BoxBackbone(Backbone, Protocol):
     """A backbone that also regresses a box for each class, for full supervision."""
 

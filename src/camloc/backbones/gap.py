@@ -63,6 +63,8 @@ class GapBackbone(nn.Module):
         (torch.Size([2, 8, 30, 46]), torch.Size([2, 5]), torch.Size([5, 8]))
     """
 
+    prefers_channels_last = False
+
     def __init__(
         self,
         trunk: nn.Module,

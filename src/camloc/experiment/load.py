@@ -138,7 +138,7 @@ def build_localizer(
         config.backbone.weights = None  # the checkpoint brings all weights; nothing is fetched for it
     backbone: Backbone = instantiate(config.backbone)(num_classes=len(record.class_names))
     check_backbone(backbone)
-    channels_last = bool(OmegaConf.select(config, "classifier.channels_last"))
+    channels_last = OmegaConf.select(config, "classifier.channels_last", default=False)
     predictor: NetworkPredictor | BoxPredictor
     if record.trained_with_boxes:
         predictor = BoxPredictor(BoxRegressor(backbone), channels_last=channels_last)
