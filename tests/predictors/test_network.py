@@ -18,7 +18,7 @@ IMAGENET = InputSpec()
 PLAIN = InputSpec(mean=(0, 0, 0), std=(1, 1, 1))
 
 
-def predictor(spec: InputSpec = PLAIN, *, channels_last: bool = False) -> NetworkPredictor:
+def predictor(spec: InputSpec = PLAIN, *, channels_last: bool | None = False) -> NetworkPredictor:
     """Two feature maps, the red and the green channel; class c weighs red by c and green by -1."""
     trunk = nn.Conv2d(3, 2, 1, bias=False)
     backbone = GapBackbone(trunk, nn.Identity(), num_maps=2, num_classes=3, input_spec=spec)
@@ -67,6 +67,15 @@ def test_channels_last_changes_the_memory_and_not_the_logits() -> None:
     assert strided.normalize(images).is_contiguous(memory_format=torch.channels_last)
     assert plain.normalize(images).is_contiguous()
     torch.testing.assert_close(plain(images), strided(images))
+
+
+def test_without_a_memory_format_the_backbone_says_which_is_faster() -> None:
+    assert predictor(channels_last=None).memory_format is torch.contiguous_format
+    backbone = predictor().backbone
+    assert isinstance(backbone, GapBackbone)
+    backbone.prefers_channels_last = True
+    assert NetworkPredictor(backbone, cam, channels_last=None).memory_format is torch.channels_last
+    assert NetworkPredictor(backbone, cam, channels_last=False).memory_format is torch.contiguous_format
 
 
 def test_logits_are_those_of_the_backbone() -> None:

@@ -4,10 +4,8 @@ import torch
 from torch import Tensor
 
 from camloc.attribution.contract import Attributed, Choose
-from camloc.attribution.gradients import with_gradients
-from camloc.attribution.pairs import check_pairs
-from camloc.backbones.contract import Backbone, Features
-from camloc.records import Pairs
+from camloc.attribution.gradients import Evidence, attribute_by_gradients
+from camloc.backbones.contract import Backbone
 
 
 def grad_cam(backbone: Backbone, images: Tensor, choose: Choose, *, relu: bool = True) -> Attributed:
@@ -32,34 +30,10 @@ def grad_cam(backbone: Backbone, images: Tensor, choose: Choose, *, relu: bool =
     Raises:
         ValueError: The logits do not depend on the feature maps, or a pair names no image or no class.
     """
-    features = backbone.forward_features(images)
-    logits = backbone.forward_head(features)
-    pairs = choose(logits)
-    check_pairs(pairs, *logits.shape)
-    if len(pairs.classes) == 0:  # not every head takes an empty batch
-        return Attributed(logits, pairs, features.maps.new_zeros(0, *features.maps.shape[2:], dtype=torch.float32))
-    with with_gradients(images.device):
-        maps, gradients = _maps_and_gradients(backbone, features, pairs)
+
+    def weigh(stages: list[Evidence]) -> Tensor:
+        ((maps, gradients, _),) = stages
         cams = torch.einsum("pk,pkhw->phw", gradients.mean(dim=(2, 3)), maps)
-    return Attributed(logits, pairs, cams.relu() if relu else cams)
+        return cams.relu() if relu else cams
 
-
-def _maps_and_gradients(backbone: Backbone, features: Features, pairs: Pairs) -> tuple[Tensor, Tensor]:
-    """The (P,K,h,w) feature maps of each pair's image, and the gradients of the pair's logit in them."""
-
-    def of_pairs(of_images: Tensor) -> Tensor:
-        # A copy of its own for each pair keeps the gradients of an image's classes apart.
-        copies = of_images.index_select(0, pairs.image_index)
-        return copies.float() if copies.is_floating_point() else copies
-
-    maps = of_pairs(features.maps).requires_grad_()
-    # The clone is what an in-place ReLU at the start of the head may overwrite.
-    logits = backbone.forward_head(Features(maps.clone(), tuple(of_pairs(other) for other in features.others)))
-    score = logits.gather(1, pairs.classes.clone()[:, None]).sum()
-    (gradients,) = torch.autograd.grad(score, maps, allow_unused=True) if score.requires_grad else (None,)
-    if gradients is None:
-        raise ValueError(
-            f"attribution=grad_cam needs logits that depend on the feature maps; the head of "
-            f"{type(backbone).__name__} does not read them. Use attribution=saliency"
-        )
-    return maps.detach(), gradients
+    return attribute_by_gradients("grad_cam", backbone, images, choose, weigh)

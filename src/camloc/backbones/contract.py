@@ -12,6 +12,8 @@ For B images of H x W pixels, C classes and K feature maps; on the right, ``vgg_
                                linear layer
     new_layers()               the parameters of the layers that are made for the classes at hand
     num_classes                C                                                      | 1000
+    forward_stages(images)     optional: the last maps of each size, largest first;   | 5 maps, from (B,64,224,224)
+                               where the head reads the maps alone                    |   to (B,1024,14,14)
 
 To get a map, call the two halves and keep what is between them; there are no hooks and no state.
 """
@@ -90,6 +92,28 @@ class LongHead(Protocol):
 
     def forward_extra(self, features: Features) -> Features:
         """Return the feature maps of what the trunk made."""
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """A backbone that also gives the maps of its stages, for attribution methods that look beyond the last ones."""
+
+    def forward_stages(self, images: Tensor) -> list[Tensor]:
+        """Return the (B,K,h,w) last maps of each size, largest first, the last being those of ``forward_features``.
+
+        Each is what the next layer reads, so that the logits of the last one can be differentiated in it.
+
+        Raises:
+            ValueError: This network is not built in stages.
+        """
+
+
+def prefers_channels_last(backbone: Backbone) -> bool:
+    """Tell whether a backbone says that it is faster with the channels last, by ``prefers_channels_last``.
+
+    That is measured on CPUs in float32 by ``benchmarks/memory_format.py``; on GPUs in mixed precision all are.
+    """
+    return bool(getattr(backbone, "prefers_channels_last", False))
 
 
 class BoxBackbone(Backbone, Protocol):

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from camloc.backbones.contract import Features, InputSpec
 from camloc.backbones.gap import IMAGENET, initialize
+from camloc.backbones.stages import last_of_each_size, maps_of_layers
 
 
 class FullyConnectedBackbone(nn.Module):
@@ -57,6 +58,10 @@ class FullyConnectedBackbone(nn.Module):
         """Return the (B,C) logits of (B,K,h,w) feature maps."""
         logits: Tensor = self.classifier(self.pool(features.maps).flatten(1))
         return logits
+
+    def forward_stages(self, images: Tensor) -> list[Tensor]:
+        """Return the last maps of each size, see :class:`camloc.backbones.contract.Staged`."""
+        return last_of_each_size(maps_of_layers(self.features, images))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the (B,C) logits of (B,3,H,W) normalized images."""

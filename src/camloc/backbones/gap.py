@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 from torch import Tensor, nn
 
 from camloc.backbones.contract import Features, InputSpec
+from camloc.backbones.stages import last_of_each_size, maps_of_layers
 
 IMAGENET = InputSpec()
 """What torchvision's ImageNet weights expect, at 224 x 224."""
@@ -66,6 +67,8 @@ class GapBackbone(nn.Module):
         (torch.Size([2, 8, 30, 46]), torch.Size([2, 5]), torch.Size([5, 8]))
     """
 
+    prefers_channels_last = False
+
     def __init__(
         self,
         trunk: nn.Module,
@@ -107,6 +110,11 @@ class GapBackbone(nn.Module):
         """Return the (B,C) logits of (B,K,h,w) feature maps."""
         logits: Tensor = self.head(features.maps)
         return logits
+
+    def forward_stages(self, images: Tensor) -> list[Tensor]:
+        """Return the last maps of each size, see :class:`camloc.backbones.contract.Staged`."""
+        maps = maps_of_layers(self.trunk, images)
+        return last_of_each_size([*maps, self.extra(maps[-1])])  # noqa: S610 - a layer, not Django's query
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the (B,C) logits of (B,3,H,W) normalized images."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from camloc.backbones.contract import Features, InputSpec
 from camloc.backbones.gap import conv_relu, initialize
+from camloc.backbones.stages import last_of_each_size, maps_of_layers
 from camloc.backbones.weights import fill_trunk, find_file, refuse_batch_norm
 
 FILE = "nin_imagenet.pth (github.com/ProGamerGov/pytorch-nin)"
@@ -98,6 +99,10 @@ class NinBackbone(nn.Module):
     def forward_head(self, features: Features) -> Tensor:
         """Return the (B,C) logits of (B,C,h,w) maps."""
         return features.maps.mean(dim=(2, 3))
+
+    def forward_stages(self, images: Tensor) -> list[Tensor]:
+        """Return the last maps of each size, see :class:`camloc.backbones.contract.Staged`."""
+        return last_of_each_size(maps_of_layers(self.features, images.flip(1)))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the (B,C) logits of (B,3,H,W) normalized images."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from camloc.backbones.contract import Features, InputSpec
+from camloc.backbones.stages import last_of_each_size, maps_of_layers
 from camloc.backbones.weights import find_file, read_state_dict
 
 Network: TypeAlias = Any
@@ -139,6 +140,19 @@ class TimmBackbone(nn.Module):
         """Return the (B,C) logits of what ``forward_features`` returned."""
         logits: Tensor = self.network.forward_head(self._join(features))
         return logits
+
+    def forward_stages(self, images: Tensor) -> list[Tensor]:
+        """Return the last maps of each size, see :class:`camloc.backbones.contract.Staged`.
+
+        Raises:
+            ValueError: The network does not compute maps, but tokens or maps with the channels last.
+        """
+        if self.layout != "NCHW":
+            raise ValueError(
+                f"maps of several stages are taken of convolutional networks; timm's {_name(self.network)} computes "
+                f"{self.layout}. Use the last maps alone"
+            )
+        return last_of_each_size(maps_of_layers(self.network, images))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the (B,C) logits of (B,3,H,W) normalized images."""

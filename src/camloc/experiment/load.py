@@ -141,7 +141,7 @@ def build_localizer(
         config.backbone.weights = None  # the checkpoint brings all weights; nothing is fetched for it
     objective = objective_of_run(file, record, trust=trust)
     backbone = build_backbone(config.backbone, len(record.class_names), objective)
-    channels_last = bool(OmegaConf.select(config, "classifier.channels_last"))
+    channels_last = OmegaConf.select(config, "classifier.channels_last", default=False)
     predictor: NetworkPredictor | BoxPredictor
     if record.trained_with_boxes:
         predictor = BoxPredictor(BoxRegressor(backbone), channels_last=channels_last)

@@ -72,7 +72,7 @@ class ClassifierOptions(TypedDict, total=False):
     """Of ``classifier``; an evaluation of no checkpoint has none."""
 
     head_lr_multiplier: Factor
-    channels_last: bool
+    channels_last: bool | None
     frozen: bool
     cached_views: Annotated[int, Ge(0)]
 

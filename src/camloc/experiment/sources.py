@@ -72,7 +72,7 @@ def _network(config: DictConfig, run: RunDirectory) -> Source:
             f"{', '.join(f'{part}=' for part in missing)} too, or an experiment= that does"
         )
     if "channels_last" not in config.classifier:  # trainer=gpu has it
-        OmegaConf.update(config, "classifier.channels_last", False, force_add=True)
+        OmegaConf.update(config, "classifier.channels_last", None, force_add=True)
     splits: tuple[SplitName, ...] = ("val", "test") if chooses_on_val(config) else ("test",)
     datamodule = build_datamodule(config, splits)
     preflight(datamodule, splits, run, config.on_unreadable)

@@ -17,12 +17,12 @@ class BoxPredictor(Network):
 
     Args:
         backbone: With its box head.
-        channels_last: Memory format that convolutions prefer on GPUs with mixed precision.
+        channels_last: See :class:`camloc.predictors.network.Network`.
     """
 
     backbone: BoxRegressor
 
-    def __init__(self, backbone: BoxRegressor, *, channels_last: bool = False) -> None:
+    def __init__(self, backbone: BoxRegressor, *, channels_last: bool | None = False) -> None:
         super().__init__(backbone, channels_last=channels_last)
 
     def predict(self, batch: EvalBatch, *, num_ranked: int = 0) -> Prediction:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from camloc.attribution.contract import Attribution
-from camloc.backbones.contract import Backbone
+from camloc.backbones.contract import Backbone, prefers_channels_last
 from camloc.data.loading.sample import EvalBatch
 from camloc.records import Pairs, Prediction, Ranked
 
@@ -14,7 +14,8 @@ class Network(nn.Module):
 
     Args:
         backbone: See :mod:`camloc.backbones.contract`.
-        channels_last: Memory format that convolutions prefer on GPUs with mixed precision.
+        channels_last: Memory format that convolutions prefer on GPUs with mixed precision; null for what the backbone
+            says of itself, see ``camloc.backbones.contract.prefers_channels_last``.
 
     Raises:
         TypeError: If the backbone does not keep its contract; the message names what it lacks.
@@ -23,9 +24,11 @@ class Network(nn.Module):
     pixel_mean: Tensor
     pixel_std: Tensor
 
-    def __init__(self, backbone: Backbone, *, channels_last: bool = False) -> None:
+    def __init__(self, backbone: Backbone, *, channels_last: bool | None = False) -> None:
         super().__init__()
         check_backbone(backbone)
+        if channels_last is None:
+            channels_last = prefers_channels_last(backbone)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.backbone = backbone.to(memory_format=self.memory_format)
         spec = backbone.input_spec
@@ -48,13 +51,14 @@ class NetworkPredictor(Network):
     Args:
         backbone: See :mod:`camloc.backbones.contract`.
         attribution: See :mod:`camloc.attribution.contract`.
-        channels_last: Memory format that convolutions prefer on GPUs with mixed precision.
+        channels_last: Memory format that convolutions prefer on GPUs with mixed precision; null for what the backbone
+            says of itself, see ``camloc.backbones.contract.prefers_channels_last``.
 
     Raises:
         TypeError: If the backbone does not keep its contract; the message names what it lacks.
     """
 
-    def __init__(self, backbone: Backbone, attribution: Attribution, *, channels_last: bool = False) -> None:
+    def __init__(self, backbone: Backbone, attribution: Attribution, *, channels_last: bool | None = False) -> None:
         super().__init__(backbone, channels_last=channels_last)
         self.attribution = attribution
 
