@@ -98,6 +98,7 @@ def test_json_that_is_missing_cut_off_or_something_else_says_nothing(text: str |
 
 OWN = (
     *("config.yaml", "metrics.json", "metrics.csv", "rows.json", "traceback.txt", "unreadable.json", "predictions.csv"),
+    "cost.json",
     *("per_image/val.npz", "per_image/test_pxap.npz", "score_maps.npz", "submission.txt", "threshold_curve.csv"),
     *("checkpoints/best.ckpt", "checkpoints/last.ckpt", "wandb_run_id.txt"),
     *("report/index.html", "report/misses.png", "report/gallery/00.png", "report/gallery/00.json"),
