@@ -14,6 +14,7 @@ from camloc.data.loading.split import SplitName
 from camloc.experiment.build import build_measures
 from camloc.experiment.limits import refuse_few_descriptors
 from camloc.experiment.measuring.split_protocols import SplitProtocols
+from camloc.experiment.saved_config import saved_config
 from camloc.experiment.source import PredictedData, Source
 from camloc.predictors.map_files import MAP_SIZE, MapDataset, MapFolder, MapPredictor
 from camloc.predictors.saved_maps import SavedMaps, SavedPredictor
@@ -52,6 +53,7 @@ def saved_maps(config: DictConfig) -> Source:
         num_workers=0,  # they lie in memory
         objectless=saved.objectless,
         several_labels=splits["test"].several_labels,
+        pseudo_boxes=(saved_config(saved.path).get("datamodule") or {}).get("pseudo_boxes"),
     )
     return Source(SavedPredictor(), data, names, [f"Saved score maps: {saved.path}."], has_other_classes=True)
 
