@@ -33,7 +33,8 @@ def train(file: Path, clock: Clock, epochs: int, *, world_size: int = 1, first: 
     trainer: Any = SimpleNamespace(world_size=world_size, is_global_zero=first)
     module: Any = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 1))  # 16 and 5 parameters
     module[0].requires_grad_(requires_grad=False)
-    callback = TrainingCost(SimpleNamespace(cost=file))  # type: ignore[arg-type] # a stub
+    paths: Any = SimpleNamespace(cost=file)
+    callback = TrainingCost(paths)
     callback.on_fit_start(trainer, module)
     for _ in range(epochs):
         callback.on_validation_start(trainer, module)  # the sanity check

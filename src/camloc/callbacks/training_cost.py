@@ -47,7 +47,7 @@ class TrainingCost(Callback):
         """Start the clock."""
         self._epoch_began, self._validated = time.perf_counter(), 0.0
 
-    def on_train_batch_end(  # type: ignore[override] # any batch that has labels
+    def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Labelled, batch_idx: int
     ) -> None:
         """Count the images of all processes."""

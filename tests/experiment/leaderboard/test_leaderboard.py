@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import yaml  # type: ignore[import-untyped] # no types published
+from PIL import Image
 
 from camloc.experiment import cli
 from camloc.experiment.leaderboard.command import main
@@ -71,7 +71,7 @@ def write_run(tmp_path: Path) -> WritesRun:
         run.config.write_text(yaml.safe_dump(configuration(**names, **config)))
         per_image(NUM_TEST, hits, prefix).save(run.per_image("test"))
         per_image(20, (0, 9, 0), "val").save(run.per_image("val"))
-        numbers = {
+        numbers: dict[str, float | int | str] = {
             GT_KNOWN: 1 - hits[1] / NUM_TEST,
             TOP1: 1 - min(hits[1], NUM_TEST // 2) / NUM_TEST,
             "test/localization/top5_error": 1 - min(hits[1], NUM_TEST // 2) / NUM_TEST,
@@ -89,7 +89,7 @@ def write_run(tmp_path: Path) -> WritesRun:
         ]
         run.write_metrics(
             numbers
-            | {f"{GT_KNOWN}_low": numbers[GT_KNOWN] - 0.05, f"{GT_KNOWN}_high": numbers[GT_KNOWN] + 0.05}
+            | {f"{GT_KNOWN}_low": 0.95 - hits[1] / NUM_TEST, f"{GT_KNOWN}_high": 1.05 - hits[1] / NUM_TEST}
             | {f"{GT_KNOWN}_at_best_low": 0.1, f"{GT_KNOWN}_at_best_high": 0.2}
             | {"test/localization/cam_threshold": 0.2, "test/localization/threshold_source": source}
             | {"test/num_images": NUM_TEST, "test/num_images_in_split": NUM_TEST}
@@ -147,6 +147,17 @@ def test_methods_are_compared_with_plain_cam_on_their_network(write_run: WritesR
     assert "alexnet_gap hide_and_seek + cam 50.00 50.00 +0.00 2" in top1
     classified = top1[top1.index("tiny_imagenet, 100 test images: top-1 classification error, %") :]
     assert "network method no threshold vs cam run" in classified
+
+
+def test_without_a_single_view_plain_cam_is_that_of_the_same_views(write_run: WritesRun, printed: Printed) -> None:
+    crops = {"_target_": "camloc.attribution.ten_crop.TenCrop"}
+    write_run("a", (50, 60, 70), views=crops)
+    runs = write_run("b", (50, 80, 70), objective="cutmix.CutMix", views=crops).parent
+    assert "alexnet_gap cut_mix + cam, ten_crop 20.00 20.00 -20.00* 2" in printed(runs)
+    write_run("c", (50, 70, 70))
+    lines = printed(runs)
+    assert "alexnet_gap cut_mix + cam, ten_crop 20.00 20.00 -10.00* 2" in lines
+    assert "alexnet_gap cam, ten_crop 40.00 30.00 +10.00* 1" in lines
 
 
 def test_thresholds_from_val_and_from_pseudo_boxes_stand_side_by_side(write_run: WritesRun, printed: Printed) -> None:
@@ -269,7 +280,7 @@ def test_files(write_run: WritesRun, printed: Printed, tmp_path: Path) -> None:
     page = (tmp_path / "page" / "index.html").read_text()
     assert "a|&lt;b&gt;" in page
     assert "a|<b>" not in page
-    assert cv2.imread(str(tmp_path / "page" / "images" / "board0.png")).shape[1] == 1280
+    assert Image.open(tmp_path / "page" / "images" / "board0.png").width == 1280
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def border_contrast_box(image: Tensor) -> Tensor:
     shrink = max(1.0, max(height, width) / SIDE)
     small = (max(1, round(width / shrink)), max(1, round(height / shrink)))  # OpenCV's order
     pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
-    contrast = border_contrast(cv2.resize(pixels, small, interpolation=cv2.INTER_AREA))
+    contrast = border_contrast(np.asarray(cv2.resize(pixels, small, interpolation=cv2.INTER_AREA), np.uint8))
     y, x = ((np.arange(side) + 0.5) / side * 2 - 1 for side in contrast.shape)
     contrast *= np.exp(-(y[:, None] ** 2 + x**2) / (2 * CENTRE_DEVIATION**2))
     if contrast.max() <= 0:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from camloc.experiment.leaderboard.names import Named, told_apart
+from camloc.experiment.leaderboard.names import PLAIN, Named, told_apart
 from camloc.experiment.leaderboard.runs import BoardRun
 from camloc.metrics.functional.bootstrap import Interval, paired_difference
 from camloc.report.leaderboard import MAIN_SOURCES, Board, BoardRow, ListedRun, Metric, Score, with_published
@@ -57,7 +57,7 @@ def _board(numbered: Sequence[tuple[int, BoardRun]], remarks: list[list[str]]) -
             rows.append(row)
         row.numbered.append((number, run))
     order = list(dict.fromkeys(networks))
-    rows.sort(key=lambda row: (order.index(row.network), not row.first.is_plain_cam))
+    rows.sort(key=lambda row: (order.index(row.network), row.first.cam_views is None))
     metrics: dict[str, Metric] = {}
     for run in runs:
         metrics |= {metric.key: metric for metric in run.metrics if metric.key not in metrics}
@@ -98,16 +98,20 @@ def _shown(row: _Row, rows: Sequence[_Row], remarks: list[list[str]]) -> BoardRo
 
 
 def _differences(row: _Row, rows: Sequence[_Row], remarks: list[list[str]]) -> tuple[str, dict[str, Interval]]:
-    """Compare a row with plain CAM on the same network, of the same weights if there is one, else the first."""
+    """Compare a row with plain CAM on the same network.
+
+    It is one of a single view or, where there is none, of the row's views; of the same weights, or else the first.
+    """
     candidates = [
         (number, run)
         for other in rows
         if other.network == row.network
         for number, run in other.numbered
-        if run.is_plain_cam
+        if run.cam_views is not None
     ]
+    wanted = PLAIN["views"] if any(run.cam_views == PLAIN["views"] for _, run in candidates) else row.first.views
     for number, run in sorted(row.numbered, key=lambda found: MAIN_SOURCES.index(found[1].source)):
-        of_source = [(place, base) for place, base in candidates if base.source == run.source]
+        of_source = [found for found in candidates if (found[1].source, found[1].cam_views) == (run.source, wanted)]
         of_source.sort(key=lambda found: found[1].weights != run.weights)
         if run.measured is None or not of_source or of_source[0][0] == number:
             continue

@@ -30,7 +30,9 @@ class BoardRun:
     """Names of the images; empty where the run kept no outcomes."""
     network: Named
     method: Named
-    is_plain_cam: bool
+    views: str
+    cam_views: str | None
+    """Of a network trained by plain cross entropy and mapped by plain CAM, the views; null of other methods."""
     weights: str
     """The directory of the training, or what published weights are called: runs of the same have the same weights."""
     source: str
@@ -78,8 +80,10 @@ def _read(run: RunDirectory) -> BoardRun:
         training, directory = None, run.path
         remarks.append(f"how it was trained is not known, for {error}")
     network, method = network_of(values), method_of(values, training)
+    views = part_name(value_of(values, "views._target_"))
     if metrics.get("test/supervision") == TRAINED_WITH_BOXES:
-        method = method._replace(name=f"{method.name}, {TRAINED_WITH_BOXES}")
+        of_network = part_name(value_of(training or {}, "objective._target_"))  # which predicts its boxes itself
+        method = Named(f"{of_network}, {TRAINED_WITH_BOXES}", {})
     if training is not None and value_of(training, "datamodule.pseudo_boxes") is not None:
         remarks.append("its checkpoint was chosen on pseudo boxes")
     part = next((row.part for row in rows if row.part), "")
@@ -99,7 +103,8 @@ def _read(run: RunDirectory) -> BoardRun:
         test_images=frozenset(outcomes[0].image_ids.tolist()) if outcomes else frozenset(),
         network=network,
         method=method,
-        is_plain_cam=is_plain and method.name == "cam",
+        views=views,
+        cam_views=views if is_plain and method.name in ("cam", f"cam, {views}") else None,
         weights=str(directory.resolve()) if training is not None else str(value_of(values, "backbone.weights")),
         source=source,
         metrics=_metrics(rows, scores),
