@@ -34,7 +34,7 @@ def test_every_file_has_the_name_that_users_rely_on(tmp_path: Path) -> None:
     names = {value.relative_to(tmp_path).as_posix() for value in vars(run).values() if isinstance(value, Path)} - {"."}
     assert names == {
         *("config.yaml", "metrics.json", "metrics.csv", "rows.json", "status.json", "traceback.txt", "unreadable.json"),
-        *("splits.csv", "data_problems.csv"),
+        *("splits.csv", "data_problems.csv", "cost.json"),
         *("predictions.csv", "submission.txt", "threshold_curve.csv", "score_maps.npz", "wandb_run_id.txt"),
         *("predictions.jsonl", "summary.json", "coco.json", "label_studio.json", "overlays.mp4"),
         *("overlays", "maps", "yolo", "voc"),
@@ -99,6 +99,7 @@ def test_json_that_is_missing_cut_off_or_something_else_says_nothing(text: str |
 
 OWN = (
     *("config.yaml", "metrics.json", "metrics.csv", "rows.json", "traceback.txt", "unreadable.json", "predictions.csv"),
+    "cost.json",
     *("per_image/val.npz", "per_image/test_pxap.npz", "score_maps.npz", "submission.txt", "threshold_curve.csv"),
     *("checkpoints/best.ckpt", "checkpoints/last.ckpt", "wandb_run_id.txt"),
     *("report/index.html", "report/misses.png", "report/gallery/00.png", "report/gallery/00.json"),

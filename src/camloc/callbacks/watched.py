@@ -38,6 +38,8 @@ class RunPaths(Protocol):
     """Folder of the report page."""
     epochs: Path
     """``metrics.csv``."""
+    cost: Path
+    """``cost.json``."""
 
 
 class NamedSplit(Protocol):

@@ -158,8 +158,8 @@ class RunRecord(NamedTuple):
     """Side of the square network input, pixels."""
     cam_threshold: Annotated[float, Ge(0), Le(1)] | None
     """Chosen on ``val`` in the epoch of the checkpoint, or fixed; None where ``val`` has no boxes to choose on."""
-    threshold_source: Literal["val", "fixed"] | None
-    """``val`` or ``fixed``."""
+    threshold_source: Literal["val", "pseudo", "fixed"] | None
+    """``val``; ``pseudo``, where its boxes were made without people; or ``fixed``."""
     fingerprint: Tensor | None
     """Of the images it was trained on, see :mod:`camloc.data.loading.fingerprint`; None for images made in memory."""
     trained_with_boxes: bool = False
@@ -259,17 +259,23 @@ class RunInCheckpoint(Callback):
     Args:
         config: Of the run, resolved, as plain containers.
         record: All but the threshold, which is the module's when the checkpoint is written.
+        chosen_on: What a threshold is called that is chosen on ``val``.
     """
 
-    def __init__(self, config: Mapping[str, Any], record: RunRecord) -> None:
-        self.config, self.record = dict(config), record
+    def __init__(
+        self, config: Mapping[str, Any], record: RunRecord, chosen_on: Literal["val", "pseudo"] = "val"
+    ) -> None:
+        self.config, self.record, self.chosen_on = dict(config), record, chosen_on
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: EvaluationModule, checkpoint: dict[str, Any]) -> None:  # type: ignore[override]
         """Add the record."""
         fixed = pl_module.test_protocols.fixed_threshold
         chosen = pl_module.results["val"].chosen if "val" in pl_module.results else None
-        source: Literal["val", "fixed"] | None = "fixed" if fixed is not None else None if chosen is None else "val"
-        known = self.record._replace(cam_threshold=chosen if fixed is None else fixed, threshold_source=source)
+        known = self.record
+        if fixed is not None:
+            known = known._replace(cam_threshold=fixed, threshold_source="fixed")
+        elif chosen is not None:
+            known = known._replace(cam_threshold=chosen, threshold_source=self.chosen_on)
         checkpoint[CONFIG_KEY] = self.config
         checkpoint[RUN_KEY] = known._asdict()
         checkpoint[VERSION_KEY] = camloc.__version__

@@ -20,6 +20,7 @@ Commands:
   demo        try a network on your own images, on a page that this machine serves
   compare     say whether two runs differ by more than chance
   svm         classify CAM crops by a linear SVM on a network's features
+  leaderboard lay methods and networks side by side, with published numbers
   tables      lay runs of the paper's rows next to its tables
   completion  print a script for tab completion of commands and options (bash, zsh, fish)
 
@@ -29,12 +30,16 @@ Examples:
   camloc evaluate checkpoint=runs/train/DATE_TIME_ID localization.cam_threshold=0.2
   camloc predict checkpoint=RUN source=IMAGES
   camloc compare RUN_A RUN_B
+  camloc leaderboard runs/train
   camloc tables paper runs/train
   eval "$(camloc completion bash)"
 
 camloc COMMAND --help explains the options of a command, camloc --version prints the version.
 """
-COMMANDS = ("train", "evaluate", "predict", "export", "demo", "compare", "svm", "tables", "completion")
+COMMANDS = (
+    *("train", "evaluate", "predict", "export", "demo", "compare", "svm", "leaderboard", "tables"),
+    "completion",
+)
 
 
 def _interruptible(command: Callable[[], None]) -> Callable[[], None]:
@@ -67,6 +72,10 @@ def main() -> None:
         from camloc.report.compare import main as compare  # noqa: PLC0415 - imports torch
 
         sys.exit(compare(sys.argv[2:]))
+    elif command == "leaderboard":
+        from camloc.experiment.leaderboard.command import main as leaderboard  # noqa: PLC0415 - imports OmegaConf
+
+        sys.exit(leaderboard(sys.argv[2:]))
     elif command == "tables":
         from camloc.experiment.paper.command import main as tables  # noqa: PLC0415 - imports Hydra
 
@@ -128,6 +137,7 @@ def _complete(line: str) -> None:
         sys.stdout.write("".join(f"{shell}\n" for shell in SHELLS if shell.startswith(word)))
     elif before[0] in COMMANDS and before[0] not in (
         "compare",
+        "leaderboard",
         "tables",
     ):  # these take directories: the shell's to know
         from camloc.experiment.entry import ENTRIES  # noqa: PLC0415 - imports Hydra

@@ -107,6 +107,11 @@ def conclude(
         *([WITH_BOXES] if trained_with_boxes else []),
         *notes,
         *(
+            f"The boxes of {name} are pseudo boxes, made without people: its numbers say how well they are hit."
+            for name, split in results.items()
+            if split.has_pseudo_boxes
+        ),
+        *(
             f"Only {part} of {name} were measured: numbers of a part are not those of the split."
             for name, part in parts.items()
         ),

@@ -15,6 +15,7 @@ from camloc.experiment.build import build_measures
 from camloc.experiment.checkpoint import RunRecord
 from camloc.experiment.limits import refuse_few_descriptors
 from camloc.experiment.measuring.split_protocols import SplitProtocols
+from camloc.experiment.saved_config import saved_config
 from camloc.experiment.source import PredictedData, Source
 from camloc.export.graph_file import GRAPH_FILES
 from camloc.predictors.map_files import MAP_SIZE, MapDataset, MapFolder, MapPredictor
@@ -58,6 +59,7 @@ def saved_maps(config: DictConfig) -> Source:
         num_workers=0,  # they lie in memory
         objectless=saved.objectless,
         several_labels=splits["test"].several_labels,
+        pseudo_boxes=(saved_config(saved.path).get("datamodule") or {}).get("pseudo_boxes"),
     )
     return Source(SavedPredictor(), data, names, [f"Saved score maps: {saved.path}."], has_other_classes=True)
 

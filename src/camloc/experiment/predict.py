@@ -168,6 +168,7 @@ def _threshold_line(localizer: Localizer) -> str:
         return "CAM threshold: none, boxes are not cut out of maps at one"
     meant = {
         "val": "chosen on val in training",
+        "pseudo": "chosen in training, on pseudo boxes of val",
         "fixed": "fixed for the training",
         "given": "given",
         "assumed": "an assumption: the run had no boxes to choose one on; cam_threshold=X gives another",

@@ -23,6 +23,7 @@ VERSION_KEY = "camloc_version"
 # What a run writes, as patterns below its directory; what else lies there is not ours to remove.
 _OWN_FILES = (
     *("config.yaml", "metrics.json", "metrics.csv", "rows.json", "status.json", "traceback.txt", "unreadable.json"),
+    "cost.json",
     *("splits.csv", "data_problems.csv"),
     *("predictions.csv", "submission.txt", "threshold_curve.csv", "score_maps.npz", "per_image/*.npz"),
     *("checkpoints/best.ckpt", "checkpoints/last.ckpt", "wandb_run_id.txt"),
@@ -71,6 +72,7 @@ class RunDirectory:
         self.rows = path / "rows.json"
         self.epochs = path / "metrics.csv"
         self.status = path / "status.json"
+        self.cost = path / "cost.json"
         self.traceback = path / "traceback.txt"
         self.unreadable = path / "unreadable.json"
         self.splits = path / "splits.csv"

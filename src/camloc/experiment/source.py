@@ -49,6 +49,7 @@ class PredictedData(LightningDataModule):
         num_workers: Loader processes.
         objectless: Classes without objects, 0-based.
         several_labels: Whether an image may have several labels, or none.
+        pseudo_boxes: What stood in for the true boxes of ``val``; null where these are there.
     """
 
     def __init__(
@@ -62,9 +63,10 @@ class PredictedData(LightningDataModule):
         objectless: frozenset[int] = frozenset(),
         *,
         several_labels: bool = False,
+        pseudo_boxes: str | None = None,
     ) -> None:
         super().__init__()
-        self.objectless, self.several_labels = objectless, several_labels
+        self.objectless, self.several_labels, self.pseudo_boxes = objectless, several_labels, pseudo_boxes
         self._splits, self._collate = splits, collate
         self.class_names, self.devkit_ids = tuple(class_names), devkit_ids
         self.batch_size, self.num_workers = batch_size, num_workers

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from omegaconf import DictConfig
 from pytorch_lightning import seed_everything
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from camloc.callbacks.finite import StopWhenNotFinite
 from camloc.callbacks.repeatable import Repeatable
+from camloc.callbacks.training_cost import TrainingCost
 from camloc.data.loading.fingerprint import fingerprint
 from camloc.data.loading.split import SplitName
 from camloc.experiment.batches import check_last_batch
@@ -85,7 +86,9 @@ def train(config: DictConfig, run: RunDirectory) -> None:
         objectless=tuple(sorted(datamodule.objectless)),
         extended=extends_network(config.objective),
     )
-    own = [best, last, RunInCheckpoint(values, record), Repeatable(config.seed), EpochMeans()]
+    chosen_on: Literal["val", "pseudo"] = "val" if datamodule.pseudo_boxes is None else "pseudo"
+    in_checkpoint = RunInCheckpoint(values, record, chosen_on)
+    own = [best, last, in_checkpoint, Repeatable(config.seed), EpochMeans(), TrainingCost(run)]
     changes = [ApplyChanged(so_far.changed)] if so_far is not None and so_far.changed else []
     trainer = build_trainer(config, run, [StopWhenNotFinite(), *build_callbacks(config, run), *kept, *own, *changes])
     check_last_batch(predictor.backbone, datamodule, trainer)

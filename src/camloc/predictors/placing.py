@@ -19,7 +19,7 @@ from camloc.predictors.contract import ScoreMapFunction
 from camloc.records import Pairs, Window
 
 Boxes = Literal["largest", "all"]
-ThresholdSource = Literal["val", "fixed", "given", "assumed"]
+ThresholdSource = Literal["val", "pseudo", "fixed", "given", "assumed"]
 ASSUMED_THRESHOLD = 0.2
 """Fraction of the maximum (Zhou et al., CVPR 2016, Sec. 3.2), for a run that had no boxes to choose one on."""
 MAPS_AT_ONCE = 128
@@ -32,8 +32,8 @@ class Threshold(NamedTuple):
     value: float
     """Fraction of a map's maximum."""
     source: ThresholdSource
-    """``val``: chosen there in training; ``fixed``: set for the training; ``given``: for predicting; ``assumed``: by
-    nobody."""
+    """``val``: chosen there in training; ``pseudo``: the same, on boxes made without people; ``fixed``: set for the
+    training; ``given``: for predicting; ``assumed``: by nobody."""
 
 
 class Choice(NamedTuple):

@@ -157,19 +157,21 @@ def misses_chart(groups: Sequence[str], causes: Sequence[str], counts: Sequence[
 
 def reference_chart(
     names: Sequence[str],
-    references: Sequence[float],
+    references: Sequence[float] | None,
     values: Sequence[float],
     intervals: Sequence[tuple[float, float] | None],
     path: Path,
+    xlabel: str = "error (%)",
 ) -> None:
-    """Plot values next to the numbers of a paper, a line each.
+    """Plot values, next to the numbers of a paper if there is one, a line each.
 
     Args:
         names: N names, from top to bottom.
-        references: N errors of the paper, %.
+        references: N errors of the paper, %; None without a paper.
         values: N errors, %.
         intervals: N 95% intervals of the values, %; None for none.
         path: PNG to write, 1280 px wide and as high as its lines need.
+        xlabel: What the values are.
 
     Raises:
         ValueError: If there is none, or their numbers differ.
@@ -183,19 +185,21 @@ def reference_chart(
         ...     Image.open(path).size[0]
         1280
     """
-    if not names or not len(names) == len(references) == len(values) == len(intervals):
+    given = values if references is None else references
+    if not names or not len(names) == len(given) == len(values) == len(intervals):
         raise ValueError(
-            f"{path}: {len(names)} names, {len(references)} references, {len(values)} values and {len(intervals)} "
+            f"{path}: {len(names)} names, {len(given)} references, {len(values)} values and {len(intervals)} "
             "intervals; all must be as many, at least one"
         )
-    figure, axes = _plot("error (%)")
+    figure, axes = _plot(xlabel)
     figure.set_figheight(1.5 + 0.25 * len(names))
     axes.set_ylabel("")
     places = range(len(names))
     for place, interval in zip(places, intervals, strict=True):
         if interval is not None:
             axes.plot(interval, (place, place), color=CURVE_STYLES[0][0], linewidth=2)
-    axes.plot(references, places, "D", color=CURVE_STYLES[1][0], fillstyle="none", label="paper")
+    if references is not None:
+        axes.plot(references, places, "D", color=CURVE_STYLES[1][0], fillstyle="none", label="paper")
     axes.plot(values, places, "o", color=CURVE_STYLES[0][0], label="run, with its 95% interval")
     axes.set_yticks(places, names, fontsize=8)
     axes.set_ylim(len(names) - 0.5, -0.5)  # from top to bottom, with room for the first and the last marker

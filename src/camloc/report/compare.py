@@ -1,11 +1,9 @@
 """Do two runs differ by more than chance? ``camloc compare RUN_A RUN_B``."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -16,6 +14,7 @@ from camloc.metrics.functional.bootstrap import Interval, paired_difference
 from camloc.metrics.functional.resampling import NUM_RESAMPLES
 from camloc.report.explorer.reading import labels_of, side_by_side
 from camloc.report.measured_run import CLASSIFICATION, LOCALIZATION, Measured, read_run
+from camloc.report.one_line_parser import OneLineParser
 from camloc.report.page import write_page
 
 _NAMES = {
@@ -133,7 +132,12 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         SystemExit: With code 0 after ``--help``, with code 1 if the arguments are wrong.
     """
-    parser = _Parser(prog="camloc compare", description="Do two runs' errors on test differ by more than chance?")
+    parser = OneLineParser(
+        "error",
+        "camloc compare RUN_A RUN_B",
+        prog="camloc compare",
+        description="Do two runs' errors on test differ by more than chance?",
+    )
     parser.add_argument("run_a", type=Path, metavar="RUN_A", help="directory of a finished run")
     parser.add_argument("run_b", type=Path, metavar="RUN_B", help="the same, measured on the same images")
     parser.add_argument(
@@ -191,8 +195,3 @@ def comparison_page(directory: Path, a: Measured, b: Measured, rows: Sequence[Co
         notes=[f"A, left: {a.label}", f"B, right: {b.label}", *differences, _NOTE],
         explorer=explored,
     )
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(1, f"error: {message}; usage: camloc compare RUN_A RUN_B\n")

@@ -4,9 +4,8 @@ import json
 import math
 import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast, get_args
 
 import numpy as np
 import yaml  # type: ignore[import-untyped] # no types published
@@ -28,6 +27,8 @@ _DEVKIT: Mapping[str, Mapping[str, int]] = {
     "paper_heuristic": {"test/localization/heuristic_top5_error": 1},
 }
 """By protocol, errors by the rules of the ILSVRC devkit, and where they stand among its five counts of an image."""
+CHOSEN_ON: Mapping[str, Select] = {"fixed": "fixed", "val": "val", "pseudo": "val", "oracle": "oracle"}
+"""By source of a threshold, which outcomes it was chosen by."""
 _NUM_COUNTS, _BLACKLISTED = 5, 4
 
 
@@ -43,7 +44,8 @@ class Measured:
     run: str
     cam_threshold: float | None
     """None for boxes without one: of a network that predicts them itself, or of a box rule that cuts at none."""
-    threshold_source: Select
+    threshold_source: str
+    """``fixed``, ``val``, ``pseudo`` or ``oracle``."""
     outcomes: dict[str, Outcome]
     """By key of ``metrics.json``."""
     iou_threshold: float
@@ -52,6 +54,8 @@ class Measured:
     """Such as ``, 8 of 20 images`` where only part of ``test`` was measured."""
     supervision: str = ""
     """How the network was trained where not from image labels."""
+    oracles: dict[str, Outcome] = field(default_factory=dict)
+    """Localization errors at the threshold that is best on test itself, by the same keys; empty without thresholds."""
 
     @property
     def label(self) -> str:
@@ -78,11 +82,17 @@ def read_run(run: Path) -> Measured:
     metrics = _read(run / "metrics.json")
     iou_threshold = _iou_threshold(run / "config.yaml")
     test = PerImage.load(run / "per_image" / "test.npz")
-    threshold, select = _threshold(run, metrics, test)
+    threshold, source = _threshold(run, metrics, test)
+    select: Select = CHOSEN_ON[source]
     val = PerImage.load(run / "per_image" / "val.npz") if select == "val" else None
+    oracles: dict[str, Outcome] = {}
     try:
         outcomes = {} if test.rank is None else {CLASSIFICATION: _classified(run, test, test.rank)}
         for condition in (condition for condition in LOCALIZATION if condition in test.conditions):
+            if threshold is not None:
+                oracles[LOCALIZATION[condition]] = localization_outcome(
+                    test, condition, "oracle", iou_threshold=iou_threshold
+                )
             outcomes[LOCALIZATION[condition]] = (
                 Outcome(test.image_ids, hits(test, condition, iou_threshold)[:, 0], classes=test.target)
                 if threshold is None
@@ -104,7 +114,7 @@ def read_run(run: Path) -> Measured:
     part = "" if num_images == in_split else f", {num_images!r} of {in_split!r} images"
     # Anyone's run: only what camloc writes there is shown.
     supervision = TRAINED_WITH_BOXES if metrics.get("test/supervision") == TRAINED_WITH_BOXES else ""
-    return Measured(str(run), threshold, select, outcomes, iou_threshold, part, supervision)
+    return Measured(str(run), threshold, source, outcomes, iou_threshold, part, supervision, oracles)
 
 
 def _classified(run: Path, test: PerImage, rank: NDArray[np.int64]) -> Outcome:
@@ -145,18 +155,18 @@ def _read(path: Path) -> dict[str, object]:
     return content
 
 
-def _threshold(run: Path, metrics: dict[str, object], test: PerImage) -> tuple[float | None, Select]:
+def _threshold(run: Path, metrics: dict[str, object], test: PerImage) -> tuple[float | None, str]:
     """Return the CAM threshold and its source; null, as if fixed, where boxes have none."""
     if not test.cam_thresholds.size:
         return None, "fixed"
     threshold = _number(run, metrics, "test/localization/cam_threshold")
     source = metrics.get("test/localization/threshold_source")
-    if source not in get_args(Select):
+    if not isinstance(source, str) or source not in CHOSEN_ON:
         raise ValueError(
-            f"{run / 'metrics.json'}: test/localization/threshold_source must be one of {get_args(Select)}, "
+            f"{run / 'metrics.json'}: test/localization/threshold_source must be one of {tuple(CHOSEN_ON)}, "
             f"got {source!r}"
         )
-    return threshold, cast("Select", source)
+    return threshold, source
 
 
 def _number(run: Path, metrics: dict[str, object], key: str) -> float:

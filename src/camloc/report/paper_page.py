@@ -7,7 +7,7 @@ from pathlib import Path
 from camloc.export.replaced import replaced
 from camloc.report.charts import reference_chart
 from camloc.report.page import link, template
-from camloc.report.paper_tables import EXPLANATION, HEADINGS, TITLES, ListedRun, PaperLine
+from camloc.report.paper_tables import EXPLANATION, HEADINGS, NUMBERS, TITLES, ListedRun, PaperLine
 
 NUM_IMAGES = 6
 """Gallery images that are shown, the same of all runs."""
@@ -50,6 +50,7 @@ def write_paper_page(
     html = template("paper_page.html").render(
         tables=tables,
         headings=HEADINGS,
+        numbers=NUMBERS,
         runs=[(number, run.path, run.remarks()) for number, run in enumerate(runs, start=1)],
         left_out=left_out,
         images=_copied(directory, runs),

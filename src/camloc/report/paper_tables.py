@@ -9,6 +9,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from camloc.report.markdown import plain
+from camloc.report.markdown import table as markdown_table
 from camloc.report.table import TRAINED_WITH_BOXES
 
 Measure = Literal["top1", "top5"]
@@ -101,6 +103,8 @@ class ListedRun:
 
 
 HEADINGS = ("row", "error", "paper", "ours", "95% interval", "", "run")
+NUMBERS = ("paper", "ours", "95% interval", "run")
+"""Those of columns that are aligned to the right."""
 
 
 def terminal_table(table: int, lines: Sequence[PaperLine]) -> Table:
@@ -113,8 +117,7 @@ def terminal_table(table: int, lines: Sequence[PaperLine]) -> Table:
     shown = Table(title=TITLES[table], box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title_justify="left")
     shown.add_column(HEADINGS[0])
     for heading in HEADINGS[1:]:
-        is_number = heading in ("paper", "ours", "95% interval", "run")
-        shown.add_column(heading, justify="right" if is_number else "left", no_wrap=True)
+        shown.add_column(heading, justify="right" if heading in NUMBERS else "left", no_wrap=True)
     for line in lines:
         # Not markup: brackets in a name would be read as styles.
         shown.add_row(*map(Text, line.cells), style="bold" if line.verdict == "reproduced" else None)
@@ -139,28 +142,16 @@ def markdown(lines: Sequence[PaperLine], runs: Sequence[ListedRun], left_out: Se
     for table, title in TITLES.items():
         of_table = [line for line in lines if line.table == table]
         if of_table:
-            rows = [HEADINGS, ("---", "---", "---:", "---:", "---:", "---", "---:"), *(line.cells for line in of_table)]
-            parts.append("\n".join([f"## {title}\n", *(_row(cells) for cells in rows)]))
+            parts.append(f"## {title}\n\n{markdown_table(HEADINGS, [line.cells for line in of_table], NUMBERS)}")
     if runs:
-        parts.append("\n".join(["## Runs\n", *(f"{n}. {_plain(text)}" for n, text in _numbered(runs))]))
+        parts.append("\n".join(["## Runs\n", *(f"{n}. {plain(text)}" for n, text in _numbered(runs))]))
     if left_out:
-        parts.append("\n".join(["## Left out\n", *(f"- {_plain(text)}" for text in left_out)]))
+        parts.append("\n".join(["## Left out\n", *(f"- {plain(text)}" for text in left_out)]))
     return "\n\n".join([*parts, EXPLANATION]) + "\n"
 
 
 def _numbered(runs: Sequence[ListedRun]) -> list[tuple[int, str]]:
     return [(number, f"{run.path}; {'; '.join(run.remarks())}") for number, run in enumerate(runs, start=1)]
-
-
-def _row(cells: Sequence[str]) -> str:
-    is_rule = all(set(cell) <= {"-", ":"} for cell in cells)
-    return f"| {' | '.join(cells if is_rule else map(_plain, cells))} |"
-
-
-def _plain(text: str) -> str:
-    """Escape what Markdown or the HTML in it would read as more than text."""
-    one_line = " ".join(text.split())
-    return "".join(f"\\{letter}" if letter in "\\`*_[]<>|#&" else letter for letter in one_line)
 
 
 def _listed(texts: Sequence[str], at_most: int | None) -> str:

@@ -193,3 +193,11 @@ def test_real_test_images_have_the_folders_of_their_classes(tmp_path: Path, shar
     test = Cub(str(tmp_path), metadata=str(metadata), val_root="unused").split("test")
     assert len(test) == 5794
     assert test.gt_boxes(0)[0].tolist() == [[60, 27, 386, 332]]
+
+
+def test_true_boxes_of_val_are_not_read_where_pseudo_boxes_stand_in(root: Path, tmp_path: Path) -> None:
+    (root / "bounding_boxes.txt").unlink()
+    (tmp_path / "val").mkdir()
+    (tmp_path / "val" / "localization.txt").write_text(f"{ALBATROSS}/a_9.jpg,1,1,2,2\n{CARDINAL}/c_3.jpg,0,0,3,4\n")
+    data = Cub(str(root), val_per_class=1, pseudo_boxes=str(tmp_path))
+    assert [data.split("val").gt_boxes(i)[0].tolist() for i in range(2)] == [[[0, 0, 4, 5]], [[1, 1, 3, 3]]]

@@ -102,3 +102,10 @@ def test_real_metadata_of_cub(tmp_path: Path, shared_data: Callable[[str], Path]
     assert len(split) == 1000
     assert split.gt_boxes(0)[0].tolist() == [[176, 136, 460, 292]]
     assert (split.image_id(999), split.target(999)) == ("200.Common_Yellowthroat/47733619781.jpg", 199)
+
+
+def test_boxes_are_not_opened_where_none_are_to_be_read(root: Path, metadata: Path) -> None:
+    (metadata / "localization.txt").unlink()
+    split = wsol_split(root, metadata, ["cat", "dog"], with_boxes=False)
+    assert [split.image_id(i) for i in range(2)] == ["v/dog/1.jpg", "v/cat/1.jpg"]
+    assert [len(split.gt_boxes(i)[0]) for i in range(2)] == [0, 0]

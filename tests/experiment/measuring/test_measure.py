@@ -112,3 +112,29 @@ def test_a_fixed_threshold_of_reported_boxes_has_a_source_on_val_too() -> None:
 def test_a_stored_threshold_off_the_grid_is_refused() -> None:
     with pytest.raises(ValueError, match=r"cam_threshold=0\.55 is not among the 10 thresholds.*more_thresholds"):
         measured(splits=("test",), stored=Threshold(0.55, "val"))
+
+
+def pseudo_boxes(folder: Path) -> str:
+    """The halo's box, which val's maps give at thresholds 0 to 0.4, in their middle 0.2."""
+    (folder / "val").mkdir()
+    (folder / "val" / "localization.txt").write_text("val0.png,0,1,7,6\nval1.png,0,1,7,6\n")
+    return str(folder)
+
+
+def test_a_threshold_that_is_chosen_on_pseudo_boxes_says_so(tmp_path: Path) -> None:
+    found = measured(pseudo_boxes=pseudo_boxes(tmp_path))
+    assert found["test"].thresholds == {"val_threshold": Threshold(0.2, "pseudo")}
+    assert error(found, "val/localization/gt_known_error") == 0
+    assert error(found, "test/localization/gt_known_error") == 1  # whose true boxes are the objects'
+    assert found["test"].numbers()["test/localization/threshold_source"] == "pseudo"
+    assert found["test"].intervals(found["val"])["test/localization/gt_known_error"] == (1, 1)
+
+
+def test_every_number_of_a_val_with_pseudo_boxes_says_so(tmp_path: Path) -> None:
+    protocols = {"val_threshold": LocalizationError(num_thresholds=10), "max_box_acc": MaxBoxAcc(0.1)}
+    found = measured(protocols, pseudo_boxes=pseudo_boxes(tmp_path))
+    assert {row.threshold_source for row in found["val"].rows({})} == {"pseudo"}
+    assert {row.threshold_source for row in found["test"].rows({})} == {"pseudo", "oracle"}
+    of_val = {key: value for key, value in found["val"].numbers().items() if key.endswith("threshold_source")}
+    assert set(of_val.values()) == {"pseudo"}
+    assert len(of_val) == 3

@@ -121,7 +121,7 @@ class Annotated(LocalizationDataModule):
                 self._copies = find_copies(bare, lambda files, _what, _total: files)
             self.notes += self._copies.notes(name)
             places = np.delete(places, self._copies.left_out.get(name, np.array([], np.int64)))
-        if name == "train" and not self.trains_with_boxes:
+        if not self.reads_boxes(name):
             return self._bare(places)
         files, masks = self._files[places], self._labels.masks_of(places)
         return FileSplit(

@@ -69,7 +69,11 @@ class Cub(LocalizationDataModule):
         """Read the annotation files and pick a split's lines."""
         if self.metadata is not None and name == "val":
             return wsol_split(
-                Path(str(self.val_root)), self.metadata / name, self._folders, option="datamodule.val_root"
+                Path(str(self.val_root)),
+                self.metadata / name,
+                self._folders,
+                option="datamodule.val_root",
+                with_boxes=self.reads_boxes(name),
             )
         images = self.root / "images"
         if self.metadata is not None and name == "test":
@@ -82,8 +86,7 @@ class Cub(LocalizationDataModule):
         chosen = self._chosen(name, listed, targets)
         files = np.array([path.encode() for path in paths], dtype=np.bytes_)[chosen]
         refuse_missing(images, files, f"{listed.path} names; see datamodule.root")
-        is_weak = name == "train" and not self.trains_with_boxes
-        boxes = None if is_weak else list(self._boxes(listed)[chosen, None])
+        boxes = list(self._boxes(listed)[chosen, None]) if self.reads_boxes(name) else None
         return FileSplit(images, files, targets[chosen], boxes)
 
     def _targets(self, images: "_Table", paths: list[str]) -> NDArray[np.int64]:

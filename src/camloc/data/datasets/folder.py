@@ -105,7 +105,7 @@ class Folder(LocalizationDataModule):
         self.notes += [note for note in self._layout.notes if note not in self.notes]
         if self.on_copies == "leave_out":
             part = self._without_copies(name, part)
-        if self._reader is None or (name == "train" and not self.trains_with_boxes):
+        if self._reader is None or not self.reads_boxes(name):
             return FileSplit(self.root, part.image_ids, part.targets)
         split = self._annotated(self._reader, name, part)
         self.notes += [note for note in self._annotations.notes if note not in self.notes]

@@ -122,7 +122,7 @@ class ImageNet(LocalizationDataModule):
             for_val = self._held_out(index)
             chosen = for_val if held_out else np.setdiff1d(chosen, for_val)
         image_ids, targets = index.image_ids[chosen], targets[chosen]
-        boxes = self._train_boxes(image_ids, targets) if held_out or self.trains_with_boxes else None
+        boxes = self._train_boxes(image_ids, targets) if self.reads_boxes("val" if held_out else "train") else None
         return FileSplit(self.layout.images, image_ids, targets, boxes)
 
     def _train_boxes(
@@ -185,7 +185,12 @@ class ImageNet(LocalizationDataModule):
             )
         numbers = [str(target) for target in range(self.num_classes)]
         return wsol_split(
-            root, metadata / "val", numbers, lambda image_id: image_id.removeprefix("val2/"), "datamodule.val_root"
+            root,
+            metadata / "val",
+            numbers,
+            lambda image_id: image_id.removeprefix("val2/"),
+            "datamodule.val_root",
+            with_boxes=self.reads_boxes("val"),
         )
 
     def _numbered_folders(self, root: Path) -> FileSplit:

@@ -52,20 +52,20 @@ class OpenImages(LocalizationDataModule):
     def load_split(self, name: SplitName) -> Split:
         """List a split's images and masks, and find the boxes around them."""
         if self.metadata is not None and name != "train":
-            return self._named_split(self.metadata / name)
+            return self._named_split(self.metadata / name, with_masks=self.reads_boxes(name))
         image_ids, targets = self._listed(name)
-        if name == "train":
+        if name == "train" or not self.reads_boxes(name):
             return FileSplit(self.root, image_ids, targets)
         return mask_split(self.root, image_ids, targets, self._found_masks(name, image_ids))
 
-    def _named_split(self, folder: Path) -> Split:
+    def _named_split(self, folder: Path, *, with_masks: bool) -> Split:
         """Return the images and masks that the metadata name."""
         if not folder.is_dir():
             raise FileNotFoundError(
                 f"datamodule.metadata={folder.parent} has no folder {folder.name}; "
                 "give metadata/OpenImages of wsolevaluation, or null to take what the folders hold"
             )
-        metadata = WsolMetadata(str(folder), str(self.mask_root))
+        metadata = WsolMetadata(str(folder), str(self.mask_root), unannotated=not with_masks)
         image_ids = [metadata.image_id(index) for index in range(len(metadata))]
         targets = [metadata.target(index) for index in range(len(metadata))]
         for image_id, target in zip(image_ids, targets, strict=True):
@@ -77,6 +77,8 @@ class OpenImages(LocalizationDataModule):
                 )
         encoded = np.array([image_id.encode() for image_id in image_ids])
         refuse_missing(self.root, encoded, f"{folder / 'image_ids.txt'} names; see datamodule.root")
+        if not with_masks:
+            return FileSplit(self.root, encoded, targets)
         masks = metadata.instance_masks
         refuse_missing(masks.root, np.concatenate([masks.files, masks.ignore_files]), masks.named_in)
         return mask_split(self.root, encoded, targets, masks)

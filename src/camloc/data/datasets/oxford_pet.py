@@ -78,7 +78,7 @@ class OxfordPet(LocalizationDataModule):
         lists = self.root / "annotations" / ("test.txt" if name == "test" else "trainval.txt")
         named_in = f"{lists} names; give all of images and annotations as datamodule.root"
         refuse_missing(self.root, image_ids, named_in)
-        if name == "train" and not self.trains_with_boxes:
+        if not self.reads_boxes(name):
             return FileSplit(self.root, image_ids, targets)
         trimaps = np.array([f"{TRIMAPS}/{image.name}.png".encode() for image in images], dtype=np.bytes_)
         refuse_missing(self.root, trimaps, named_in)

@@ -73,8 +73,7 @@ class TinyImageNet(LocalizationDataModule):
         lists = "val/val_annotations.txt names" if name == "test" else "train/*/*_boxes.txt name"
         files = np.array([image_id.encode() for image_id in image_ids], dtype=np.bytes_)
         refuse_missing(self.root, files, f"{lists}; give the whole tiny-imagenet-200 as datamodule.root")
-        is_weak = name == "train" and not self.trains_with_boxes
-        return FileSplit(self.root, files, targets, None if is_weak else boxes)
+        return FileSplit(self.root, files, targets, boxes if self.reads_boxes(name) else None)
 
     def _train(self, *, held_out: bool) -> Iterator[tuple[str, int, np.ndarray]]:
         for target, wnid in enumerate(self.wnids):

@@ -28,6 +28,7 @@ class WsolMetadata:
     Args:
         metadata: Folder of the split's four files.
         masks: Folder that the mask files of ``localization.txt`` are relative to; null where it holds boxes.
+        unannotated: Whether ``localization.txt`` is not to be opened; nobody may ask for boxes or masks then.
 
     Raises:
         FileNotFoundError: If a file or the mask folder is missing.
@@ -50,7 +51,7 @@ class WsolMetadata:
         ('a.jpg', 3, (300, 500), tensor([[  0.,  10., 100.,  60.]]))
     """
 
-    def __init__(self, metadata: str, masks: str | None = None) -> None:
+    def __init__(self, metadata: str, masks: str | None = None, *, unannotated: bool = False) -> None:
         folder = Path(metadata)
         index_of = _index_of(folder / "image_ids.txt")
         self._image_ids = _byte_array(list(index_of))
@@ -61,6 +62,8 @@ class WsolMetadata:
         self._targets = labels.one_per_image(targets)
 
         self._localization, self._image_sizes = folder / "localization.txt", folder / "image_sizes.txt"
+        if unannotated:
+            return
         self.has_masks = _lines(self._localization)[0].count(",") == MASK_LINE.count(",")
         if self.has_masks and self._image_sizes.is_file() and not self._image_sizes.read_bytes().strip():
             self._sizes = np.zeros((0, 2), np.int64)

@@ -16,6 +16,8 @@ def wsol_split(
     class_folders: Sequence[str],
     locate: Callable[[str], str] = str,
     option: str = "datamodule.root",
+    *,
+    with_boxes: bool = True,
 ) -> FileSplit:
     """Read a split with boxes; its image ids stay the metadata's, so that score maps find their images.
 
@@ -27,6 +29,7 @@ def wsol_split(
             them must have its class; others are not checked.
         locate: From an image id to the image's file below ``root``; the id itself where they are the same.
         option: What names ``root`` in messages.
+        with_boxes: Whether ``localization.txt`` is read.
 
     Raises:
         FileNotFoundError: If the folder, one of its files or an image is missing.
@@ -49,7 +52,7 @@ def wsol_split(
             f"datamodule.metadata={metadata.parent} has no folder {metadata.name}; "
             "give the data set's folder in the metadata of wsolevaluation"
         )
-    listed = WsolMetadata(str(metadata))
+    listed = WsolMetadata(str(metadata), unannotated=not with_boxes)
     if listed.num_classes > len(class_folders):
         raise ValueError(
             f"{metadata / 'class_labels.txt'} labels classes up to {listed.num_classes - 1}, and the data set has "
@@ -70,5 +73,5 @@ def wsol_split(
             )
     encoded = np.array([file.encode() for file in files], dtype=np.bytes_)
     refuse_missing(root, encoded, f"{metadata / 'image_ids.txt'} names; see {option}")
-    boxes = [listed.gt_boxes(index).numpy() for index in range(len(listed))]
+    boxes = [listed.gt_boxes(index).numpy() for index in range(len(listed))] if with_boxes else None
     return FileSplit(root, image_ids, targets, boxes, files=encoded)

@@ -3,22 +3,27 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, TypedDict, TypeVar, Unpack
 
 import numpy as np
 import torch
 from annotated_types import Ge, Gt, Le
+from numpy.typing import NDArray
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from camloc.data.annotations.pseudo_boxes import read_pseudo_boxes
 from camloc.data.features import FeatureFile
+from camloc.data.images.border_contrast import border_contrast_box
 from camloc.data.images.intensity import IntensityOption
 from camloc.data.images.transforms import EvalKind, EvalTransform, TrainKind, TrainTransform
 from camloc.data.loading.copies import OnCopies
 from camloc.data.loading.dataset import BoxedTrainDataset, EvalDataset, TrainDataset
 from camloc.data.loading.dealing import Dealt
 from camloc.data.loading.intensity_choice import IntensityChoice, set_intensity
+from camloc.data.loading.pseudo_boxed import PseudoBoxed
 from camloc.data.loading.sample import (
     BoxedTrainSample,
     EvalSample,
@@ -33,6 +38,8 @@ from camloc.data.loading.views import FeatureDataset, FeatureSample, Views, coll
 from camloc.data.loading.whole_split import class_counts
 
 MAX_DEFAULT_WORKERS = 8
+BORDER_CONTRAST = "border_contrast"
+"""``pseudo_boxes`` that are made of the images themselves."""
 
 Sample = TypeVar("Sample", TrainSample, BoxedTrainSample, EvalSample, FeatureSample)
 
@@ -57,6 +64,9 @@ class LoaderOptions(TypedDict, total=False):
     intensity: IntensityOption
     """What becomes black to white of images with more than 8 bits per channel: ``full``, the default, what each file's
     type can hold; ``auto`` one range for the data set, read off training images; or a range ``[low, high]``."""
+    pseudo_boxes: str | None
+    """In place of the true boxes of ``val``, which are not read then: a folder with ``val/localization.txt``, or
+    ``border_contrast``, boxes made of the images. Null, the default, for true boxes."""
 
 
 class LocalizationDataModule(LightningDataModule, ABC):
@@ -108,6 +118,8 @@ class LocalizationDataModule(LightningDataModule, ABC):
         self._resume_at = (0, 0)
         self._reshuffles = True
         self._features: tuple[Views, FeatureFile] | None = None
+        self.pseudo_boxes = options.get("pseudo_boxes")
+        """What stands in for the true boxes of ``val``; null where these are read."""
         self.trains_with_boxes = False
         """Whether training sees true boxes; a data set reads those of ``train`` only then."""
         self.dealt: Dealt | None = None
@@ -115,7 +127,13 @@ class LocalizationDataModule(LightningDataModule, ABC):
 
     @abstractmethod
     def load_split(self, name: SplitName) -> Split:
-        """Read or generate a split; called once per split and process."""
+        """Read or generate a split, its boxes and masks only if :meth:`reads_boxes`; once per split and process."""
+
+    def reads_boxes(self, name: SplitName) -> bool:
+        """Tell whether the true boxes and masks of a split may be read."""
+        if name == "train":
+            return self.trains_with_boxes
+        return name == "test" or self.pseudo_boxes is None
 
     def split(self, name: SplitName) -> Split:
         """Return a split, loading it on first use.
@@ -133,8 +151,19 @@ class LocalizationDataModule(LightningDataModule, ABC):
                     "tensor (M,4) for each true class of the image, [boxes] where images have one label"
                 )
             set_intensity(split, self._intensity.of(name, split, self.split))
-            self._splits[name] = split
+            self._splits[name] = self._with_pseudo_boxes(split) if name == "val" else split
         return self._splits[name]
+
+    def _with_pseudo_boxes(self, val: Split) -> Split:
+        if self.pseudo_boxes is None:
+            return val
+        self.notes.append(
+            f"the boxes of val are pseudo boxes ({self.pseudo_boxes}), made without people; true boxes are not read"
+        )
+        if self.pseudo_boxes == BORDER_CONTRAST:
+            return PseudoBoxed(val, [_pseudo_box(val, index) for index in range(len(val))])
+        names = [val.image_id(index) for index in range(len(val))]
+        return PseudoBoxed(val, read_pseudo_boxes(Path(self.pseudo_boxes).expanduser(), names))
 
     @property
     def chosen_intensity(self) -> tuple[float, float] | None:
@@ -293,3 +322,11 @@ def _crop_area(given: Any) -> tuple[float, float]:  # noqa: ANN401 - whatever wa
     if not 0 < smallest <= largest <= 1:
         raise ValueError(f"datamodule.crop_area must be two ascending shares in (0, 1], found {given}")
     return smallest, largest
+
+
+def _pseudo_box(val: Split, index: int) -> NDArray[np.floating]:
+    try:
+        image = val.image(index)
+    except (OSError, ValueError):  # on_unreadable= says what becomes of it
+        return np.zeros((0, 4))
+    return border_contrast_box(image).numpy()[None]

@@ -21,7 +21,7 @@ def measure(
     Args:
         trainer: Runs the evaluation.
         module: Holds the predictor and the protocols.
-        data: Its loaders, and ``split(name).image_id(index)``.
+        data: Its loaders, ``split(name).image_id(index)`` and ``pseudo_boxes``.
         splits: ``test``, with ``val`` before it where thresholds are to be chosen there.
         stored: The threshold to take where ``val`` is not evaluated or has no boxes.
 
@@ -29,6 +29,7 @@ def measure(
         The results by split.
     """
     source: Any = data
+    is_pseudo = source.pseudo_boxes is not None
     for protocol in module.test_protocols.protocols.values():
         protocol.check_split(len(source.split("test")))
     threshold = stored
@@ -36,7 +37,7 @@ def measure(
         trainer.validate(module, data, verbose=False)
         chosen = module.results["val"].chosen
         if chosen is not None:
-            threshold = Threshold(chosen, "val")
+            threshold = Threshold(chosen, "pseudo" if is_pseudo else "val")
     tested = _set_thresholds_of_test(module, threshold)
     trainer.test(module, data, verbose=False)
     watched = _thresholds_of_val(module) if "val" in splits else {}
@@ -47,6 +48,7 @@ def measure(
             module.results[name],
             image_ids_of(module.results[name].pairs, source.split(name).image_id),
             tested if name == "test" else watched,
+            has_pseudo_boxes=is_pseudo and name == "val",
         )
         for name in splits
     }

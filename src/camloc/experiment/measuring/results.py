@@ -39,6 +39,8 @@ class MeasuredSplit(NamedTuple):
     """P names, in the split's order."""
     thresholds: Mapping[str, Threshold]
     """By protocol, of those that report at one."""
+    has_pseudo_boxes: bool = False
+    """Whether its boxes were made without people, which every number of its localization then says."""
 
     def is_counted(self, protocol: str) -> bool:
         """Tell whether a protocol measured anything."""
@@ -57,10 +59,10 @@ class MeasuredSplit(NamedTuple):
                 continue
             found |= self._numbers_by_class(name, protocol)
             if protocol.chooses_threshold:
-                found[self._key(name, "threshold_source")] = self.thresholds[name].source
+                found[self._key(name, "threshold_source")] = self.named_source(self.thresholds[name].source)
             elif len(protocol.cam_thresholds):
                 oracles = (row.key for row in protocol.rows if row.threshold == "oracle")
-                found |= {self._key(name, f"{key}_threshold_source"): "oracle" for key in oracles}
+                found |= {self._key(name, f"{key}_threshold_source"): self.named_source("oracle") for key in oracles}
         return found
 
     def _numbers_by_class(self, name: str, protocol: Protocol) -> Numbers:
@@ -117,7 +119,8 @@ class MeasuredSplit(NamedTuple):
             if outcome is None or not self.is_counted(name):
                 continue
             threshold = self.thresholds.get(name)
-            chosen_on = val if val is not None and threshold is not None and threshold.source == "val" else None
+            is_chosen = threshold is not None and threshold.source in ("val", "pseudo")
+            chosen_on = val if is_chosen else None
             on_val = None if chosen_on is None else chosen_on.outcome(name)
             for key, interval in protocol.intervals(outcome, on_val).items():
                 found[self._key(name, key)] = interval
@@ -131,6 +134,8 @@ class MeasuredSplit(NamedTuple):
             if value is None or not bool(value.isfinite()):
                 continue
             cam_threshold, source = self._threshold(name, row.threshold, row.threshold_key)
+            if self.protocols.protocols[name].section == "localization":
+                source = self.named_source(source)
             full_key = f"{self.name}/{key}"
             shown.append(
                 ReportedNumber(
@@ -180,6 +185,10 @@ class MeasuredSplit(NamedTuple):
 
     def _key(self, protocol: str, key: str) -> str:
         return f"{self.name}/{self.protocols.key(protocol, key)}"
+
+    def named_source(self, source: str) -> str:
+        """Name a threshold's source; of a split with pseudo boxes it is always these."""
+        return "pseudo" if self.has_pseudo_boxes else source
 
     def _threshold(self, protocol: str, kind: str, threshold_key: str | None) -> tuple[float | None, str]:
         if kind == "reported" and protocol in self.thresholds:

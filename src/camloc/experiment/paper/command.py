@@ -1,19 +1,18 @@
 """``camloc tables paper RUN...``: the tables of Zhou et al., CVPR 2016, with the runs' numbers next to the paper's."""
 
-import argparse
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from rich.console import Console
 from rich.text import Text
 
+from camloc.experiment.finished_runs import LeftOut, all_run_directories, left_out_lines
 from camloc.experiment.paper.rows import PaperNumber, paper_numbers
-from camloc.experiment.paper.runs import LeftOut, PaperRun, read_runs, run_directories
+from camloc.experiment.paper.runs import PaperRun, read_runs
 from camloc.experiment.run_directory import RunDirectory
 from camloc.export.replaced import replaced
+from camloc.report.one_line_parser import OneLineParser
 from camloc.report.paper_tables import (
     EXPLANATION,
     TITLES,
@@ -99,7 +98,12 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         SystemExit: With code 0 after ``--help``, with code 1 if the arguments are wrong.
     """
-    parser = _Parser(prog="camloc tables", description="A paper's tables, with your runs' numbers next to its own.")
+    parser = OneLineParser(
+        "no tables",
+        USAGE,
+        prog="camloc tables",
+        description="A paper's tables, with your runs' numbers next to its own.",
+    )
     parser.add_argument("paper", choices=["paper"], help="Tables 1 to 3 of Zhou et al., CVPR 2016; see docs/paper.md")
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="a run directory, or one that holds several")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables as Markdown")
@@ -120,12 +124,9 @@ def _tables(paths: Sequence[Path], markdown_file: Path | None, page: Path | None
         OSError: If there is no such directory, or a file cannot be written.
         ValueError: If no run is of a row of the paper.
     """
-    directories: dict[Path, Path] = {}
-    for found in (found for path in paths for found in run_directories(path)):
-        directories.setdefault(found.resolve(), found)  # one that is given twice is listed once, as it was given first
-    read = list(read_runs(list(directories.values())))
+    read = list(read_runs(all_run_directories(paths)))
     runs = [run for run in read if isinstance(run, PaperRun)]
-    left_out = _left_out([run for run in read if isinstance(run, LeftOut)])
+    left_out = left_out_lines([run for run in read if isinstance(run, LeftOut)])
     if not runs:
         raise ValueError(
             f"none of {len(read)} run directories is of a row of the paper: {left_out[0]}; "
@@ -141,21 +142,6 @@ def _tables(paths: Sequence[Path], markdown_file: Path | None, page: Path | None
         from camloc.report.paper_page import write_paper_page  # noqa: PLC0415 - imports torch and matplotlib
 
         write_paper_page(page, lines, shown, left_out)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(1, f"no tables: {message}; usage: {USAGE}\n")
-
-
-def _left_out(runs: Sequence[LeftOut]) -> list[str]:
-    """Say which runs are in no table, those with the same reason together."""
-    counts = Counter(run.reason for run in runs)
-    found = []
-    for reason, count in counts.items():
-        first = next(run.path for run in runs if run.reason == reason)
-        found.append(f"{first}{f' and {count - 1} more' if count > 1 else ''}: {reason}")
-    return found
 
 
 def _print(lines: Sequence[PaperLine], runs: Sequence[ListedRun], left_out: Sequence[str]) -> None:

@@ -39,7 +39,12 @@ def write_jobs(evaluation: Path, directories: Mapping[float, Path]) -> None:
     errors = {
         f"{split}/localization/{condition}_error" for split, kept in splits.items() for condition in kept.conditions
     }
-    fixed = [row._replace(threshold_source="fixed") if row.key in errors else row for row in rows]
+    # The boxes of val may be pseudo boxes, at a fixed threshold too.
+    of_split = {"val": "pseudo" if metrics.get("val/localization/threshold_source") == "pseudo" else "fixed"}
+    fixed = [
+        row._replace(threshold_source=of_split.get(row.key.partition("/")[0], "fixed")) if row.key in errors else row
+        for row in rows
+    ]
     for cam_threshold in sorted(directories):
         found = dict(metrics)
         for split, kept in splits.items():
@@ -51,7 +56,7 @@ def write_jobs(evaluation: Path, directories: Mapping[float, Path]) -> None:
                 found[error] = 1 - count / len(kept.image_ids)
                 found[f"{error}_low"], found[f"{error}_high"] = intervals[split][condition][at]
             found[f"{split}/localization/cam_threshold"] = cam_threshold
-            found[f"{split}/localization/threshold_source"] = "fixed"
+            found[f"{split}/localization/threshold_source"] = of_split.get(split, "fixed")
         directories[cam_threshold].mkdir(parents=True, exist_ok=True)
         run = RunDirectory(directories[cam_threshold])
         run.start(overwrite=True)  # the launcher has refused completed jobs already

@@ -1,0 +1,1 @@
+"""Methods x networks from runs: ``camloc leaderboard``."""

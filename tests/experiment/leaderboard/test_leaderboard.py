@@ -1,0 +1,316 @@
+"""``camloc leaderboard`` on run directories whose every number is known."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml  # type: ignore[import-untyped] # no types published
+from PIL import Image
+
+from camloc.experiment import cli
+from camloc.experiment.leaderboard.command import main
+from camloc.experiment.run_directory import ReportedRow, RunDirectory
+from camloc.metrics.functional.per_image import PerImage
+
+NUM_TEST = 100
+THRESHOLDS = np.array([0.1, 0.2, 0.3])
+GT_KNOWN, TOP1 = "test/localization/gt_known_error", "test/localization/top1_error"
+WritesRun = Callable[..., Path]
+
+
+def configuration(*, objective: str, attribution: str, backbone: str, **others: Any) -> dict[str, Any]:  # noqa: ANN401 - configured values
+    found = {
+        "backbone": {"_target_": f"camloc.backbones.{backbone}", "_partial_": True, "weights": None},
+        "datamodule": {"_target_": "camloc.data.datasets.tiny_imagenet.TinyImageNet", "root": "data"},
+        "attribution": {"_target_": f"camloc.attribution.{attribution}", "_partial_": True},
+        "views": {"_target_": "camloc.attribution.views.one_view", "_partial_": True},
+        "score_map": {"_target_": "camloc.attribution.score_map.score_map", "normalization": "minmax"},
+        "localization": {"iou_threshold": 0.5},
+    }
+    if objective:
+        found["objective"] = {"_target_": f"camloc.objectives.{objective}", "_partial_": True}
+    return found | others
+
+
+def per_image(num_images: int, hits: tuple[int, int, int], prefix: str) -> PerImage:
+    """The first images are hit, as many as is said for each of three thresholds; the first half has the right class."""
+    places = np.arange(num_images)
+    iou = np.stack([np.where(places < count, 0.8, 0.1) for count in hits], axis=1)
+    names = np.array([f"{prefix}{place}.jpg" for place in places])
+    return PerImage(names, places % 5, np.where(places < num_images // 2, 0, 9), iou, THRESHOLDS)
+
+
+@pytest.fixture
+def write_run(tmp_path: Path) -> WritesRun:
+    """Write a run: of 100 test images as many are hit as is said at each threshold, reported at the second one."""
+
+    def write(
+        name: str,
+        hits: tuple[int, int, int],
+        *,
+        objective: str = "classification.CrossEntropy",
+        attribution: str = "cam.cam",
+        backbone: str = "alexnet.alexnet_gap",
+        source: str = "val",
+        status: str = "completed",
+        prefix: str = "",
+        cost: dict[str, float] | None = None,
+        **config: Any,  # noqa: ANN401 - configured values
+    ) -> Path:
+        run = RunDirectory(tmp_path / "runs" / name)
+        run.make()
+        evaluated = {} if "checkpoint" not in config else {"objective": ""}
+        if not evaluated:
+            run.checkpoints.mkdir()
+            run.best_checkpoint.touch()
+        names = {"objective": objective, "attribution": attribution, "backbone": backbone} | evaluated
+        run.config.write_text(yaml.safe_dump(configuration(**names, **config)))
+        per_image(NUM_TEST, hits, prefix).save(run.per_image("test"))
+        per_image(20, (0, 9, 0), "val").save(run.per_image("val"))
+        numbers: dict[str, float | int | str] = {
+            GT_KNOWN: 1 - hits[1] / NUM_TEST,
+            TOP1: 1 - min(hits[1], NUM_TEST // 2) / NUM_TEST,
+            "test/localization/top5_error": 1 - min(hits[1], NUM_TEST // 2) / NUM_TEST,
+            f"{GT_KNOWN}_at_best": 1 - max(hits) / NUM_TEST,
+            "test/classification/top1_error": 0.5,
+            "test/localization/centred_box_gt_known_error": 0.37,
+        }
+        rows = [
+            ReportedRow("val/localization/gt_known_error", "GT-known localization error", "min", "oracle"),
+            ReportedRow("test/classification/top1_error", "top-1 classification error", "min"),
+            ReportedRow(TOP1, "top-1 localization error", "min", source),
+            ReportedRow(GT_KNOWN, "GT-known localization error", "min", source),
+            ReportedRow(f"{GT_KNOWN}_at_best", "GT-known, best threshold", "min", "oracle"),
+            ReportedRow("test/localization/centred_box_gt_known_error", "GT-known, best centred box", "min", "oracle"),
+        ]
+        run.write_metrics(
+            numbers
+            | {f"{GT_KNOWN}_low": 0.95 - hits[1] / NUM_TEST, f"{GT_KNOWN}_high": 1.05 - hits[1] / NUM_TEST}
+            | {f"{GT_KNOWN}_at_best_low": 0.1, f"{GT_KNOWN}_at_best_high": 0.2}
+            | {"test/localization/cam_threshold": 0.2, "test/localization/threshold_source": source}
+            | {"test/num_images": NUM_TEST, "test/num_images_in_split": NUM_TEST}
+        )
+        run.write_rows(rows)
+        run.status.write_text(json.dumps({"status": status, "error": "no GPU" if status == "failed" else None}))
+        if cost is not None:
+            run.cost.write_text(json.dumps(cost))
+        return run.path
+
+    return write
+
+
+class Printed:
+    """Run the command in a wide terminal."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.capsys = capsys
+        monkeypatch.setenv("COLUMNS", "160")
+
+    def __call__(self, *arguments: object, code: int = 0) -> list[str]:
+        assert main([*map(str, arguments)]) == code
+        captured = self.capsys.readouterr()
+        assert (captured.err == "") == (code == 0)
+        return [" ".join(line.split()) for line in (captured.err if code else captured.out).splitlines()]
+
+
+@pytest.fixture
+def printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Printed:
+    return Printed(capsys, monkeypatch)
+
+
+def test_methods_are_compared_with_plain_cam_on_their_network(write_run: WritesRun, printed: Printed) -> None:
+    write_run("a", (50, 60, 70))
+    write_run("b", (50, 80, 70), objective="hide_and_seek.HideAndSeek")
+    runs = write_run("c", (50, 65, 66), backbone="vgg.vgg_gap").parent
+    lines = printed(runs)
+    title = "tiny_imagenet, 100 test images: GT-known localization error, %"
+    start = lines.index(title)
+    matrix = lines[start : lines.index(title, start + 1)]
+    assert "method alexnet_gap vgg_gap" in matrix
+    assert "cam 40.00 35.00" in matrix
+    assert "hide_and_seek + cam 20.00" in matrix
+    table = lines[lines.index(title, start + 1) :]
+    assert "network method val oracle vs cam run" in table
+    assert "best centred box 37.00 1" in table
+    assert "alexnet_gap cam 40.00 30.00 1" in table
+    assert "35.0 to 45.0 10.0 to 20.0" in table
+    # 20 of 100 images more are hit, all of them by the second alone: the paired interval is far from zero.
+    assert "alexnet_gap hide_and_seek + cam 20.00 20.00 -20.00* 2" in table
+    assert "vgg_gap cam 35.00 34.00 3" in table
+    assert any(line.startswith("2: ") and line.endswith("compared with run 1") for line in table)
+    top1 = table[table.index("tiny_imagenet, 100 test images: top-1 localization error, %") :]
+    assert "alexnet_gap cam 50.00 50.00 1" in top1  # half of the images have the right class, whatever the threshold
+    assert "alexnet_gap hide_and_seek + cam 50.00 50.00 +0.00 2" in top1
+    classified = top1[top1.index("tiny_imagenet, 100 test images: top-1 classification error, %") :]
+    assert "network method no threshold vs cam run" in classified
+
+
+def test_without_a_single_view_plain_cam_is_that_of_the_same_views(write_run: WritesRun, printed: Printed) -> None:
+    crops = {"_target_": "camloc.attribution.ten_crop.TenCrop"}
+    write_run("a", (50, 60, 70), views=crops)
+    runs = write_run("b", (50, 80, 70), objective="cutmix.CutMix", views=crops).parent
+    assert "alexnet_gap cut_mix + cam, ten_crop 20.00 20.00 -20.00* 2" in printed(runs)
+    write_run("c", (50, 70, 70))
+    lines = printed(runs)
+    assert "alexnet_gap cut_mix + cam, ten_crop 20.00 20.00 -10.00* 2" in lines
+    assert "alexnet_gap cam, ten_crop 40.00 30.00 +10.00* 1" in lines
+
+
+def test_thresholds_from_val_and_from_pseudo_boxes_stand_side_by_side(write_run: WritesRun, printed: Printed) -> None:
+    training = write_run("a", (50, 60, 70))
+    write_run("b", (50, 55, 70), checkpoint=str(training), source="pseudo")
+    lines = printed(training.parent)
+    assert "network method val pseudo oracle vs cam run" in lines
+    assert "alexnet_gap cam 40.00 45.00 30.00 1, 2" in lines
+
+
+def test_an_evaluation_with_another_attribution_is_a_row_with_its_trainings_objective_and_cost(
+    write_run: WritesRun, printed: Printed
+) -> None:
+    took = {"trained_parameters": 2_500_000, "images": 6000, "seconds": 180, "training_seconds": 120, "parameters": 1}
+    training = write_run("a", (50, 60, 70), objective="cutmix.CutMix", cost=took)
+    write_run(
+        "b", (50, 66, 70), attribution="grad_cam.grad_cam", checkpoint=str(training / "checkpoints" / "best.ckpt")
+    )
+    lines = printed(training.parent)
+    assert "alexnet_gap cut_mix + cam 40.00 30.00 1" in lines
+    assert "alexnet_gap cut_mix + grad_cam 34.00 30.00 2" in lines
+    costs = lines[lines.index("tiny_imagenet, 100 test images: what the trainings took") :]
+    assert "alexnet_gap cut_mix + cam 50 2.50 M 3.0 1" in costs
+    assert "alexnet_gap cut_mix + grad_cam 50 2.50 M 3.0 2" in costs
+
+
+def test_networks_of_a_name_are_told_apart_by_their_options(write_run: WritesRun, printed: Printed) -> None:
+    fine = {"_target_": "camloc.backbones.alexnet.alexnet_gap", "weights": None, "output_stride": 8}
+    runs = [write_run("a", (50, 60, 70)), write_run("b", (50, 70, 75), backbone_config=fine)]
+    values = yaml.safe_load((runs[1] / "config.yaml").read_text())
+    values["backbone"] = values.pop("backbone_config")
+    (runs[1] / "config.yaml").write_text(yaml.safe_dump(values))
+    lines = printed(*runs)
+    assert "alexnet_gap, output_stride=null cam 40.00 30.00 1" in lines
+    assert "alexnet_gap, output_stride=8 cam 30.00 25.00 2" in lines
+
+
+def test_other_images_are_another_table(write_run: WritesRun, printed: Printed) -> None:
+    write_run("a", (50, 60, 70))
+    runs = write_run("b", (50, 70, 75), objective="cutmix.CutMix", prefix="other").parent
+    lines = printed(runs)
+    assert lines.count("tiny_imagenet, 100 test images: GT-known localization error, %") == 2
+    assert "alexnet_gap cut_mix + cam 30.00 25.00 2" in lines
+
+
+def test_failed_and_wrong_runs_are_named_and_left_out(write_run: WritesRun, printed: Printed, tmp_path: Path) -> None:
+    runs = write_run("a", (50, 60, 70)).parent
+    write_run("b", (50, 60, 70), status="failed")
+    damaged = write_run("c", (50, 60, 70))
+    metrics = json.loads((damaged / "metrics.json").read_text())
+    (damaged / "metrics.json").write_text(json.dumps(metrics | {GT_KNOWN: 0.1}))
+    sources = write_run("d", (50, 60, 70))
+    (sources / "rows.json").write_text((sources / "rows.json").read_text().replace('"val"', '"a guess"'))
+    submission = write_run("e", (50, 60, 70))
+    values = yaml.safe_load((submission / "config.yaml").read_text())
+    (submission / "config.yaml").write_text(yaml.safe_dump(values | {"backbone": {}, "submission": "x.txt"}))
+    (tmp_path / "runs" / "f").mkdir()
+    (tmp_path / "runs" / "f" / "status.json").write_text('{"status": "completed"}')
+    left_out = [line for line in printed(runs) if line.startswith("left out: ")]
+    assert len(left_out) == 5
+    assert f"left out: {runs / 'b'}: its status is failed: no GPU" in left_out
+    assert any("but per_image/ gives 0.4 at IoU 0.5; evaluate the run again" in line for line in left_out)
+    assert any("has a threshold from 'a guess'" in line for line in left_out)
+    assert any(line.endswith("no network is known of them") for line in left_out)
+    assert f"left out: {runs / 'f'}: it has no config.yaml" in left_out
+
+
+def test_a_training_that_is_gone_is_said(write_run: WritesRun, printed: Printed, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    lines = printed(write_run("a", (50, 60, 70), checkpoint=str(gone)))
+    assert any(line.endswith(f"how it was trained is not known, for {gone} cannot be read") for line in lines)
+    assert "alexnet_gap cam 40.00 30.00 1" in lines
+
+
+def test_a_checkpoint_that_was_chosen_on_pseudo_boxes_is_said(write_run: WritesRun, printed: Printed) -> None:
+    data = {"_target_": "camloc.data.datasets.tiny_imagenet.TinyImageNet", "pseudo_boxes": "border_contrast"}
+    lines = printed(write_run("a", (50, 60, 70), source="pseudo", datamodule=data))
+    assert any(line.startswith("1: ") and line.endswith("its checkpoint was chosen on pseudo boxes") for line in lines)
+
+
+def test_published_numbers_stand_beside_runs_of_the_same_data_and_network(
+    write_run: WritesRun, printed: Printed
+) -> None:
+    run = write_run("a", (50, 60, 70), backbone="vgg.vgg_gap", datamodule={"_target_": "camloc.data.datasets.cub.Cub"})
+    lines = printed(run)
+    assert not any("published (" in line for line in lines)  # of 100 images, not of CUB's 5,794
+    metrics = json.loads((run / "metrics.json").read_text())
+    whole = {"test/num_images": 5794, "test/num_images_in_split": 5794}
+    (run / "metrics.json").write_text(json.dumps(metrics | whole))
+    lines = printed(run)
+    assert "network method val oracle not stated vs cam run" in lines
+    assert "vgg_gap CAM, published (gyguo's list of WSOL papers) 44.00" in lines
+
+
+def test_the_whole_list_of_published_numbers(printed: Printed) -> None:
+    lines = printed("--published")
+    assert "data network method metric % threshold source" in lines
+    assert "imagenet vgg_gap CAM GT-known localization accuracy 59 not stated gyguo's list of WSOL papers" in lines
+    assert "voc07 vit_small_patch16_224 TokenCut CorLoc 68.8 none Wang et al., README of TokenCut" in lines
+
+
+def test_files(write_run: WritesRun, printed: Printed, tmp_path: Path) -> None:
+    took = {"trained_parameters": 2_500_000, "images": 6000, "seconds": 180, "training_seconds": 120}
+    write_run("a|<b>", (50, 60, 70), cost=took)
+    runs = write_run("b", (50, 80, 70), objective="cutmix.CutMix").parent
+    printed(runs, "--markdown", tmp_path / "board.md", "--csv", tmp_path / "board.csv", "--html", tmp_path / "page")
+    text = (tmp_path / "board.md").read_text()
+    assert "| alexnet\\_gap | cam | 40.00 (35.0 to 45.0) | 30.00 (10.0 to 20.0) |  | 1 |" in text
+    assert "a\\|\\<b\\>" in text
+    with (tmp_path / "board.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = {(row["method"], row["metric"], row["threshold_source"]): row for row in rows}
+    ours = found["cut_mix + cam", GT_KNOWN, "val"]
+    assert (float(ours["value"]), float(ours["low"]), float(ours["high"])) == pytest.approx((0.2, 0.15, 0.25))
+    assert float(ours["minus_cam"]) == pytest.approx(-0.2)
+    assert -0.3 < float(ours["minus_cam_low"]) < -0.2 < float(ours["minus_cam_high"]) < -0.1
+    assert found["cut_mix + cam", GT_KNOWN, "oracle"]["minus_cam"] == ""
+    plain = found["cam", GT_KNOWN, "val"]
+    assert (plain["images_per_second"], plain["trained_parameters"], plain["minutes"]) == ("50.0", "2500000", "3.0")
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert "a|&lt;b&gt;" in page
+    assert "a|<b>" not in page
+    assert Image.open(tmp_path / "page" / "images" / "board0.png").width == 1280
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "give run directories, or --published; usage: camloc leaderboard RUN..."),
+        (["--published", "x"], "--published takes no run"),
+        (["--colour"], "unrecognized arguments: --colour"),
+    ],
+)
+def test_wrong_arguments_are_said_in_one_line(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 1
+    assert said in capsys.readouterr().err
+
+
+def test_without_a_run_there_is_no_leaderboard(write_run: WritesRun, printed: Printed, tmp_path: Path) -> None:
+    failed = write_run("a", (50, 60, 70), status="failed")
+    assert printed(failed, code=1) == [
+        f"no leaderboard: none of 1 run directories can be compared: {failed}: its status is failed: no GPU"
+    ]
+    assert printed(tmp_path / "none", code=1)[0].startswith(f"no leaderboard: {tmp_path / 'none'} is no directory")
+
+
+def test_the_command_line_knows_it(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["camloc", "leaderboard", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0
+    assert "--published" in capsys.readouterr().out
