@@ -66,7 +66,7 @@ def dying_validation_step(self: TrainingModule, batch: EvalBatch) -> Counted:
 
 if __name__ == "__main__":  # doctest imports every file
     moment, _, number = sys.argv.pop(1).partition(":")
-    TrainingModule.training_step = dying_training_step  # type: ignore[method-assign] # to die in it
+    TrainingModule.training_step = dying_training_step  # type: ignore[method-assign,assignment] # to die in it
     TrainingModule.validation_step = dying_validation_step  # type: ignore[method-assign,assignment] # to die in it
     sys.argv[0] = str(ROOT / "train.py")
     run_path(sys.argv[0], run_name="__main__")

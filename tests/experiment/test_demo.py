@@ -137,7 +137,7 @@ def test_the_runs_own_method_comes_first() -> None:
     views = OmegaConf.load(folder / "views" / "none.yaml")
     given = OmegaConf.load(folder / "attribution" / "grad_cam.yaml")
     assert list(methods(OmegaConf.create({"views": views, "attribution": given})))[:2] == ["grad_cam", "cam"]
-    given["relu"] = False  # as no file has it
+    given.relu = False  # as no file has it
     found = methods(OmegaConf.create({"views": views, "attribution": given}))
     assert list(found)[:2] == ["of_run", "cam"]
     assert {"grad_cam", "saliency"} < set(found)
@@ -203,7 +203,8 @@ def test_other_websites_are_refused() -> None:
     with serving({}, lambda *_: {}) as server:
         port = server.server_port
         assert ask(server, "GET", "/", Host=f"localhost:{port}")[0] == 200
-        for headers in ({"Host": f"evil.example:{port}"}, {"Origin": "http://evil.example"}, {"Origin": "null"}):
+        foreign: list[dict[str, Any]] = [{"Host": f"evil.example:{port}"}, {"Origin": "http://evil.example"}]
+        for headers in (*foreign, {"Origin": "null"}):
             assert ask(server, "GET", "/", **headers)[0] == 403
             assert ask(server, "POST", "/answer", b"", **headers)[0] == 403
         assert ask(server, "POST", "/answer", b"", Origin=f"http://127.0.0.1:{port}")[0] == 200

@@ -57,7 +57,7 @@ def test_a_clipped_box_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     given(monkeypatch, 0.75, [0.2, 0.75, 0.0], [1, 2, 0])
     images = torch.arange(3.0).view(3, 1, 1, 1).expand(3, 3, 8, 4).contiguous()
     backbone = Seen(LOGITS)
-    losses = CutMix([1, 1, 1], beta=2.0, probability=0.5)(backbone, Labelled(images, TARGET))  # type: ignore[arg-type] # enough of a backbone
+    losses = CutMix([1, 1, 1], beta=2.0, probability=0.5)(backbone, Labelled(images, TARGET))
     expected = images.clone()
     expected[:, :, 4:8, 0:1] = images[[1, 2, 0], :, 4:8, 0:1]
     assert torch.equal(backbone.images, expected)
@@ -70,7 +70,7 @@ def test_a_clipped_box_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_batch_that_is_not_mixed_is_a_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
     given(monkeypatch, 0.25, [0.5, 0.5, 0.5], [1, 2, 0])
     backbone, images = Seen(LOGITS), torch.randn(3, 3, 8, 8)
-    losses = CutMix([1, 1, 1], beta=2.0, probability=0.5)(backbone, Labelled(images, TARGET))  # type: ignore[arg-type] # enough of a backbone
+    losses = CutMix([1, 1, 1], beta=2.0, probability=0.5)(backbone, Labelled(images, TARGET))
     assert torch.equal(backbone.images, images)
     assert torch.equal(losses.by_name["own_label"], cross_entropy(LOGITS, TARGET))
     assert losses.by_name["pasted_label"] == 0
@@ -109,4 +109,4 @@ def test_options_out_of_range_are_refused(options: dict[str, Any], message: str)
 
 def test_several_labels_are_refused_in_one_line() -> None:
     with pytest.raises(ValueError, match=r"^objective=cutmix trains on one class per image, found a target"):
-        CutMix([1, 1])(nn.Identity(), Labelled(torch.ones(2, 3, 4, 4), torch.ones(2, 2).bool()))  # type: ignore[arg-type] # not reached
+        CutMix([1, 1])(nn.Identity(), Labelled(torch.ones(2, 3, 4, 4), torch.ones(2, 2).bool()))

@@ -50,7 +50,7 @@ def test_none_and_all(drop_rate: float, left: float) -> None:
 
 def test_the_loss_is_that_of_the_hidden_images() -> None:
     backbone = Seen(LOGITS)
-    losses = HideAndSeek([1, 1], drop_rate=1.0)(backbone, Labelled(torch.ones(2, 3, 4, 4), TARGET))  # type: ignore[arg-type] # enough of a backbone
+    losses = HideAndSeek([1, 1], drop_rate=1.0)(backbone, Labelled(torch.ones(2, 3, 4, 4), TARGET))
     assert losses.by_name.keys() == {"cross_entropy"}
     assert torch.equal(losses.by_name["cross_entropy"], cross_entropy(LOGITS, TARGET))
     assert losses.logits is LOGITS
@@ -81,4 +81,4 @@ def test_options_out_of_range_are_refused(options: dict[str, Any], message: str)
 
 def test_several_labels_are_refused_in_one_line() -> None:
     with pytest.raises(ValueError, match=r"^objective=has trains on one class per image, found a target .* \(2, 2\)$"):
-        HideAndSeek([1, 1])(nn.Identity(), Labelled(torch.ones(2, 3, 4, 4), torch.ones(2, 2).bool()))  # type: ignore[arg-type] # not reached
+        HideAndSeek([1, 1])(nn.Identity(), Labelled(torch.ones(2, 3, 4, 4), torch.ones(2, 2).bool()))

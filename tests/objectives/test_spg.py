@@ -3,11 +3,11 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 from runpy import run_path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, interpolate
 
 from camloc.attribution.cam import cam
@@ -52,7 +52,7 @@ def test_background_wins_and_nothing_known_costs_nothing() -> None:
     )
     logits = torch.ones(1, 1, 2, requires_grad=True)
     none = masked_loss(logits, torch.zeros(1, 1, 2), 0.7, 0.0)
-    none.backward()
+    none.backward()  # type: ignore[no-untyped-call] # torch's
     assert none == 0
     assert logits.grad is not None  # every process has a gradient for every parameter
 
@@ -60,7 +60,7 @@ def test_background_wins_and_nothing_known_costs_nothing() -> None:
 def test_masks_pass_no_gradients() -> None:
     attention = torch.rand(1, 8, 8, requires_grad=True)
     logits = torch.randn(1, 8, 8, requires_grad=True)
-    masked_loss(logits, attention, 0.7, 0.3).backward()
+    masked_loss(logits, attention, 0.7, 0.3).backward()  # type: ignore[no-untyped-call] # the same
     assert attention.grad is None
     assert logits.grad is not None
 
@@ -110,7 +110,7 @@ def test_the_losses_against_a_plain_reference() -> None:
     torch.manual_seed(0)
     network = SelfProducedGuidance.extend(conv_gap(), LAYERS, width=5)
     for branch in (network.shared[1], network.last[1]):
-        branch.weight.data *= 300  # so that branches are sure of some pixels
+        cast(nn.Conv2d, branch).weight.data *= 300  # so that branches are sure of some pixels
     images, target = torch.randn(3, 3, 8, 8), torch.tensor([0, 3, 1])
     found = SelfProducedGuidance([1] * 4)(network, Labelled(images, target)).by_name
     with torch.no_grad():
