@@ -57,7 +57,7 @@ def _board(numbered: Sequence[tuple[int, BoardRun]], remarks: list[list[str]]) -
             rows.append(row)
         row.numbered.append((number, run))
     order = list(dict.fromkeys(networks))
-    rows.sort(key=lambda row: (order.index(row.network), row.first.cam_views is None))
+    rows.sort(key=lambda row: (order.index(row.network), row.first.cam_views != PLAIN["views"]))
     metrics: dict[str, Metric] = {}
     for run in runs:
         metrics |= {metric.key: metric for metric in run.metrics if metric.key not in metrics}
