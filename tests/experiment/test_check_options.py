@@ -117,6 +117,10 @@ def test_what_a_signature_has_can_be_added(refused: Refused) -> None:
     assert refused("train", *saved, "+mine=3") == ["mine is not an option"]
 
 
+def test_the_page_can_be_left_out(refused: Refused) -> None:
+    assert refused("train", "callbacks.explorer=null") == []
+
+
 def test_ranges_that_only_a_constructor_knows_are_said_by_it(refused: Refused) -> None:
     assert refused("train", "optimizer.lr=-1") == ["optimizer: Invalid learning rate: -1"]
     assert refused("train", "optimizer.lr=-1", "localization.iou_threshold=0.4") == [

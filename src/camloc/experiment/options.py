@@ -92,6 +92,12 @@ class MapLoaderOptions(TypedDict):
     num_workers: Annotated[int, Ge(0)]
 
 
+class ReportOptions(TypedDict):
+    """Of ``report``, which the page reads; without one it is no error."""
+
+    max_images: Count
+
+
 class PathOptions(TypedDict):
     """Of ``paths``."""
 
@@ -142,6 +148,7 @@ class CommonOptions(TypedDict):
     callbacks: Annotated[Part, Built(names=("run",), several=True, optional=True, partial=None)]
     logger: Annotated[Part, Built(names=("save_dir",), several=True, optional=True)]
     paths: PathOptions
+    report: NotRequired[ReportOptions]  # configurations of earlier versions have none
     sweep: SweepOptions
     seed: Annotated[int, Ge(0), Lt(2**32)]
     overwrite: bool
