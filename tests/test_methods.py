@@ -23,10 +23,13 @@ OBJECTIVES = {
     "acol": "AdversarialComplementary",
     "spg": "SelfProducedGuidance",
 }
-# One of each method and two of each network.
+# One of each network; with those that are slow, each method and each network twice.
 SAMPLE = [
-    *("cub_vgg16_acol", "imagenet_vgg16_spg", "openimages_vgg16_cam"),
-    *("cub_resnet50_adl", "imagenet_resnet50_has", "openimages_inception_v3_cutmix", "cub_inception_v3_spg"),
+    *("cub_vgg16_acol", "imagenet_resnet50_has", "openimages_inception_v3_cutmix"),
+    *(
+        pytest.param(recipe, marks=pytest.mark.slow)
+        for recipe in ("imagenet_vgg16_spg", "openimages_vgg16_cam", "cub_resnet50_adl", "cub_inception_v3_spg")
+    ),
 ]
 
 

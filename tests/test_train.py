@@ -112,7 +112,7 @@ def test_a_saved_configuration_runs_again_with_the_same_result(
         (["monitor=val/top1"], "monitor=val/top1 is no error, accuracy or loss measured on val"),
         (["localization.cam_threshold=20"], "localization.cam_threshold=20 must be a number of at least 0 and below 1"),
         (["optimizer.learning_rate=1"], "learning_rate"),
-        (["backbone=resnet"], "backbone has no option resnet; it has alexnet, alexnet_gap"),
+        (["backbone=resnet"], "backbone has no option resnet; did you mean resnet50_gap? It has alexnet, alexnet_gap"),
         (["datamodule.batch_size=0"], "datamodule.batch_size=0 must be a whole number of at least 1"),
     ],
 )

@@ -304,7 +304,7 @@ def config(**changed: Any) -> DictConfig:  # noqa: ANN401 - values of a configur
         "threshold_from": "val",
         "on_missing": "error",
         "on_unreadable": "error",
-        **dict.fromkeys(("checkpoint", "score_maps", "submission", "export_score_maps", "resume", "monitor")),
+        **dict.fromkeys(("checkpoint", "onnx", "score_maps", "submission", "export_score_maps", "resume", "monitor")),
         **dict.fromkeys(("save_score_maps", "check_only", "compile"), False),
     }
     return OmegaConf.create({**composed, **changed})

@@ -92,6 +92,7 @@ def test_the_loop_is_given_all_that_a_run_needs(loop: Loop, tmp_path: Path) -> N
         "trained_with_boxes": False,
         "intensity": None,
         "several_labels": False,
+        "extended": False,
         "objectless": (),
     }
     assert record.config["localization"]["iou_threshold"] == 0.5
