@@ -41,13 +41,14 @@ GIVEN = {  # what a file leaves for the user to say
         )
     },
     "datamodule/wsol_metadata": ["datamodule.metadata=."],
-    "experiment/tiny_imagenet": ["datamodule.root=."],
+    **{f"experiment/{name}": ["datamodule.root=."] for name in ("tiny_imagenet", "tiny_imagenet_lite")},
     "backbone/timm": ["backbone.name=resnet18"],
     **{f"backbone/released_{name}_gap": ["backbone.weights=null"] for name in ("alexnet", "vgg", "googlenet")},
 }
 NEEDS = {
     "experiment/tune": "hydra_plugins.hydra_optuna_sweeper",
     "backbone/timm": "timm",
+    "experiment/tiny_imagenet_lite": "timm",
     "backbone/efficientnet_lite0_gap": "timm",
 }
 PARTS = {"localization/base", "datamodule/loader"}  # what other files of the group include

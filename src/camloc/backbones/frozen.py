@@ -127,15 +127,19 @@ def freeze(backbone: Backbone, input_size: int) -> Shapes:
     return Shapes.of(found)
 
 
-def trunk_state(backbone: Backbone) -> dict[str, Tensor]:
-    """Return the weights and statistics that decide what the trunk makes of an image, by name.
+def trunk_state(backbone: Backbone) -> list[tuple[str, Tensor]]:
+    """Return the weights and statistics that decide what the trunk makes of an image, in the order of its layers.
 
-    New layers are left out; what else belongs to the head may be among them.
+    They are the same whatever parts a training method adds around it. New layers are left out, with their statistics;
+    what else belongs to the head may be among them.
     """
     new = {id(parameter) for parameter in backbone.new_layers()}
-    module = cast(nn.Module, backbone)
-    of_new = {name for name, parameter in module.named_parameters() if id(parameter) in new}
-    return {name: tensor for name, tensor in module.state_dict().items() if name not in of_new}
+    state: list[tuple[str, Tensor]] = []
+    for layer in cast(nn.Module, backbone).modules():
+        parameters = dict(layer.named_parameters(recurse=False))
+        if not any(id(parameter) in new for parameter in parameters.values()):
+            state += [*parameters.items(), *layer.named_buffers(recurse=False)]
+    return state
 
 
 def _trunk(backbone: Backbone, images: Tensor) -> Features:

@@ -200,7 +200,7 @@ def _made_by(config: DictConfig, backbone: Backbone, datamodule: LocalizationDat
     yield json.dumps([network, camloc.__version__, str(config.trainer.precision)], default=str).encode()
     yield repr((datamodule.input_size, backbone.input_spec, datamodule.chosen_intensity)).encode()
     yield str(config.datamodule.get("intensity")).encode()
-    for name, tensor in trunk_state(backbone).items():
+    for name, tensor in trunk_state(backbone):
         yield name.encode()
         yield tensor.detach().cpu().contiguous().numpy().tobytes()
 
