@@ -143,14 +143,14 @@ def to_window(boxes: Tensor, window: tuple[int, int, int, int], size: tuple[int,
     return rescale(boxes - offset, (y1 - y0, x1 - x0), size)
 
 
-def from_window(boxes: Tensor, window: tuple[int, int, int, int], size: tuple[int, int]) -> Tensor:
+def from_window(boxes: Tensor, window: tuple[int, int, int, int] | Tensor, size: tuple[int, int]) -> Tensor:
     """Carry boxes of a map back to the image, the inverse of :func:`to_window`.
 
     A box without area becomes ``(0, 0, 0, 0)``, which means that there is none.
 
     Args:
         boxes: (..., 4) float half-open xyxy pixels of the map.
-        window: What the map covers, half-open xyxy pixels of the image.
+        window: What the map covers, half-open xyxy pixels of the image; (..., 4) where boxes are of several images.
         size: ``(height, width)`` of the map.
 
     Returns:
@@ -159,8 +159,14 @@ def from_window(boxes: Tensor, window: tuple[int, int, int, int], size: tuple[in
     Example:
         >>> from_window(torch.tensor([0.0, 0.0, 5.0, 10.0]), window=(20, 0, 40, 20), size=(10, 10))
         tensor([20.,  0., 30., 20.])
+        >>> windows = torch.tensor([[20, 0, 40, 20], [0, 0, 10, 10]])
+        >>> from_window(torch.tensor([[0.0, 0.0, 5.0, 10.0]] * 2), windows, size=(10, 10))
+        tensor([[20.,  0., 30., 20.],
+                [ 0.,  0.,  5., 10.]])
     """
-    x0, y0, x1, y1 = window
-    offset = torch.tensor([x0, y0, x0, y0], dtype=boxes.dtype, device=boxes.device)
-    placed = rescale(boxes, size, (y1 - y0, x1 - x0)) + offset
+    windows = torch.as_tensor(window, dtype=torch.float64, device=boxes.device)
+    height, width = size
+    scale = (windows[..., 2:] - windows[..., :2]) / windows.new_tensor([width, height])
+    corner = windows[..., :2].to(boxes.dtype)
+    placed = boxes * torch.cat([scale, scale], dim=-1).to(boxes.dtype) + torch.cat([corner, corner], dim=-1)
     return torch.where(area(boxes)[..., None] > 0, placed, torch.zeros_like(placed))

@@ -145,10 +145,13 @@ class Placing:
             part = slice(start, min(start + MAPS_AT_ONCE, len(classes)))
             score_maps = self._score_maps(raw, part)
             boxes = self._boxes(batch, raw, part, score_maps)
+            windows = torch.tensor(batch.windows).view(-1, 4)[raw.pairs.image_index[part].cpu()]
+            on_images = from_window(boxes.double(), windows, self.map_size)
             for number, (image, index) in enumerate(zip(image_index[part], classes[part], strict=True)):
                 window, size, probability = batch.windows[image], batch.sizes[image], float(probabilities[image, index])
                 score_map = None if score_maps is None else score_maps[number].numpy()
-                placed = self._placed(index, probability, score_map, boxes[number], window, choice)
+                both = (boxes[number], on_images[number])
+                placed = self._placed(index, probability, score_map, both, window, choice)
                 least = choice.min_size * size[0] * size[1]
                 kept = (box for box in placed if _area(box.box) >= least)
                 cam = raw.cams[start + number] if choice.maps and raw.cams is not None else None
@@ -194,22 +197,23 @@ class Placing:
         index: int,
         probability: float,
         score_map: NDArray[np.float32] | None,
-        box: Tensor,
+        box: tuple[Tensor, Tensor],
         window: Window,
         choice: Choice,
     ) -> list[LocalizedBox]:
-        """Return the boxes of a pair in pixels of the image, with masks of the map."""
+        """Return the boxes of a pair in pixels of the image, with masks of the map; ``box`` in those of both."""
         if index in self.objectless:
             return []
-        boxes: list[tuple[Tensor, Mask | None]] = [(box, None)]
+        boxes: list[tuple[Tensor, Tensor, Mask | None]] = [(*box, None)]
         if score_map is not None and self.threshold is not None and (choice.boxes == "all" or choice.masks):
             found = components(score_map, self.threshold.value)
             number = len(found.boxes) if choice.boxes == "all" else min(1, len(found.boxes))
             masks = [found.labels == one + 1 if choice.masks else None for one in range(number)]
-            boxes = list(zip(torch.from_numpy(found.boxes[:number]), masks, strict=True))
+            of_maps = torch.from_numpy(found.boxes[:number])
+            boxes = list(zip(of_maps, from_window(of_maps.double(), window, self.map_size), masks, strict=True))
         placed = []
-        for of_map, mask in boxes:
-            x0, y0, x1, y1 = from_window(of_map.double(), window, self.map_size).tolist()
+        for of_map, on_image, mask in boxes:
+            x0, y0, x1, y1 = on_image.tolist()
             if x1 > x0 and y1 > y0:
                 score = probability if score_map is None else probability * _highest_share(score_map, of_map)
                 placed.append(LocalizedBox((x0, y0, x1, y1), score, mask))

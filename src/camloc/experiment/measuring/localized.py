@@ -134,6 +134,4 @@ def apply_uncut(rule: UncutBoxRule, score_maps: Tensor, images: Tensor | None) -
 
 def to_images(boxes: Tensor, pairs: Pairs, truth: Truth) -> Tensor:
     """Carry one box (P,4) per pair from pixels of the score map to pixels of its image."""
-    windows = [truth.windows[index] for index in pairs.image_index.tolist()]
-    placed = [from_window(box, window, truth.map_size) for box, window in zip(boxes, windows, strict=True)]
-    return torch.stack(placed) if placed else boxes
+    return from_window(boxes, torch.tensor(truth.windows).view(-1, 4)[pairs.image_index.cpu()], truth.map_size)
