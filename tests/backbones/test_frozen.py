@@ -23,7 +23,7 @@ def network(dropout: float = 0.0) -> GapBackbone:
 def test_rows_hold_maps_and_others_in_order() -> None:
     features = Features(torch.tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]]), (torch.tensor([[[5.0, 6.0]]]),))
     shapes = Shapes.of(features)
-    assert shapes == ((2, 1, 2), (1, 2))
+    assert list(shapes) == [(2, 1, 2), (1, 2)]
     assert shapes.width == 6
     assert shapes.rows(features).tolist() == [[1, 2, 3, 4, 5, 6]]
     back = shapes.features(shapes.rows(features))
@@ -87,7 +87,7 @@ def test_tokens_of_a_transformer_are_kept_beside_its_maps() -> None:
     pytest.importorskip("timm", reason="the extra timm is not installed")
     backbone = timm_network("vit_tiny_patch16_224", num_classes=5, input_size=32)
     shapes = freeze(backbone, 32)
-    assert shapes == ((192, 2, 2), (1, 192))
+    assert list(shapes) == [(192, 2, 2), (1, 192)]
     images = torch.rand(2, 3, 32, 32)
     rows = shapes.rows(trunk_features(backbone, images))
     assert rows.shape == (2, 5 * 192)

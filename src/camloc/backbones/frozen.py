@@ -37,7 +37,7 @@ class Shapes(tuple[tuple[int, ...], ...]):
     def features(self, rows: Tensor) -> Features:
         """Return the features that :meth:`rows` made rows of."""
         parts = torch.split(rows, [prod(shape) for shape in self], dim=1)
-        maps, *others = (part.unflatten(1, shape) for part, shape in zip(parts, self, strict=True))
+        maps, *others = (part.reshape(-1, *shape) for part, shape in zip(parts, self, strict=True))
         return Features(maps, tuple(others))
 
 

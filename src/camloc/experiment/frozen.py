@@ -26,7 +26,7 @@ from camloc.data.loading.split import SplitName
 from camloc.data.loading.views import ViewDataset, Views
 from camloc.experiment.run_directory import is_first_process
 from camloc.experiment.training import TrainingModule
-from camloc.predictors.network import Network
+from camloc.predictors.network import Network, NetworkPredictor
 from camloc.records import Pairs
 
 OTHER_IMAGES = "changes_images"
@@ -85,7 +85,7 @@ def build_frozen(config: DictConfig, module: TrainingModule, datamodule: Localiz
         return []
     made_by = list(_made_by(config, backbone, datamodule))
     kept = [_kept("train", datamodule, count, shapes.width, made_by)]
-    attribution: Attribution = module.predictor.attribution  # type: ignore[union-attr] # no boxes here
+    attribution = cast(NetworkPredictor, predictor).attribution
     if datamodule.eval_transform.input_size == size and reads_features(attribution, backbone, size):
         kept.append(_kept("val", datamodule, 1, shapes.width, made_by))
     if is_first_process():

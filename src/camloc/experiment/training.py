@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from camloc.backbones.contract import Backbone, BoxBackbone
 from camloc.backbones.frozen import FrozenBackbone
 from camloc.data.features import FeatureFile
-from camloc.data.loading.sample import BoxedTrainBatch, TrainBatch
+from camloc.data.loading.sample import BoxedTrainBatch, EvalBatch, TrainBatch
 from camloc.data.loading.views import FeatureBatch
 from camloc.experiment.measuring.measures import Measures
 from camloc.experiment.measuring.module import EvaluationModule
@@ -104,7 +104,9 @@ class TrainingModule(EvaluationModule):
         num_rows = self.val_features.shape[0]
         rows = self.val_features.take(position % num_rows for position in batch.truth.positions)
         predictor = cast(NetworkPredictor, self.predictor)
-        return predictor.attribute(cast(Backbone, self.frozen), rows.to(self.device), batch, num_ranked=num_ranked)
+        return predictor.attribute(
+            cast(Backbone, self.frozen), rows.to(self.device), cast(EvalBatch, batch), num_ranked=num_ranked
+        )
 
     def new_optimizer(self) -> Optimizer:
         """Build the optimizer as it is configured, at its highest learning rates."""
