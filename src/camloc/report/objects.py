@@ -1,4 +1,4 @@
-"""Are two runs' images the same? Names may be equal where objects are not, such as those of ``textures`` of two seeds."""
+"""Are the images of two runs the same? Names may be equal where objects are not, as in ``textures`` of two seeds."""
 
 import csv
 from collections.abc import Mapping
