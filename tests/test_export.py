@@ -16,6 +16,7 @@ from PIL import Image
 
 import camloc
 from camloc.data.datasets.textures import TextureSplit
+from camloc.experiment.checkpoint import write_checkpoint
 from camloc.export.localize import load, localize
 
 Here = Callable[..., Any]
@@ -102,6 +103,26 @@ def test_without_its_packages_onnx_is_refused(
     answer = here("export", f"checkpoint={trained[0]}", f"hydra.run.dir={tmp_path}")
     assert answer.returncode == 1
     assert "format=onnx needs the package onnxscript: pip install 'camloc[onnx]'" in answer.stderr
+
+
+def test_a_file_of_other_weights_is_not_measured_under_a_checkpoints_name(
+    trained: tuple[Path, str], here: Here, tmp_path: Path
+) -> None:
+    card = exported(here, trained, tmp_path / "export", "format=exported_program")
+    checkpoint = torch.load(trained[0] / "checkpoints" / "best.ckpt", weights_only=True)
+    name = next(name for name in checkpoint["state_dict"] if name.startswith("predictor."))
+    checkpoint["state_dict"][name].view(-1)[0] += 1
+    write_checkpoint(checkpoint, tmp_path / "other.ckpt")
+    without = json.dumps({key: value for key, value in card.items() if key != "weights"})
+    for text, of, message in (
+        (json.dumps(card), trained[0], f"there is no {tmp_path / 'export' / 'model.onnx'}"),  # its weights are right
+        (json.dumps(card), tmp_path / "other.ckpt", "was exported from other weights than those of checkpoint="),
+        (without, trained[0], "lacks weights, or it is no str; export the network again"),
+    ):
+        (tmp_path / "export" / "card.json").write_text(text)
+        answer = here("evaluate", f"checkpoint={of}", f"onnx={tmp_path / 'export'}", "trainer.accelerator=cpu")
+        assert answer.returncode == 1
+        assert message in answer.stderr
 
 
 @pytest.mark.integration

@@ -219,6 +219,13 @@ def test_an_option_that_the_source_of_an_evaluation_does_not_read_is_refused(
     assert refused("evaluate", source, *data, *read) == []
 
 
+def test_pseudo_boxes_are_refused_where_val_is_not_read(refused: Refused) -> None:
+    given = ("score_maps=x", *FOLDER, "threshold_from=checkpoint")
+    said = "datamodule.pseudo_boxes has no effect with threshold_from=checkpoint, which does not read val"
+    assert any(one.startswith(said) for one in refused("evaluate", *given, "datamodule.pseudo_boxes=border_contrast"))
+    assert not any(one.startswith(said) for one in refused("evaluate", *given, "datamodule.pseudo_boxes=null"))
+
+
 @pytest.mark.parametrize(
     ("option", "said"),
     [

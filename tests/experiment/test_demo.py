@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -195,8 +196,32 @@ def test_a_page_and_its_question() -> None:
         too_large = said(ask(server, "POST", "/answer", Content_Length=str(MAX_UPLOAD + 1)))
         assert too_large == (413, "the file is larger than 64 MiB")
         assert said(ask(server, "POST", "/answer", Content_Length="x"))[0] == 411
+        assert said(ask(server, "POST", "/answer", Content_Length="1" * 5000))[0] == 400
+        for method in ("GET", "POST"):  # which http.client would not send
+            with socket.create_connection(("127.0.0.1", server.server_port), timeout=60) as raw:
+                raw.sendall(f"{method} http://[ HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\n\r\n".encode())
+                assert raw.recv(12) == b"HTTP/1.0 400"
         with pytest.raises(ValueError, match=f"port={server.server_port} cannot be listened on"):
             DemoServer("127.0.0.1", server.server_port, {}, answer)
+
+
+def test_a_browser_that_goes_away_is_silent_and_a_defect_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    server = DemoServer("127.0.0.1", 0, {}, lambda *_: {})
+    for error in (BrokenPipeError(), ConnectionResetError(), ZeroDivisionError()):
+        assert capsys.readouterr().err == ""
+        try:
+            raise error
+        except (ConnectionError, ZeroDivisionError):
+            server.handle_error(None, ("127.0.0.1", 1))
+    assert "ZeroDivisionError" in capsys.readouterr().err
+    server.server_close()
+
+
+def test_what_is_wrong_with_an_upload_is_said_without_its_place() -> None:
+    for content in (b"", b"no image", encoded(RED)[:40]):
+        with pytest.raises(ValueError, match="the image") as said:
+            trial().answer(content, "cam")
+        assert not any(words in str(said.value) for words in ("/", "data set"))
 
 
 def test_other_websites_are_refused() -> None:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
-from camloc.export.localize import largest_component_box, load, localize
+from camloc.export.localize import largest_component_box, load, localize, read
 from camloc.localization.threshold_sweep import largest_component_boxes
 
 CARD: dict[str, Any] = {
@@ -76,6 +77,26 @@ def test_what_is_not_found_and_what_has_no_object_gives_no_box() -> None:
     card = {**CARD, "least_probability": 0.5, "objectless": [2]}
     (found,) = localize(outputs, card, np.zeros((4, 4, 3), np.uint8))
     assert (found["class"], found["box"]) == ("blue", None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "mode"),
+    [(np.uint16, "a.png", "I;16"), (np.int32, "a.tif", "I"), (np.float32, "a.tif", "F"), (">u2", "a.tif", "I;16B")],
+)
+def test_images_of_more_than_8_bits_are_refused(kind: Any, name: str, mode: str, tmp_path: Path) -> None:  # noqa: ANN401 - a type of NumPy
+    pixels = np.full((2, 3), 4000, kind)
+    image = Image.frombytes("I;16B", (3, 2), pixels.tobytes()) if mode == "I;16B" else Image.fromarray(pixels)
+    image.save(tmp_path / name)
+    with pytest.raises(SystemExit) as ended:
+        read(str(tmp_path / name))
+    assert str(ended.value.code) == f"{tmp_path / name}: mode {mode} has more than 8 bits; convert it to 8 bits first"
+
+
+def test_an_image_of_8_bits_is_read_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(np.array([[7, 200, 3]], np.uint8)).save(tmp_path / "a.png", exif=exif)
+    assert read(str(tmp_path / "a.png"))[..., 0].tolist() == [[7], [200], [3]]
 
 
 def test_without_onnxruntime_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

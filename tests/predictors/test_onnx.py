@@ -94,6 +94,7 @@ def test_a_card_must_say_how_images_are_shown(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"has no card.json beside it"):
         read_card(model)
     card = {"input_size": 8, "window": "warp", "class_names": ["a"], "several_labels": False, "score_map": "max"}
+    card["weights"] = "0" * 64
     for text, message in (
         ("{", "is no JSON"),
         ("[]", "lacks input_size"),

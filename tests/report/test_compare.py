@@ -143,6 +143,30 @@ def test_errors_by_the_rules_of_the_devkit_are_compared_without_blacklisted_imag
         read_run(runs[0])
 
 
+def test_images_that_share_names_but_not_their_objects_are_not_paired(
+    runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for run, share in zip(runs, (0.25, 0.25), strict=True):
+        (run / "predictions.csv").write_text(f"image_id,true_class,object_share\n0.jpg,0,{share}\n1.jpg,1,\n")
+    assert main([str(run) for run in runs]) == 0
+    (runs[1] / "predictions.csv").write_text("image_id,true_class,object_share\n0.jpg,0,0.26\n1.jpg,1,\n")
+    capsys.readouterr()
+    assert main([str(run) for run in runs]) == 1
+    said = "cannot be paired: the images share names but not their objects; measure both on the same data\n"
+    assert capsys.readouterr().err == f"error: {runs[0]} and {runs[1]} {said}"
+    for text in ("image_id,true_class,object_share\n0.jpg,0,large\n", "image_id\n0.jpg\n"):
+        (runs[1] / "predictions.csv").write_text(text)
+        with pytest.raises(ValueError, match=r"predictions\.csv cannot be read: .*; evaluate the run again"):
+            read_run(runs[1])
+
+
+def test_a_threshold_from_a_val_that_was_not_measured_is_said(runs: tuple[Path, Path]) -> None:
+    write(runs[0], 150, 120, {"test/localization/threshold_source": "val"})
+    (runs[0] / "per_image" / "val.npz").unlink()
+    with pytest.raises(FileNotFoundError, match=r"has not measured val, .*: evaluate it with threshold_from=val"):
+        read_run(runs[0])
+
+
 def test_texts_of_a_row() -> None:
     row = ComparedRow("x", 0.5, 0.25, Interval(0.25, 0.125, 0.375))
     assert (row.difference_text, row.interval_text) == ("+25.00", "[+12.50, +37.50]")
@@ -192,7 +216,7 @@ class TestMistakes:
     def test_val_is_missing_where_it_chose(self, runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
         write(runs[0], 150, 120, {"test/localization/threshold_source": "val"})
         (runs[0] / "per_image" / "val.npz").unlink()
-        assert f"{runs[0] / 'per_image' / 'val.npz'} does not exist" in self.message(capsys, *runs)
+        assert f"{runs[0]} has not measured val, on which its threshold was chosen" in self.message(capsys, *runs)
 
     def test_no_run_at_all(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert "metrics.json does not exist; give the directory" in self.message(capsys, tmp_path, tmp_path)

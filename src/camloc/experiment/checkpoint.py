@@ -149,6 +149,25 @@ def load_weights(module: nn.Module, file: Path, prefix: str = "") -> None:
         raise ValueError(f"{file} does not fit the network that is configured: {lines[1].strip()}") from error
 
 
+def weights_fingerprint(file: Path, prefix: str = "predictor.") -> str:
+    """Return the SHA-256 of a checkpoint's weights: of their names, kinds, shapes and bytes, in the order of names.
+
+    Args:
+        file: The checkpoint.
+        prefix: Of the weights that count.
+
+    Raises:
+        ValueError: See :func:`load_checkpoint`.
+    """
+    weights = load_checkpoint(file)["state_dict"]
+    digest = hashlib.sha256()
+    for name in sorted(name for name in weights if name.startswith(prefix)):
+        weight = weights[name]
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
+        digest.update(weight.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
 class RunRecord(NamedTuple):
     """What a checkpoint knows of the run that wrote it, so that the file alone predicts and evaluates."""
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from camloc.attribution.contract import Attribution
 from camloc.boxes import from_window
-from camloc.data.images.decode import read_clipped_image
+from camloc.data.images.decode import REMEDY, read_clipped_image
 from camloc.data.sources.loading import Viewing
 from camloc.experiment.configuration import configuration_directory
 from camloc.experiment.demo_server import DemoServer
@@ -141,7 +141,10 @@ class Trial:
         with TemporaryDirectory() as folder:
             file = Path(folder, "image")
             file.write_bytes(encoded)
-            image, _ = read_clipped_image(file, localizer.intensity)
+            try:
+                image, _ = read_clipped_image(file, localizer.intensity)
+            except ValueError as error:
+                raise ValueError(_of_upload(str(error), file)) from error
         seen = Viewing(localizer.transform, SHOWN_SIDE)("image", image)
         if seen.image is None or seen.shown is None:
             raise ValueError("the image was not prepared")
@@ -187,6 +190,12 @@ class Trial:
         return [
             box.tolist() if bool(found) else None for box, found in zip(placed, boxes[:, 2] > boxes[:, 0], strict=True)
         ]
+
+
+def _of_upload(message: str, file: Path) -> str:
+    """Return what is wrong with a file in the words of who sent it, who knows neither its place nor a data set."""
+    said = message.removesuffix(REMEDY).replace(f"the image {file}", "the image")
+    return said.replace(str(file), "the image")
 
 
 def _address(pixels: Any) -> str:  # noqa: ANN401 - an array

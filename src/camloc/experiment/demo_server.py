@@ -3,15 +3,18 @@
 import ipaddress
 import json
 import socket
+import sys
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import Any, ClassVar
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 MAX_UPLOAD = 64 * 2**20
 """Bytes of an image."""
+_MAX_DIGITS = 19
+"""Of a number in a request; Python reads no more than 4300."""
 Answer = Callable[[bytes, str, int | None], dict[str, Any]]
 """From a file's bytes, a method and a class, null for the most probable one, to JSON; ValueError says why not."""
 _HEADERS = {
@@ -57,6 +60,11 @@ class DemoServer(ThreadingHTTPServer):
         self.hosts = names if _is_loopback(str(self.server_address[0])) else None
         """What a request may call this server; null for anything."""
 
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - a socket, and its own kind of address
+        """Say nothing where the browser has gone away."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: DemoServer
@@ -65,22 +73,25 @@ class _Handler(BaseHTTPRequestHandler):
     _JSON: ClassVar[str] = "application/json"
 
     def do_GET(self) -> None:
-        if self._is_refused():
+        asked = self._asked()
+        if asked is None:
             return
-        if urlsplit(self.path).path == "/":
+        if asked.path == "/":
             self._send(HTTPStatus.OK, "text/html; charset=utf-8", self.server.page)
         else:
             self._fail(HTTPStatus.NOT_FOUND, "there is one page, /")
 
     def do_POST(self) -> None:
-        if self._is_refused():
+        asked = self._asked()
+        if asked is None:
             return
-        asked = urlsplit(self.path)
         length = self.headers.get("Content-Length", "")
         if asked.path != "/answer":
             self._fail(HTTPStatus.NOT_FOUND, "images are sent to /answer")
         elif not length.isdecimal():
             self._fail(HTTPStatus.LENGTH_REQUIRED, "the request does not say how long the file is")
+        elif len(length) > _MAX_DIGITS:
+            self._fail(HTTPStatus.BAD_REQUEST, "the length of the file is no number that a file can have")
         elif int(length) > MAX_UPLOAD:
             self._fail(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the file is larger than {MAX_UPLOAD // 2**20} MiB")
         else:
@@ -99,14 +110,21 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(HTTPStatus.OK, self._JSON, json.dumps(found).encode())
 
-    def _is_refused(self) -> bool:
-        """Refuse what another website sends, in a browser that has both open."""
+    def _asked(self) -> SplitResult | None:
+        """Return the address that is asked for; null, answered, where it is none or another website asks.
+
+        A browser may have both open.
+        """
         host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
         known = self.server.hosts is None or host in self.server.hosts
-        if known and origin in (None, f"http://{host}"):
-            return False
-        self._fail(HTTPStatus.FORBIDDEN, "this page answers its own address alone")
-        return True
+        if not known or origin not in (None, f"http://{host}"):
+            self._fail(HTTPStatus.FORBIDDEN, "this page answers its own address alone")
+            return None
+        try:
+            return urlsplit(self.path)
+        except ValueError:
+            self._fail(HTTPStatus.BAD_REQUEST, "this is no address")
+            return None
 
     def _fail(self, status: HTTPStatus, reason: str) -> None:
         self.close_connection = True  # what is left of the request is not read

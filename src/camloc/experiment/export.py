@@ -10,6 +10,7 @@ import torch
 from omegaconf import DictConfig
 
 import camloc
+from camloc.experiment.checkpoint import weights_fingerprint
 from camloc.experiment.load import build_localizer
 from camloc.experiment.run_directory import RunDirectory, read_json
 from camloc.experiment.saved_config import checkpoint_file, saved_config
@@ -53,6 +54,7 @@ def export(config: DictConfig, run: RunDirectory) -> None:
         "file": graph.name,
         "format": config.format,
         "checkpoint": str(config.checkpoint),
+        "weights": weights_fingerprint(file),
         "camloc_version": camloc.__version__,
         "largest_difference": difference,
         "numbers": _numbers(file),

@@ -12,10 +12,10 @@ from camloc.data.datasets.wsol_metadata import WsolMetadata
 from camloc.data.loading.datamodule import LocalizationDataModule
 from camloc.data.loading.split import SplitName
 from camloc.experiment.build import build_measures
-from camloc.experiment.checkpoint import RunRecord
+from camloc.experiment.checkpoint import RunRecord, weights_fingerprint
 from camloc.experiment.limits import refuse_few_descriptors
 from camloc.experiment.measuring.split_protocols import SplitProtocols
-from camloc.experiment.saved_config import saved_config
+from camloc.experiment.saved_config import checkpoint_file, saved_config
 from camloc.experiment.source import PredictedData, Source
 from camloc.export.graph_file import GRAPH_FILES
 from camloc.predictors.map_files import MAP_SIZE, MapDataset, MapFolder, MapPredictor
@@ -128,6 +128,11 @@ def onnx_model(
                 f"onnx={given}: {name} of its card is {_short(card[name])}, and of checkpoint={config.checkpoint} "
                 f"{_short(value)}; export this checkpoint, or name the one that was exported"
             )
+    if card["weights"] != weights_fingerprint(checkpoint_file(Path(config.checkpoint))):
+        raise ValueError(
+            f"onnx={given} was exported from other weights than those of checkpoint={config.checkpoint}; export this "
+            "checkpoint, or name the one that was exported"
+        )
     notes = [f"Logits and maps: {file}, by onnxruntime on the CPU."]
     if card["score_map"] != (measured := config.score_map.get("normalization") or "minmax"):
         notes.append(f"The file's own score maps are of score_map={card['score_map']}; {measured} is measured.")

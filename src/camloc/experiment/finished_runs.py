@@ -40,16 +40,25 @@ def run_directories(path: Path) -> list[Path]:
     return runs
 
 
-def all_run_directories(paths: Sequence[Path]) -> list[Path]:
-    """Return the run directories of several paths; one that is given twice is listed once, as it was given first.
+def all_run_directories(paths: Sequence[Path]) -> tuple[list[Path], list[LeftOut]]:
+    """Return the run directories of several paths, and the paths that hold none.
+
+    One that is given twice is listed once, as it was given first.
 
     Raises:
-        FileNotFoundError: See :func:`run_directories`.
+        FileNotFoundError: If all paths hold none, see :func:`run_directories`.
     """
     directories: dict[Path, Path] = {}
-    for found in (found for path in paths for found in run_directories(path)):
-        directories.setdefault(found.resolve(), found)
-    return list(directories.values())
+    left_out = []
+    for path in paths:
+        try:
+            for found in run_directories(path):
+                directories.setdefault(found.resolve(), found)
+        except FileNotFoundError as error:
+            if len(left_out) + 1 == len(paths):
+                raise
+            left_out.append(LeftOut(path, str(error).removeprefix(f"{path} ")))
+    return list(directories.values()), left_out
 
 
 def completed_metrics(run: RunDirectory) -> dict[str, Any]:

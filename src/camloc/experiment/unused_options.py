@@ -95,6 +95,12 @@ def unused_in_evaluation(config: DictConfig, given: Sequence[str]) -> Iterator[s
         key for key in _OF_TRAINING if key in given and not (key == "backbone.weights" and source == "network")
     ]
     yield from (f"{key} has no effect on an evaluation: nothing is trained" for key in of_training)
+    pseudo_boxes = OmegaConf.select(config, "datamodule.pseudo_boxes")
+    if "datamodule.pseudo_boxes" in given and pseudo_boxes is not None and config.threshold_from == "checkpoint":
+        yield (
+            "datamodule.pseudo_boxes has no effect with threshold_from=checkpoint, which does not read val; leave out "
+            "one of both"
+        )
     if source is None:
         return  # none or several are named, which is an error of its own
     for key in given:

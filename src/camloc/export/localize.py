@@ -64,10 +64,18 @@ def load(folder: Path) -> tuple[Run, dict[str, Any]]:
     return (lambda images: session.run(["probabilities", "classes", "score_maps"], {"images": images})), card
 
 
-if __name__ == "__main__":
-    from PIL import Image, ImageOps
+def read(name: str) -> Any:  # noqa: ANN401 - an array
+    """Return an image file as an upright (H,W,3) uint8 RGB image; ends the program where it has more than 8 bits."""
+    from PIL import Image, ImageOps  # noqa: PLC0415 - for files alone
 
+    with Image.open(name) as image:
+        if image.mode in ("I", "F") or image.mode.startswith("I;16"):  # which Pillow would clip to white
+            sys.exit(f"{name}: mode {image.mode} has more than 8 bits; convert it to 8 bits first")
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+if __name__ == "__main__":
     network, about = load(Path(__file__).parent)
     for name in sys.argv[1:]:
-        pixels = np.asarray(ImageOps.exif_transpose(Image.open(name)).convert("RGB"))
+        pixels = read(name)
         print(json.dumps({"image": name, "classes": localize(network, about, pixels)}))  # noqa: T201 - to its user

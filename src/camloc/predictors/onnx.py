@@ -13,7 +13,14 @@ from camloc.data.loading.sample import EvalBatch
 from camloc.records import Pairs, Prediction, Ranked
 
 CARD = "card.json"
-_NEEDED = {"input_size": int, "window": str, "class_names": list, "several_labels": bool, "score_map": str}
+_NEEDED = {
+    "input_size": int,
+    "window": str,
+    "class_names": list,
+    "several_labels": bool,
+    "score_map": str,
+    "weights": str,
+}
 
 
 def read_card(file: Path) -> dict[str, Any]:

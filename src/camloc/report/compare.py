@@ -14,6 +14,7 @@ from camloc.metrics.functional.bootstrap import Interval, paired_difference
 from camloc.metrics.functional.resampling import NUM_RESAMPLES
 from camloc.report.explorer.reading import labels_of, side_by_side
 from camloc.report.measured_run import CLASSIFICATION, LOCALIZATION, Measured, read_run
+from camloc.report.objects import are_same_objects
 from camloc.report.one_line_parser import OneLineParser
 from camloc.report.page import write_page
 
@@ -77,7 +78,7 @@ def compare(a: Measured, b: Measured) -> list[ComparedRow]:
         A row for each error that both runs have.
 
     Raises:
-        ValueError: If the images or the IoU thresholds differ.
+        ValueError: If the images, their objects or the IoU thresholds differ.
 
     Example:
         >>> import numpy as np
@@ -91,6 +92,11 @@ def compare(a: Measured, b: Measured) -> list[ComparedRow]:
         raise ValueError(
             f"{a.run} was measured at IoU {a.iou_threshold:g} and {b.run} at IoU {b.iou_threshold:g}; evaluate both at "
             "the same localization.iou_threshold"
+        )
+    if not are_same_objects(a.object_shares, b.object_shares):
+        raise ValueError(
+            f"{a.run} and {b.run} cannot be paired: the images share names but not their objects; measure both on the "
+            "same data"
         )
     rows = []
     for key, outcome in a.outcomes.items():

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from camloc.metrics.functional.bootstrap import Outcome, Select, localization_outcome
 from camloc.metrics.functional.localization import Condition
 from camloc.metrics.functional.per_image import PerImage, hits, outcome_arrays
+from camloc.report.objects import object_shares
 from camloc.report.table import TRAINED_WITH_BOXES
 
 CLASSIFICATION = "test/classification/top1_error"
@@ -56,6 +57,8 @@ class Measured:
     """How the network was trained where not from image labels."""
     oracles: dict[str, Outcome] = field(default_factory=dict)
     """Localization errors at the threshold that is best on test itself, by the same keys; empty without thresholds."""
+    object_shares: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    """See :func:`camloc.report.objects.object_shares`."""
 
     @property
     def label(self) -> str:
@@ -67,7 +70,9 @@ class Measured:
 
 
 def read_run(run: Path) -> Measured:
-    """Read a run's ``metrics.json``, ``config.yaml`` and ``per_image/{val,test}.npz``, which must agree.
+    """Read a run's ``metrics.json``, ``config.yaml``, ``predictions.csv`` and ``per_image/{val,test}.npz``.
+
+    Its numbers and what it kept of every image must agree.
 
     Args:
         run: Its directory.
@@ -84,6 +89,11 @@ def read_run(run: Path) -> Measured:
     test = PerImage.load(run / "per_image" / "test.npz")
     threshold, source = _threshold(run, metrics, test)
     select: Select = CHOSEN_ON[source]
+    if lacks_val(run, source):
+        raise FileNotFoundError(
+            f"{run} has not measured val, on which its threshold was chosen and a paired difference chooses it again: "
+            "evaluate it with threshold_from=val"
+        )
     val = PerImage.load(run / "per_image" / "val.npz") if select == "val" else None
     oracles: dict[str, Outcome] = {}
     try:
@@ -114,7 +124,13 @@ def read_run(run: Path) -> Measured:
     part = "" if num_images == in_split else f", {num_images!r} of {in_split!r} images"
     # Anyone's run: only what camloc writes there is shown.
     supervision = TRAINED_WITH_BOXES if metrics.get("test/supervision") == TRAINED_WITH_BOXES else ""
-    return Measured(str(run), threshold, source, outcomes, iou_threshold, part, supervision, oracles)
+    shares = object_shares(run)
+    return Measured(str(run), threshold, source, outcomes, iou_threshold, part, supervision, oracles, shares)
+
+
+def lacks_val(run: Path, source: object) -> bool:
+    """Return whether a threshold was chosen on ``val`` that a run has not measured: that of its checkpoint."""
+    return CHOSEN_ON.get(str(source)) == "val" and not (run / "per_image" / "val.npz").is_file()
 
 
 def _classified(run: Path, test: PerImage, rank: NDArray[np.int64]) -> Outcome:

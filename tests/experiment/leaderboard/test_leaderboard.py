@@ -203,6 +203,54 @@ def test_other_images_are_another_table(write_run: WritesRun, printed: Printed) 
     assert "alexnet_gap cut_mix + cam 30.00 25.00 2" in lines
 
 
+def objects_of(run: Path, share: float) -> None:
+    """Write what a run says of its objects."""
+    rows = (f"{place}.jpg,{place % 5},{share + place / 1000:.6f}" for place in range(NUM_TEST))
+    (run / "predictions.csv").write_text("\n".join(("image_id,true_class,object_share", *rows)) + "\n")
+
+
+def test_images_of_one_name_with_other_objects_have_a_board_of_their_own(
+    write_run: WritesRun, printed: Printed
+) -> None:
+    objects_of(write_run("a", (50, 60, 70)), 0.25)
+    objects_of(write_run("b", (50, 80, 70), objective="cutmix.CutMix"), 0.5)
+    objects_of(write_run("c", (50, 70, 75), objective="hide_and_seek.HideAndSeek"), 0.25)
+    runs = write_run("d", (50, 65, 70), objective="adl.ADL").parent  # which kept no list of its objects
+    lines = printed(runs)
+    title = "tiny_imagenet, 100 test images: GT-known localization error, %"
+    assert lines.count(title) == 2
+    assert "alexnet_gap cut_mix + cam 20.00 20.00 2" in lines  # without a difference to plain CAM
+    assert "alexnet_gap hide_and_seek + cam 30.00 25.00 -10.00* 3" in lines
+    assert any(line.startswith("alexnet_gap adl + cam 35.00 30.00 ") for line in lines)
+    said = "images share names with those of run 1, but not their objects"
+    assert [line[0] for line in lines if line.endswith(said)] == ["2"]
+
+
+def test_an_evaluation_at_its_checkpoints_threshold_has_its_numbers_and_no_difference(
+    write_run: WritesRun, printed: Printed
+) -> None:
+    training = write_run("a", (50, 60, 70))
+    evaluation = write_run("b", (50, 80, 70), checkpoint=str(training), attribution="grad_cam.grad_cam")
+    assert "alexnet_gap grad_cam 20.00 20.00 -20.00* 2" in printed(training.parent)
+    (evaluation / "per_image" / "val.npz").unlink()  # threshold_from=checkpoint
+    lines = printed(training.parent)
+    assert "alexnet_gap grad_cam 20.00 20.00 2" in lines
+    assert not any(line.startswith("left out") for line in lines)
+    (said,) = (line for line in lines if line.startswith("2: "))
+    assert said.endswith("not compared: it has not measured val, evaluate it with threshold_from=val")
+
+
+def test_a_directory_without_runs_is_named_and_left_out(write_run: WritesRun, printed: Printed, tmp_path: Path) -> None:
+    run, empty = write_run("a", (50, 60, 70)), tmp_path / "empty"
+    empty.mkdir()
+    lines = printed(empty, run, tmp_path / "gone")
+    assert "alexnet_gap cam 40.00 30.00 1" in lines
+    help_ = "give run directories, or one that holds them"
+    assert f"left out: {empty}: holds no run directory; {help_}" in lines
+    assert f"left out: {tmp_path / 'gone'}: is no directory; {help_}" in lines
+    assert printed(empty, code=1) == [f"no leaderboard: {empty} holds no run directory; {help_}"]
+
+
 def test_failed_and_wrong_runs_are_named_and_left_out(write_run: WritesRun, printed: Printed, tmp_path: Path) -> None:
     runs = write_run("a", (50, 60, 70)).parent
     write_run("b", (50, 60, 70), status="failed")

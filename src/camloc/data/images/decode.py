@@ -48,6 +48,8 @@ _TURNS: dict[int, Callable[[NDArray[Any]], cv2.typing.MatLike]] = {  # by EXIF's
     8: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_COUNTERCLOCKWISE),
 }
 
+REMEDY = "; replace the file, or remove it from the data set"
+"""End of the message of a file that cannot be read."""
 Pixel = TypeVar("Pixel", bound=np.generic)
 
 
@@ -314,4 +316,4 @@ def _orientation(data: bytes) -> int:
 
 
 def _unreadable(path: Path, reason: str) -> ValueError:
-    return ValueError(f"cannot read the image {path}: {reason}; replace the file, or remove it from the data set")
+    return ValueError(f"cannot read the image {path}: {reason}{REMEDY}")

@@ -7,6 +7,7 @@ from camloc.experiment.leaderboard.names import PLAIN, Named, told_apart
 from camloc.experiment.leaderboard.runs import BoardRun
 from camloc.metrics.functional.bootstrap import Interval, paired_difference
 from camloc.report.leaderboard import MAIN_SOURCES, Board, BoardRow, ListedRun, Metric, Score, with_published
+from camloc.report.objects import are_same_objects
 
 GT_KNOWN = "test/localization/gt_known_error"
 CENTRED_BOX = "best centred box"
@@ -26,7 +27,7 @@ class _Row:
 
 
 def make_boards(runs: Sequence[BoardRun]) -> tuple[list[Board], list[ListedRun]]:
-    """Lay out runs: a board for each set of test images.
+    """Lay out runs: a board for each set of test images with their objects.
 
     Args:
         runs: In the order in which they are numbered.
@@ -35,11 +36,24 @@ def make_boards(runs: Sequence[BoardRun]) -> tuple[list[Board], list[ListedRun]]
         The boards, and the list of runs.
     """
     remarks: list[list[str]] = [list(run.remarks) for run in runs]
-    sections: dict[object, list[tuple[int, BoardRun]]] = {}
+    sections: list[list[tuple[int, BoardRun]]] = []
     for number, run in enumerate(runs, start=1):
-        sections.setdefault((run.data, run.num_images, run.test_images), []).append((number, run))
-    boards = [_board(numbered, remarks) for numbered in sections.values()]
+        of_names = [section for section in sections if _images(section[0][1]) == _images(run)]
+        own = [one for one in of_names if are_same_objects(one[0][1].object_shares, run.object_shares)]
+        if own:
+            own[0].append((number, run))
+            continue
+        if of_names:
+            remarks[number - 1].append(
+                f"images share names with those of run {of_names[0][0][0]}, but not their objects"
+            )
+        sections.append([(number, run)])
+    boards = [_board(numbered, remarks) for numbered in sections]
     return boards, [ListedRun(run.path, found) for run, found in zip(runs, remarks, strict=True)]
+
+
+def _images(run: BoardRun) -> tuple[str, int, frozenset[str]]:
+    return run.data, run.num_images, run.test_images
 
 
 def _board(numbered: Sequence[tuple[int, BoardRun]], remarks: list[list[str]]) -> Board:

@@ -69,7 +69,8 @@ def _leaderboard(paths: Sequence[Path], markdown_file: Path | None, csv_file: Pa
         OSError: If there is no such directory, or a file cannot be written.
         ValueError: If no run can be read.
     """
-    read = list(read_runs(all_run_directories(paths)))
+    directories, without_runs = all_run_directories(paths)
+    read = [*read_runs(directories), *without_runs]
     left_out = left_out_lines([run for run in read if isinstance(run, LeftOut)])
     boards, listed = make_boards([run for run in read if isinstance(run, BoardRun)])
     if not boards:

@@ -10,8 +10,10 @@ from camloc.experiment.leaderboard.names import Named, data_of, method_of, netwo
 from camloc.experiment.run_directory import ReportedRow, RunDirectory, read_json
 from camloc.experiment.trusted import read_config_file, safe
 from camloc.metrics.functional.bootstrap import interval
+from camloc.metrics.functional.per_image import PerImage
 from camloc.report.leaderboard import SOURCES, Cost, Metric, Score
-from camloc.report.measured_run import Measured, read_run
+from camloc.report.measured_run import Measured, lacks_val, read_run
+from camloc.report.objects import object_shares
 from camloc.report.table import TRAINED_WITH_BOXES
 
 CENTRED_BOX = "centred_box_"
@@ -42,7 +44,9 @@ class BoardRun:
     """By key of ``metrics.json``, by source."""
     centred_box: Score | None
     measured: Measured | None
-    """Outcomes of each image; null where the run kept none."""
+    """Outcomes of each image; null where the run kept none, or none of the ``val`` that its threshold is from."""
+    object_shares: Mapping[tuple[str, str], float]
+    """See :func:`camloc.report.objects.object_shares`."""
     cost: Cost | None
     remarks: Sequence[str]
 
@@ -92,15 +96,20 @@ def _read(run: RunDirectory) -> BoardRun:
     source = metrics.get("test/localization/threshold_source", "")
     if source not in SOURCES:
         raise ValueError(f"its threshold is from {safe(str(source))!r:.40}, and sources are {', '.join(SOURCES[1:5])}")
-    measured = read_run(run.path) if run.per_image("test").is_file() else None
-    outcomes = [] if measured is None else list(measured.outcomes.values())
+    measured, test_images = None, frozenset[str]()
+    if run.per_image("test").is_file():
+        test_images = frozenset(PerImage.load(run.per_image("test")).image_ids.tolist())
+        if lacks_val(run.path, source):
+            remarks.append("not compared: it has not measured val, evaluate it with threshold_from=val")
+        else:
+            measured = read_run(run.path)
     scores = _scores(rows, metrics, measured)
     centred = next((row.key for row in rows if row.key.rpartition("/")[2].startswith(CENTRED_BOX)), None)
     return BoardRun(
         path=run.path,
         data=data_of(values),
         num_images=metrics["test/num_images"],
-        test_images=frozenset(outcomes[0].image_ids.tolist()) if outcomes else frozenset(),
+        test_images=test_images,
         network=network,
         method=method,
         views=views,
@@ -111,6 +120,7 @@ def _read(run: RunDirectory) -> BoardRun:
         scores=scores,
         centred_box=None if centred is None else _score(metrics, centred),
         measured=measured,
+        object_shares=object_shares(run.path) if measured is None else measured.object_shares,
         cost=_cost(RunDirectory(directory)),
         remarks=remarks,
     )

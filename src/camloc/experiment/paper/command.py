@@ -124,7 +124,8 @@ def _tables(paths: Sequence[Path], markdown_file: Path | None, page: Path | None
         OSError: If there is no such directory, or a file cannot be written.
         ValueError: If no run is of a row of the paper.
     """
-    read = list(read_runs(all_run_directories(paths)))
+    directories, without_runs = all_run_directories(paths)
+    read = [*read_runs(directories), *without_runs]
     runs = [run for run in read if isinstance(run, PaperRun)]
     left_out = left_out_lines([run for run in read if isinstance(run, LeftOut)])
     if not runs:
