@@ -84,6 +84,16 @@ def test_every_table_says_that_it_was_trained_with_boxes(boxed: tuple[Path, str]
     assert run_record(run / "checkpoints" / "best.ckpt").trained_with_boxes
 
 
+def test_a_prediction_with_it_has_no_parts_of_maps(boxed: tuple[Path, str], here: Here, tmp_path: Path) -> None:
+    options = (f"checkpoint={boxed[0]}", "source=test", "device=cpu", "save=[]", f"hydra.run.dir={tmp_path}")
+    for part in ("attribution=grad_cam", "views=flip", "score_map=max", "box_rule=released"):
+        refused = here("predict", *options, part)
+        assert refused.returncode == 1
+        assert f"predicts boxes itself; there are no maps, so leave out {part.partition('=')[0]}\n" in refused.stderr
+    finished = here("predict", *options, "num_workers=0")
+    assert finished.returncode == 0, finished.stderr
+
+
 def test_its_numbers_have_no_cam_threshold(boxed: tuple[Path, str]) -> None:
     run, printed = boxed
     assert not [

@@ -72,10 +72,17 @@ def test_a_checkpoint_that_was_not_measured_has_no_numbers(
     assert card["threshold_source"] == "val"
 
 
+def test_a_network_with_another_part_has_no_numbers(trained: tuple[Path, str], here: Here, tmp_path: Path) -> None:
+    card = exported(here, trained, tmp_path, "format=exported_program", "score_map=max", "cam_threshold=0.3")
+    assert card["numbers"] == []
+    assert (card["cam_threshold"], card["threshold_source"], card["score_map"]) == (0.3, "given", "max")
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [
         ("attribution=grad_cam", "only attribution=cam with views=none"),
+        ("score_map=max", "was chosen with the run's own score_map, and another is used here; give cam_threshold=X"),
         ("views=flip", "only attribution=cam with views=none"),
         ("views=ten_crop", "only attribution=cam with views=none"),
         ("score_map=ivr", "score_map=ivr cannot be exported; score_map=minmax and score_map=max can"),

@@ -283,6 +283,13 @@ def test_a_video_becomes_a_video(trained: tuple[Path, str], here: Here, tmp_path
         (["source=test", "every=2"], "every=2 takes each n-th frame of a video"),
         (["source=test", "save=[jpeg]"], "save"),
         (["source=test", "intensity=full"], "source=test is shown by datamodule.intensity=full"),
+        (
+            ["source=test", "attribution=grad_cam"],
+            "run's own attribution, and another is used here; give cam_threshold=X",
+        ),
+        (["source=test", "views=flip", "score_map=max"], "run's own views and score_map, and"),
+        (["source=clip.avi", "intensity=full"], "intensity has no effect on source=clip.avi"),
+        (["source=0", "intensity=full"], "intensity has no effect on source=0"),
         (["source=test", "probability=2"], "probability=2"),
         (["source=test", "device=gpux"], "device=gpux is none of torch's"),
         (["source=test", "sourc=x"], "sourc"),
@@ -296,6 +303,13 @@ def test_what_cannot_run_is_said_in_one_line(
     assert answer.returncode == 1
     assert says in answer.stderr
     assert answer.stderr.count("\n") == 1
+
+
+def test_other_maps_are_cut_at_a_threshold_that_is_given(trained: tuple[Path, str], here: Here, tmp_path: Path) -> None:
+    answer = predict(here, trained, tmp_path / "max", "source=test", "score_map=max", "cam_threshold=0.3", "save=[]")
+    assert "CAM threshold: 0.3, given" in answer.stdout
+    answer = predict(here, trained, tmp_path / "rule", "source=test", "box_rule=released", "save=[]")
+    assert "CAM threshold: none" in answer.stdout
 
 
 def test_nothing_of_a_strangers_run_is_called(trained: tuple[Path, str], tmp_path: Path) -> None:

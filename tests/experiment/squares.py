@@ -23,7 +23,7 @@ from camloc.backbones.gap import GapBackbone
 from camloc.data.loading.datamodule import LoaderOptions, LocalizationDataModule
 from camloc.data.loading.sample import EvalBatch
 from camloc.data.loading.split import Shrink, Split, SplitName
-from camloc.experiment.checkpoint import RUN_KEY, RunRecord
+from camloc.experiment.checkpoint import CONFIG_KEY, RUN_KEY, RunRecord
 from camloc.experiment.measuring.measures import Measures
 from camloc.experiment.measuring.module import EvaluationModule
 from camloc.localization.threshold_sweep import largest_component_boxes
@@ -323,5 +323,6 @@ def write_checkpoint(
     cam_threshold, source = threshold or (None, None)
     record = RunRecord(list(class_names), 8, cam_threshold, source, fingerprint, trained_with_boxes)
     file.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"state_dict": module().state_dict(), RUN_KEY: record._asdict(), **more}, file)
+    of_run = OmegaConf.to_container(config())
+    torch.save({"state_dict": module().state_dict(), RUN_KEY: record._asdict(), CONFIG_KEY: of_run, **more}, file)
     return file

@@ -12,7 +12,7 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from camloc.experiment.entry import Entry, offer_run
+from camloc.experiment.entry import Entry, offer_prediction, offer_run
 from camloc.experiment.run_directory import RunDirectory
 
 Refused = Callable[..., list[str]]
@@ -41,6 +41,9 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         "train": Entry("train", "no_job:job", check="camloc.experiment.check_options:check_training"),
         "evaluate": Entry(
             "evaluate", "no_job:job", offer_run, check="camloc.experiment.check_options:check_evaluation"
+        ),
+        "predict": Entry(
+            "predict", "no_job:job", offer_prediction, check="camloc.experiment.check_options:check_prediction"
         ),
     }
 
@@ -369,3 +372,26 @@ def test_an_evaluation_follows_a_threshold_that_is_given(refused: Refused) -> No
     protocols = json.loads(Path("ran.json").read_text())[1]["localization"]["protocols"]
     assert [protocols[name]["cam_threshold"] for name in ("val_threshold", "paper")] == [None, 0.2]
     assert OmegaConf.load(saved.config).trainer.max_epochs == 5
+
+
+@pytest.mark.parametrize(
+    ("argument", "says"),
+    [
+        ("datamodule.eval_transform=centre_crop", "has no effect on a prediction, whose images are seen as"),
+        ("datamodule.input_size=32", "has no effect on a prediction, whose images are seen as"),
+        ("datamodule.crop_area=[0.5,1]", "has no effect on a prediction: nothing is trained"),
+        ("datamodule.batch_size=3", "has no effect on a prediction; give batch_size="),
+    ],
+)
+def test_a_prediction_refuses_what_its_checkpoint_says(argument: str, says: str, refused: Refused) -> None:
+    assert any(f"{argument.partition('=')[0]} {says}" in said for said in predicted(refused, argument))
+    assert not any("has no effect" in said for said in predicted(refused, "datamodule.seed=3"))
+
+
+def predicted(refused: Refused, argument: str) -> list[str]:
+    parts = ("backbone=vgg_gap", "attribution=cam", "views=none", "score_map=minmax", "box_rule=largest_component")
+    run = Path("trained")
+    (run / "checkpoints").mkdir(parents=True, exist_ok=True)
+    (run / "checkpoints" / "best.ckpt").touch()
+    (run / "config.yaml").write_text("backbone: {_target_: b}\nclassifier: {channels_last: false}\n")
+    return refused("predict", f"checkpoint={run}", "source=val", "datamodule=textures", *parts, argument)

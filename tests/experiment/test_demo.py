@@ -29,7 +29,7 @@ from camloc.attribution.score_map import score_map
 from camloc.backbones.box_head import BoxRegressor
 from camloc.data.images.transforms import EvalTransform
 from camloc.experiment.configuration import configuration_directory
-from camloc.experiment.demo import Trial, methods
+from camloc.experiment.demo import Trial, chosen_with, methods
 from camloc.experiment.demo_server import MAX_UPLOAD, Answer, DemoServer
 from camloc.localization.released_boxes import released_boxes
 from camloc.predictors.box_network import BoxPredictor
@@ -57,10 +57,10 @@ def trial(predictor: Any = None, attributions: Any = None, **options: Any) -> Tr
         ["red", "green"],
         options.pop("transform", EvalTransform(8)),
         partial(score_map, normalization="minmax"),
-        threshold=Threshold(0.705, "val"),
+        threshold=options.pop("threshold", Threshold(0.705, "val")),
         **options,
     )
-    return Trial(localizer, attributions or {"cam": cam, "grad_cam": partial(grad_cam, relu=False)}, "a run")
+    return Trial(localizer, attributions or {"cam": cam, "grad_cam": partial(grad_cam, relu=False)}, "a run", "cam")
 
 
 def test_a_box_at_every_threshold_with_the_map_that_it_is_read_off() -> None:
@@ -69,7 +69,7 @@ def test_a_box_at_every_threshold_with_the_map_that_it_is_read_off() -> None:
     assert (found["class"], found["width"], found["height"], found["window"]) == (0, 8, 8, [0, 0, 8, 8])
     about = asked.about()
     assert about["cam_thresholds"] == sorted([number / 100 for number in range(100)] + [0.705])
-    assert (about["cam_threshold"], about["threshold_source"]) == (0.705, "val")
+    assert (about["cam_threshold"], about["threshold_source"], about["chosen_with"]) == (0.705, "val", "cam")
     boxes = dict(zip(about["cam_thresholds"], found["boxes"], strict=True))
     assert (boxes[0.3], boxes[0.705]) == (HALO, OBJECT)
     localizer = asked._localizer
@@ -83,6 +83,17 @@ def test_a_box_at_every_threshold_with_the_map_that_it_is_read_off() -> None:
     assert kind == "data:image/jpeg;base64"
     assert Image.open(io.BytesIO(base64.b64decode(content))).size == (8, 8)
     json.dumps(found, allow_nan=False)
+
+
+def test_the_page_says_with_what_the_threshold_was_chosen() -> None:
+    folder = configuration_directory()
+    own = {"attribution": OmegaConf.load(folder / "attribution" / "cam.yaml"), "views": {"_target_": "a"}}
+    of_run = OmegaConf.create(own)
+    assert chosen_with(of_run, of_run) == "cam"
+    grad = OmegaConf.load(folder / "attribution" / "grad_cam.yaml")
+    exchanged = OmegaConf.create({"attribution": grad, "views": {"_target_": "b"}, "box_rule": None})
+    assert chosen_with(exchanged, of_run) == "cam and the run's views"
+    assert trial(threshold=Threshold(0.3, "given")).about()["chosen_with"] is None
 
 
 def test_class_and_method_are_chosen() -> None:

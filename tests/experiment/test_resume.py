@@ -6,7 +6,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from camloc.experiment.arguments import hydra_arguments
-from camloc.experiment.resume import resume_arguments
+from camloc.experiment.resume import resume_arguments, resume_prediction
 from camloc.experiment.run_directory import RunDirectory
 
 
@@ -112,3 +112,28 @@ def test_a_run_of_an_earlier_version_is_refused(run: RunDirectory) -> None:
     run.config.write_text("cam: {_target_: mine}\n")
     with pytest.raises(ValueError, match=r"^resume=.* was written by camloc 0\.1; only that version reads it$"):
         resume_arguments([f"resume={run.path}"])
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        *("cam_threshold=0.9", "probability=0.05", "boxes=all", "masks=true", "top_k=2", "save=[]", "min_size=0.1"),
+        *("intensity=full", "precision=bf16-mixed", "attribution=grad_cam", "+attribution.relu=true", "~views"),
+        "score_map@box_rule=max",
+    ],
+)
+def test_a_prediction_does_not_go_on_with_other_results(argument: str, run: RunDirectory) -> None:
+    run.found.touch()
+    key = argument.lstrip("+~").partition("=")[0].partition("@")[0]
+    with pytest.raises(ValueError, match=rf"predicts what is left as what is done.* leave out {key}, or"):
+        resume_prediction([f"resume={run.path}", "device=cpu", argument])
+
+
+def test_a_prediction_goes_on_elsewhere(run: RunDirectory) -> None:
+    run.found.touch()
+    others = ["device=cpu", "devices=2", "batch_size=4", "num_workers=0", "trust=true", "hydra.verbose=true"]
+    arguments = resume_prediction(["--config-dir", "mine", f"resume={run.path}", *others])
+    assert arguments is not None
+    assert arguments[2:10] == ["--config-dir", "mine", *others]
+    with pytest.raises(ValueError, match=r"goes on in that directory .* leave out hydra\.run\.dir$"):
+        resume_prediction([f"resume={run.path}", "hydra.run.dir=elsewhere"])

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from camloc.data.loading.fingerprint import fingerprint
 from camloc.experiment.checkpoint import RUN_KEY
@@ -71,6 +71,28 @@ def test_with_the_checkpoints_threshold_val_is_not_read(tmp_path: Path) -> None:
     assert found.splits == ("test",)
     assert found.threshold == Threshold(0.8, "val")
     assert found.data._splits.keys() == {"test"}
+
+
+@pytest.mark.parametrize("has_val", [True, False])
+def test_the_checkpoints_threshold_is_not_of_other_maps(
+    has_val: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_val:
+        monkeypatch.setattr(importlib.import_module("squares").SquaresData, "split_names", ("train", "test"))
+    file = write_checkpoint(tmp_path / "best.ckpt")
+    other = OmegaConf.merge(config().score_map, {"normalization": "max"})
+    given = {"checkpoint": str(file), "score_map": other}
+    fix = f"{'threshold_from=val or ' if has_val else ''}localization.cam_threshold=X"
+    with pytest.raises(ValueError, match=rf"was chosen with the run's own score_map, .* give {fix}$"):
+        source(tmp_path, threshold_from="checkpoint", **given)
+    fixed = config().localization
+    fixed.protocols.val_threshold.cam_threshold = 0.2
+    assert source(tmp_path, threshold_from="checkpoint", localization=fixed, **given).splits == ("test",)
+    if has_val:
+        assert source(tmp_path, **given).splits == ("val", "test")
+    fixed_in_training = write_checkpoint(tmp_path / "fixed.ckpt", threshold=(0.2, "fixed"))
+    again = source(tmp_path, threshold_from="checkpoint", **{**given, "checkpoint": str(fixed_in_training)})
+    assert again.threshold == Threshold(0.2, "fixed")
 
 
 def test_a_checkpoint_without_a_threshold_cannot_give_one(tmp_path: Path) -> None:

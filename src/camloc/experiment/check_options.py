@@ -28,7 +28,12 @@ from camloc.experiment.options import (
 from camloc.experiment.run_directory import VERSION_KEY
 from camloc.experiment.run_job import message
 from camloc.experiment.signatures import Parameter, Signature, allowed, fits, shown, signature_of
-from camloc.experiment.unused_options import unused_in_evaluation, unused_in_training, unused_with_boxes
+from camloc.experiment.unused_options import (
+    unused_in_evaluation,
+    unused_in_prediction,
+    unused_in_training,
+    unused_with_boxes,
+)
 
 _HYDRAS = ("_target_", "_partial_", "_recursive_", "_convert_", "_args_")
 _UNKNOWN = Built(partial=None)
@@ -61,7 +66,7 @@ def check_evaluation(config: DictConfig, given: Sequence[str]) -> None:
 
 def check_prediction(config: DictConfig, given: Sequence[str]) -> None:
     """Check what ``camloc predict`` is configured with; the same arguments and errors as :func:`check_training`."""
-    _check(config, PredictOptions, given, lambda *_: iter(()))
+    _check(config, PredictOptions, given, unused_in_prediction)
 
 
 def check_export(config: DictConfig, given: Sequence[str]) -> None:

@@ -20,6 +20,7 @@ from camloc.data.images.decode import REMEDY, read_clipped_image
 from camloc.data.sources.loading import Viewing
 from camloc.experiment.configuration import configuration_directory
 from camloc.experiment.demo_server import DemoServer
+from camloc.experiment.exchanged import exchanged_parts, was_chosen
 from camloc.experiment.help import options
 from camloc.experiment.interruption import active
 from camloc.experiment.load import build_localizer, one_device
@@ -49,16 +50,18 @@ def demo(config: DictConfig, run: RunDirectory) -> None:
     """
     run.write_config(config)
     file = checkpoint_file(Path(config.checkpoint))
+    of_run = saved_config(Path(config.checkpoint))
     localizer = build_localizer(
         config,
         file,
-        of_run=saved_config(Path(config.checkpoint)),
+        of_run=of_run,
         cam_threshold=config.cam_threshold,
         devices=[one_device(config.device)],
         precision="32-true",
         intensity=config.intensity,
+        trust=bool(config.trust),
     )
-    trial = Trial(localizer, methods(config), title=str(config.checkpoint))
+    trial = Trial(localizer, methods(config), title=str(config.checkpoint), chosen_with=chosen_with(config, of_run))
     job = active()
     if job is not None:
         job.deferred = True  # Ctrl-C is how a demo ends
@@ -72,14 +75,24 @@ def demo(config: DictConfig, run: RunDirectory) -> None:
 
 def methods(config: DictConfig) -> dict[str, Attribution]:
     """Return the attribution methods that need nothing but a trained network, by name, the run's own first."""
-    folder = configuration_directory() / "attribution"
-    parts: dict[str, Any] = {
-        name: OmegaConf.load(folder / f"{name}.yaml") for name in options("attribution", [folder.parent])
-    }
-    own = next((name for name, part in parts.items() if part == config.attribution), "of_run")
-    parts = {own: config.attribution, **parts}
+    parts = {_name(config.attribution): config.attribution, **_all_methods()}
     views = instantiate(config.views)
     return {name: views(instantiate(part)) for name, part in parts.items() if not OmegaConf.missing_keys(part)}
+
+
+def chosen_with(config: DictConfig, of_run: DictConfig) -> str:
+    """Return what the run's CAM threshold was chosen with: its method, and its other parts where they are replaced."""
+    others = [part for part in exchanged_parts(config, of_run) if part != "attribution"]
+    return " and ".join([_name(of_run.get("attribution")), *(f"the run's {part}" for part in others)])
+
+
+def _all_methods() -> dict[str, Any]:
+    folder = configuration_directory() / "attribution"
+    return {name: OmegaConf.load(folder / f"{name}.yaml") for name in options("attribution", [folder.parent])}
+
+
+def _name(attribution: DictConfig | None) -> str:
+    return next((name for name, part in _all_methods().items() if part == attribution), "of_run")
 
 
 class Trial:
@@ -89,15 +102,19 @@ class Trial:
         localizer: Of one device.
         attributions: By name, the first one is offered first.
         title: What the page says that it shows.
+        chosen_with: What the CAM threshold was chosen with, where it was chosen: the page offers other methods too.
 
     Raises:
         ValueError: If the network predicts boxes itself and has no maps.
     """
 
-    def __init__(self, localizer: Localizer, attributions: Mapping[str, Attribution], title: str) -> None:
+    def __init__(
+        self, localizer: Localizer, attributions: Mapping[str, Attribution], title: str, chosen_with: str
+    ) -> None:
         if not isinstance(localizer.predictor, NetworkPredictor):
             raise ValueError("this network predicts boxes itself and has no maps to show; use camloc predict")  # noqa: TRY004 - a run's, not a caller's
         self._localizer, self._attributions, self._title = localizer, attributions, title
+        self._chosen_with = chosen_with
         self._predictor = localizer.predictor
         self._lock = Lock()  # one image at a time, however many pages are open
         threshold = localizer.placing.threshold
@@ -114,6 +131,7 @@ class Trial:
             "cam_thresholds": self.cam_thresholds,
             "cam_threshold": None if threshold is None else threshold.value,
             "threshold_source": None if threshold is None else threshold.source,
+            "chosen_with": self._chosen_with if threshold is not None and was_chosen(threshold.source) else None,
         }
 
     def answer(self, encoded: bytes, method: str, class_index: int | None = None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 import camloc
 from camloc.experiment.checkpoint import weights_fingerprint
+from camloc.experiment.exchanged import exchanged_parts, refuse_exchanged_parts
 from camloc.experiment.load import build_localizer
 from camloc.experiment.run_directory import RunDirectory, read_json
 from camloc.experiment.saved_config import checkpoint_file, saved_config
@@ -37,15 +38,19 @@ def export(config: DictConfig, run: RunDirectory) -> None:
     if config.format == "onnx":
         refuse_missing_onnx()
     file = checkpoint_file(Path(config.checkpoint))
+    of_run = saved_config(Path(config.checkpoint))
     localizer = build_localizer(
         config,
         file,
-        of_run=saved_config(Path(config.checkpoint)),
+        of_run=of_run,
         cam_threshold=config.cam_threshold,
         devices=["cpu"],
         precision="32-true",
+        trust=bool(config.trust),
     )
     model = exportable(config, localizer)
+    if localizer.placing.threshold is not None:
+        refuse_exchanged_parts(config, of_run, localizer.placing.threshold.source, "cam_threshold=X")
     graph = write_graph(model, config.format, run.path, localizer.transform.size[0])
     difference = _compare(model, config.format, graph)
     card = {
@@ -57,7 +62,7 @@ def export(config: DictConfig, run: RunDirectory) -> None:
         "weights": weights_fingerprint(file),
         "camloc_version": camloc.__version__,
         "largest_difference": difference,
-        "numbers": _numbers(file),
+        "numbers": [] if exchanged_parts(config, of_run) else _numbers(file),
     }
     with replaced(run.card) as partial:
         partial.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")

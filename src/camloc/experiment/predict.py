@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from camloc.data.images.intensity import Intensity
 from camloc.data.sources.loading import Unlabelled, Viewing
+from camloc.experiment.exchanged import exchanged_parts, refuse_exchanged_parts
 from camloc.experiment.interruption import active
 from camloc.experiment.load import build_localizer, one_device
 from camloc.experiment.predict_output import ImageFiles, side_to_show, write_at_end
@@ -39,10 +40,11 @@ def predict(config: DictConfig, run: RunDirectory) -> None:
     """
     run.write_config(config)
     file = checkpoint_file(Path(config.checkpoint))
+    of_run = saved_config(Path(config.checkpoint))
     localizer = build_localizer(
         config,
         file,
-        of_run=saved_config(Path(config.checkpoint)),
+        of_run=of_run,
         cam_threshold=config.cam_threshold,
         devices=_devices(config.device, config.devices),
         precision=config.precision,
@@ -56,6 +58,13 @@ def predict(config: DictConfig, run: RunDirectory) -> None:
     localizer.placing.check(choice)
     if config.cam_threshold is not None and localizer.placing.threshold is None:
         raise ValueError("cam_threshold has no effect: boxes of this network have none; leave it out")
+    if not localizer.placing.has_maps and (parts := exchanged_parts(config, of_run)):
+        raise ValueError(
+            f"{file} was trained with boxes and predicts boxes itself; there are no maps, so leave out "
+            f"{', '.join(parts)}"
+        )
+    if localizer.placing.threshold is not None:
+        refuse_exchanged_parts(config, of_run, localizer.placing.threshold.source, "cam_threshold=X")
     viewing = Viewing(localizer.transform, side_to_show(save))
     source = open_source(config, viewing, localizer.intensity)
     said = [source.described, _threshold_line(localizer), _choice_line(localizer, choice)]

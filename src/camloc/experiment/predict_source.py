@@ -58,6 +58,10 @@ def open_source(config: DictConfig, viewing: Viewing, intensity: Intensity | Non
         return _split(config, cast("SplitName", source), viewing, intensity)
     is_camera = isinstance(source, int) or source.isdecimal()
     if is_camera or "://" in source or _suffix(source) in VIDEO_SUFFIXES:
+        if config.intensity is not None:
+            raise ValueError(
+                f"intensity has no effect on source={source}, whose frames have 8 bits per channel; leave it out"
+            )
         return _video(config, int(source) if is_camera else str(source), viewing)
     if config.every != 1:
         raise ValueError(f"every={config.every} takes each n-th frame of a video, and source={source} is none")

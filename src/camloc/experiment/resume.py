@@ -1,5 +1,6 @@
 """Continuing what was stopped: ``camloc train resume=RUN``, ``camloc predict resume=RUN``. Imports no torch."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,13 +9,16 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from camloc.experiment.arguments import quoted
+from camloc.experiment.arguments import flags, quoted
 from camloc.experiment.run_directory import RunDirectory
 from camloc.experiment.trusted import read_config_file
 from camloc.experiment.version_0_1 import refuse_config
 
 RESUMED = "resumed"
 """Name under which Hydra finds the configuration of the run."""
+
+_BESIDE_PREDICTION = ("device", "devices", "batch_size", "num_workers", "trust")
+"""Options that a prediction may go on with another value of: they decide nothing of what is found."""
 
 
 def resume_arguments(arguments: Sequence[str]) -> list[str]:
@@ -50,11 +54,13 @@ def resume_prediction(arguments: Sequence[str]) -> list[str] | None:
 
     Raises:
         FileNotFoundError: If the directory has no configuration or no prediction.
-        ValueError: If it has completed, or as :func:`resume_arguments`.
+        ValueError: If it has completed, if an option would predict the images that are left otherwise than those that
+            are done, or as :func:`resume_arguments`.
     """
     given = _given("resume=", arguments)
     if given == "null":
         return None
+    _refuse_other_results(given, arguments)
     run, others = _stopped_run(given, arguments, "found", "prediction that was stopped")
     if run.read_status().status == "completed":
         raise ValueError(f"resume={given}: the prediction has completed; nothing is left to do")
@@ -105,6 +111,19 @@ def _refuse_other_parts(config: DictConfig, given: str, others: Sequence[str]) -
                 f"resume={given}: {argument} would exchange a part of the run, which goes on with its own; leave it "
                 f"out, or change single options of it, as {key}.NAME=VALUE"
             )
+
+
+def _refuse_other_results(given: str, arguments: Sequence[str]) -> None:
+    """Refuse what decides results: one file would mix two settings, and say one."""
+    keys = [re.split("[=@]", override.lstrip("+~"), maxsplit=1)[0] for override in flags(arguments).overrides]
+    refused = [
+        key for key in keys if key not in ("resume", *_BESIDE_PREDICTION) and not key.startswith(("hydra.", "hydra/"))
+    ]
+    if refused:
+        raise ValueError(
+            f"resume={given} predicts what is left as what is done, and only {', '.join(_BESIDE_PREDICTION)} may "
+            f"change; leave out {', '.join(refused)}, or predict all again in another directory"
+        )
 
 
 def _offer(run: RunDirectory, given: str) -> DictConfig:

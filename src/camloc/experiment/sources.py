@@ -23,6 +23,7 @@ from camloc.experiment.checkpoint import (
     refuse_trained_images,
     run_record,
 )
+from camloc.experiment.exchanged import exchanged_parts, refuse_exchanged_parts
 from camloc.experiment.file_sources import chooses_on_val, map_folder, onnx_model, saved_maps, submission
 from camloc.experiment.measuring.results import Threshold
 from camloc.experiment.network import objective_of_run
@@ -146,6 +147,10 @@ def _checkpoint(config: DictConfig, run: RunDirectory) -> Source:
             f"{file} has no CAM threshold, for its val had no boxes to choose it on; give localization.cam_threshold=, "
             "or data with boxes in val and threshold_from=val"
         )
+    if splits == ("test",) and threshold is not None and not record.trained_with_boxes and _reads_threshold(config):
+        val = "threshold_from=val or " if "val" in datamodule.split_names else ""
+        fix = f"{val}localization.cam_threshold=X"
+        refuse_exchanged_parts(config, saved_config(Path(config.checkpoint)), threshold.source, fix)
     return Source(
         predictor,
         datamodule,
@@ -161,10 +166,15 @@ def _checkpoint(config: DictConfig, run: RunDirectory) -> Source:
 
 def _lacks_threshold(config: DictConfig, datamodule: LocalizationDataModule, record: RunRecord) -> bool:
     """Return whether there are boxes to measure at a CAM threshold that nothing gives."""
-    if record.trained_with_boxes or not cuts_at_thresholds(build_box_rule(config)) or not chooses_on_val(config):
+    if record.trained_with_boxes or not _reads_threshold(config):
         return False
     test = datamodule.split("test")  # the last question: a set of masks opens one after the other for it
     return any(len(boxes) for index in range(len(test)) for boxes in test.gt_boxes(index))
+
+
+def _reads_threshold(config: DictConfig) -> bool:
+    """Return whether there are boxes to be cut at a threshold that the configuration does not say."""
+    return cuts_at_thresholds(build_box_rule(config)) and chooses_on_val(config)
 
 
 def _refuse_what_needs_maps(config: DictConfig, file: Path) -> None:
@@ -174,7 +184,7 @@ def _refuse_what_needs_maps(config: DictConfig, file: Path) -> None:
         ValueError: Naming all of them.
     """
     of_run = saved_config(Path(config.checkpoint))
-    asked = [key for key in ("attribution", "views", "score_map", "box_rule") if config[key] != of_run.get(key)]
+    asked = exchanged_parts(config, of_run)
     asked += [key for key in _ASKING_FOR_MAPS if OmegaConf.select(config, key)]
     if asked:
         raise ValueError(

@@ -42,6 +42,8 @@ _OF_TRAINING = (
     *("classifier.frozen", "classifier.cached_views"),
     *("trainer.max_epochs", "trainer.gradient_clip_val"),
 )
+_OF_CHECKPOINT = ("datamodule.input_size", "datamodule.eval_transform")
+_OF_LOADING = ("datamodule.batch_size", "datamodule.num_workers")
 _OF_PROTOCOLS = ("cam_threshold", "num_thresholds", "more_thresholds", "iou_thresholds", "threshold_interval")
 """Options of ``localization`` that are read where a protocol refers to them, and nowhere else."""
 
@@ -109,6 +111,17 @@ def unused_in_evaluation(config: DictConfig, given: Sequence[str]) -> Iterator[s
             value = OmegaConf.select(config, key)
             if not (value is None or value is False or value in ("error", "val")):  # which ask for nothing
                 yield f"{key} has no effect with {_AS_GIVEN[source]}"
+
+
+def unused_in_prediction(config: DictConfig, given: Sequence[str]) -> Iterator[str]:  # noqa: ARG001 - as the others
+    """Yield what has no effect on a prediction; the same arguments as :func:`unused_in_training`."""
+    for key in given:
+        if key in _OF_CHECKPOINT:
+            yield f"{key} has no effect on a prediction, whose images are seen as the checkpoint's; leave it out"
+        elif key in _OF_TRAINING:
+            yield f"{key} has no effect on a prediction: nothing is trained"
+        elif key in _OF_LOADING:
+            yield f"{key} has no effect on a prediction; give {key.removeprefix('datamodule.')}="
 
 
 def names_network(config: DictConfig) -> bool:
