@@ -81,7 +81,7 @@ def test_the_checkpoints_threshold_is_not_of_other_maps(
         monkeypatch.setattr(importlib.import_module("squares").SquaresData, "split_names", ("train", "test"))
     file = write_checkpoint(tmp_path / "best.ckpt")
     other = OmegaConf.merge(config().score_map, {"normalization": "max"})
-    given = {"checkpoint": str(file), "score_map": other}
+    given: dict[str, Any] = {"checkpoint": str(file), "score_map": other}
     fix = f"{'threshold_from=val or ' if has_val else ''}localization.cam_threshold=X"
     with pytest.raises(ValueError, match=rf"was chosen with the run's own score_map, .* give {fix}$"):
         source(tmp_path, threshold_from="checkpoint", **given)

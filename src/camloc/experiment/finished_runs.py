@@ -49,7 +49,7 @@ def all_run_directories(paths: Sequence[Path]) -> tuple[list[Path], list[LeftOut
         FileNotFoundError: If all paths hold none, see :func:`run_directories`.
     """
     directories: dict[Path, Path] = {}
-    left_out = []
+    left_out: list[LeftOut] = []
     for path in paths:
         try:
             for found in run_directories(path):
