@@ -71,6 +71,8 @@ def export(config: DictConfig, run: RunDirectory) -> None:
             shutil.copyfile(localize.__file__, partial)
     _say(f"checkpoint: {file}")
     _say(f"CAM threshold: {card['cam_threshold']:g} ({card['threshold_source']})")
+    if localizer.several_labels and config.top_k < len(localizer.class_names):
+        _say(f"maps of {config.top_k} of {len(localizer.class_names)} classes of each image; top_k=N maps more")
     _say(f"compared with the network: the largest difference is {difference:.1e}")
     _say(f"exported: {graph}, with card.json{' and localize.py' if config.format == 'onnx' else ''}")
 

@@ -1,5 +1,6 @@
 """A network written as one file: ONNX, or torch's exported program."""
 
+import logging
 import warnings
 from pathlib import Path
 from typing import Literal
@@ -52,6 +53,8 @@ def write_graph(model: nn.Module, graph_format: GraphFormat, folder: Path, input
 def _onnx(program: ExportedProgram) -> bytes:
     from onnx import numpy_helper  # noqa: PLC0415 - an extra
 
+    for package in ("onnxscript", "onnx_ir"):  # which tell of every constant that they move
+        logging.getLogger(package).setLevel(logging.WARNING)
     written = torch.onnx.export(
         program, input_names=INPUTS, output_names=OUTPUTS, opset_version=_OPSET, external_data=False, verbose=False
     )
