@@ -9,6 +9,7 @@ from camloc.experiment.checkpoint import run_record
 from camloc.experiment.run_directory import RunDirectory
 
 
+@pytest.mark.integration
 def test_a_training_without_any_box(
     entry: Callable[..., CompletedProcess[str]], small: tuple[str, ...], tmp_path: Path
 ) -> None:
