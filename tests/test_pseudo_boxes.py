@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import pytest
+
 from camloc.experiment.checkpoint import run_record
 from camloc.experiment.run_directory import RunDirectory
 
