@@ -23,10 +23,9 @@ from camloc.experiment.demo_server import DemoServer
 from camloc.experiment.exchanged import exchanged_parts, was_chosen
 from camloc.experiment.help import options
 from camloc.experiment.interruption import active
-from camloc.experiment.load import build_localizer, one_device
+from camloc.experiment.load import configured_localizer, one_device
 from camloc.experiment.measuring.localized import apply_uncut, without_boxes
 from camloc.experiment.run_directory import RunDirectory
-from camloc.experiment.saved_config import checkpoint_file, saved_config
 from camloc.localization.contract import cuts_at_thresholds
 from camloc.predictors.localizer import Localizer
 from camloc.predictors.network import NetworkPredictor
@@ -49,18 +48,7 @@ def demo(config: DictConfig, run: RunDirectory) -> None:
         ValueError: If the network has no maps, or the port is taken.
     """
     run.write_config(config)
-    file = checkpoint_file(Path(config.checkpoint))
-    of_run = saved_config(Path(config.checkpoint))
-    localizer = build_localizer(
-        config,
-        file,
-        of_run=of_run,
-        cam_threshold=config.cam_threshold,
-        devices=[one_device(config.device)],
-        precision="32-true",
-        intensity=config.intensity,
-        trust=bool(config.trust),
-    )
+    localizer, _, of_run = configured_localizer(config, [one_device(config.device)])
     trial = Trial(localizer, methods(config), title=str(config.checkpoint), chosen_with=chosen_with(config, of_run))
     job = active()
     if job is not None:

@@ -12,9 +12,8 @@ from omegaconf import DictConfig
 import camloc
 from camloc.experiment.checkpoint import weights_fingerprint
 from camloc.experiment.exchanged import exchanged_parts, refuse_exchanged_parts
-from camloc.experiment.load import build_localizer
+from camloc.experiment.load import configured_localizer
 from camloc.experiment.run_directory import RunDirectory, read_json
-from camloc.experiment.saved_config import checkpoint_file, saved_config
 from camloc.export import localize
 from camloc.export.graph_file import GraphFormat, refuse_missing_onnx, write_graph
 from camloc.export.replaced import replaced
@@ -37,17 +36,7 @@ def export(config: DictConfig, run: RunDirectory) -> None:
     run.write_config(config)
     if config.format == "onnx":
         refuse_missing_onnx()
-    file = checkpoint_file(Path(config.checkpoint))
-    of_run = saved_config(Path(config.checkpoint))
-    localizer = build_localizer(
-        config,
-        file,
-        of_run=of_run,
-        cam_threshold=config.cam_threshold,
-        devices=["cpu"],
-        precision="32-true",
-        trust=bool(config.trust),
-    )
+    localizer, file, of_run = configured_localizer(config, ["cpu"])
     model = exportable(config, localizer)
     if localizer.placing.threshold is not None:
         refuse_exchanged_parts(config, of_run, localizer.placing.threshold.source, "cam_threshold=X")

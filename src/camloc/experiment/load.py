@@ -166,6 +166,33 @@ def build_localizer(
     )
 
 
+def configured_localizer(
+    config: DictConfig, devices: Sequence[str | torch.device], precision: Precision = "32-true"
+) -> tuple[Localizer, Path, DictConfig]:
+    """Build the network that a command's configuration names by ``checkpoint``, with what else it says.
+
+    Returns:
+        The network, its checkpoint file, and its run's whole configuration.
+
+    Raises:
+        FileNotFoundError: If there is no such checkpoint.
+        ValueError: As :func:`build_localizer` does.
+    """
+    file = checkpoint_file(Path(config.checkpoint))
+    of_run = saved_config(Path(config.checkpoint))
+    localizer = build_localizer(
+        config,
+        file,
+        of_run=of_run,
+        cam_threshold=config.cam_threshold,
+        devices=devices,
+        precision=precision,
+        intensity=config.get("intensity"),  # an export has none
+        trust=bool(config.trust),
+    )
+    return localizer, file, of_run
+
+
 def threshold_of(record: RunRecord, given: float | None) -> Threshold:
     """Return where maps are cut, and who said so.
 

@@ -130,13 +130,6 @@ class PaperOptions(TypedDict, total=False):
     table3_heuristic: PaperTableOptions
 
 
-class PublishedOptions(TypedDict, total=False):
-    """Of ``published``: a published number that a run is compared with, in percent; nothing is built from it."""
-
-    max_box_acc_v2: Percent
-    pxap: Percent
-
-
 class CommonOptions(TypedDict):
     """Of every command."""
 
@@ -172,7 +165,6 @@ class TrainOptions(CommonOptions):
     check_only: bool
     monitor: str | None
     compile: bool
-    published: NotRequired[PublishedOptions]
 
 
 class EvaluateOptions(CommonOptions):
@@ -193,17 +185,27 @@ class EvaluateOptions(CommonOptions):
     map_loader: MapLoaderOptions
 
 
-class PredictOptions(TypedDict):
-    """Of ``camloc predict``; the parts are those of the checkpoint's run."""
+class TrainedOptions(TypedDict):
+    """Of the commands that use a trained network; the parts are those of the checkpoint's run."""
 
     backbone: Annotated[Part, Built(names=("num_classes",))]
-    datamodule: Annotated[Part, Built(optional=True, partial=False)]
     attribution: Annotated[Part, Built(3)]
     views: Annotated[Part, Built(1)]
     score_map: Annotated[Part, Built(2)]
     box_rule: Annotated[Part | None, Built(1, names=("cam_thresholds", "images"), optional=True)]
     classifier: ClassifierOptions
     checkpoint: str
+    cam_threshold: CamThreshold | None
+    paths: PathOptions
+    overwrite: bool
+    trust: bool
+    camloc_version: NotRequired[str]
+
+
+class PredictOptions(TrainedOptions):
+    """Of ``camloc predict``."""
+
+    datamodule: Annotated[Part, Built(optional=True, partial=False)]
     source: str | int
     save: Sequence[Literal["csv", "coco", "yolo", "voc", "label_studio", "overlays", "page", "maps"]]
     probability: Annotated[float, Ge(0), Le(1)] | None
@@ -211,7 +213,6 @@ class PredictOptions(TypedDict):
     boxes: Literal["largest", "all"]
     min_size: Annotated[float, Ge(0), Lt(1)]
     intensity: Literal["full"] | Sequence[float] | None
-    cam_threshold: CamThreshold | None
     masks: bool
     every: Count
     device: str
@@ -220,50 +221,22 @@ class PredictOptions(TypedDict):
     batch_size: Count
     num_workers: Annotated[int, Ge(0)] | None
     resume: str | None
-    paths: PathOptions
-    overwrite: bool
-    trust: bool
-    camloc_version: NotRequired[str]
 
 
-class ExportOptions(TypedDict):
-    """Of ``camloc export``; the parts are those of the checkpoint's run."""
+class ExportOptions(TrainedOptions):
+    """Of ``camloc export``."""
 
-    backbone: Annotated[Part, Built(names=("num_classes",))]
-    attribution: Annotated[Part, Built(3)]
-    views: Annotated[Part, Built(1)]
-    score_map: Annotated[Part, Built(2)]
-    box_rule: Annotated[Part | None, Built(1, names=("cam_thresholds", "images"), optional=True)]
-    classifier: ClassifierOptions
-    checkpoint: str
     format: Literal["onnx", "exported_program"]
     top_k: Count
-    cam_threshold: CamThreshold | None
-    paths: PathOptions
-    overwrite: bool
-    trust: bool
-    camloc_version: NotRequired[str]
 
 
-class DemoOptions(TypedDict):
-    """Of ``camloc demo``; the parts are those of the checkpoint's run."""
+class DemoOptions(TrainedOptions):
+    """Of ``camloc demo``."""
 
-    backbone: Annotated[Part, Built(names=("num_classes",))]
-    attribution: Annotated[Part, Built(3)]
-    views: Annotated[Part, Built(1)]
-    score_map: Annotated[Part, Built(2)]
-    box_rule: Annotated[Part | None, Built(1, names=("cam_thresholds", "images"), optional=True)]
-    classifier: ClassifierOptions
-    checkpoint: str
     host: str
     port: Annotated[int, Ge(0), Lt(2**16)]
     device: str
-    cam_threshold: CamThreshold | None
     intensity: Literal["full"] | Sequence[float] | None
-    paths: PathOptions
-    overwrite: bool
-    trust: bool
-    camloc_version: NotRequired[str]
 
 
 class SvmOptions(TypedDict):

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,11 +15,10 @@ from camloc.data.images.intensity import Intensity
 from camloc.data.sources.loading import Unlabelled, Viewing
 from camloc.experiment.exchanged import exchanged_parts, refuse_exchanged_parts
 from camloc.experiment.interruption import active
-from camloc.experiment.load import build_localizer, one_device
+from camloc.experiment.load import configured_localizer, one_device
 from camloc.experiment.predict_output import ImageFiles, side_to_show, write_at_end
 from camloc.experiment.predict_source import Opened, open_source
 from camloc.experiment.run_directory import RunDirectory
-from camloc.experiment.saved_config import checkpoint_file, saved_config
 from camloc.export.predictions_jsonl import PredictionLines, Predictions
 from camloc.export.replaced import replaced
 from camloc.localized import LocalizedImage
@@ -39,18 +37,7 @@ def predict(config: DictConfig, run: RunDirectory) -> None:
         ValueError: If an option does not apply to the checkpoint or the source.
     """
     run.write_config(config)
-    file = checkpoint_file(Path(config.checkpoint))
-    of_run = saved_config(Path(config.checkpoint))
-    localizer = build_localizer(
-        config,
-        file,
-        of_run=of_run,
-        cam_threshold=config.cam_threshold,
-        devices=_devices(config.device, config.devices),
-        precision=config.precision,
-        intensity=config.intensity,
-        trust=bool(config.trust),
-    )
+    localizer, file, of_run = configured_localizer(config, _devices(config.device, config.devices), config.precision)
     save = list(config.save)
     shows, keeps_maps = not {"overlays", "page"}.isdisjoint(save), "maps" in save
     maps = keeps_maps or (shows and localizer.placing.has_maps)
