@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from camloc.backbones.contract import Backbone, Features
+from camloc.backbones.contract import Backbone, Extended, Features, count_maps
 
 NUM_MAPS, GRID, HIDDEN = 128, 6, 512
 """Maps after the 1x1 convolution, cells on each side of the grid (those of AlexNet's last pooling), hidden units."""
@@ -53,7 +53,7 @@ class BoxHead(nn.Module):
         return boxes.view(len(boxes), -1, 4)
 
 
-class BoxRegressor(nn.Module):
+class BoxRegressor(Extended):
     """A backbone as it is, with a :class:`BoxHead` on its feature maps.
 
     Args:
@@ -69,36 +69,17 @@ class BoxRegressor(nn.Module):
     """
 
     def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.num_classes, self.input_spec = backbone.num_classes, backbone.input_spec
-        self.box_head = BoxHead(_num_maps(backbone), backbone.num_classes)
-
-    def forward_features(self, images: Tensor) -> Features:
-        """Return the backbone's features of (B,3,H,W) normalized images."""
-        return self.backbone.forward_features(images)
-
-    def forward_head(self, features: Features) -> Tensor:
-        """Return (B,C) logits."""
-        return self.backbone.forward_head(features)
+        super().__init__(backbone)
+        self.box_head = BoxHead(count_maps(backbone), backbone.num_classes)
 
     def forward_boxes(self, features: Features) -> Tensor:
         """Return (B,C,4) xyxy boxes, fractions of the input's sides; neither ordered nor cut at its edges."""
         boxes: Tensor = self.box_head(features.maps)
         return boxes
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the (B,C) logits of (B,3,H,W) normalized images."""
-        return self.backbone(images)
-
-    @property
-    def class_weights(self) -> Tensor | None:
-        """(C,K) the backbone's."""
-        return self.backbone.class_weights
-
     def new_layers(self) -> Iterator[nn.Parameter]:
         """Yield the parameters of the backbone's new layers and of the box head."""
-        yield from self.backbone.new_layers()
+        yield from super().new_layers()
         yield from self.box_head.parameters()
 
 
@@ -118,14 +99,3 @@ def _shares(length: int, cells: int) -> Tensor:
     cell, position = torch.arange(cells)[:, None], torch.arange(length)
     inside = (position >= cell * length // cells) & (position < ((cell + 1) * length + cells - 1) // cells)
     return inside / inside.sum(dim=1, keepdim=True)
-
-
-def _num_maps(backbone: Backbone) -> int:
-    if backbone.class_weights is not None:
-        return backbone.class_weights.shape[1]
-    module, spec = backbone, backbone.input_spec
-    was_training = module.training  # type: ignore[attr-defined] # a module
-    with torch.no_grad():
-        maps = module.eval().forward_features(torch.zeros(1, spec.channels, spec.size, spec.size)).maps  # type: ignore[attr-defined] # a module
-    module.train(was_training)  # type: ignore[attr-defined] # a module
-    return int(maps.shape[1])

@@ -21,6 +21,7 @@ To get a map, call the two halves and keep what is between them; there are no ho
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 
@@ -121,3 +122,55 @@ class BoxBackbone(Backbone, Protocol):
 
     def forward_boxes(self, features: Features) -> Tensor:
         """Return (B,C,4) xyxy boxes, fractions of the input's sides; neither ordered nor cut at its edges."""
+
+
+class Extended(nn.Module):
+    """A backbone as it is; what brings further parts overrides what it changes.
+
+    Args:
+        backbone: Any.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.num_classes, self.input_spec = backbone.num_classes, backbone.input_spec
+
+    def forward_features(self, images: Tensor) -> Features:
+        """Return the features of (B,3,H,W) normalized images."""
+        return self.backbone.forward_features(images)
+
+    def forward_head(self, features: Features) -> Tensor:
+        """Return (B,C) logits."""
+        return self.backbone.forward_head(features)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the (B,C) logits of (B,3,H,W) normalized images."""
+        return self.forward_head(self.forward_features(images))
+
+    @property
+    def class_weights(self) -> Tensor | None:
+        """(C,K) the backbone's."""
+        return self.backbone.class_weights
+
+    def new_layers(self) -> Iterator[nn.Parameter]:
+        """Yield the parameters of the backbone's new layers."""
+        yield from self.backbone.new_layers()
+
+
+def empty_image(backbone: Backbone) -> Tensor:
+    """Return one (1,3,H,W) black image of the size that a network was made for."""
+    spec = backbone.input_spec
+    return torch.zeros(1, spec.channels, spec.size, spec.size)
+
+
+def count_maps(backbone: Backbone) -> int:
+    """Return K, the number of a backbone's feature maps, without a trace in its batch norms."""
+    if backbone.class_weights is not None:
+        return backbone.class_weights.shape[1]
+    module: Any = backbone
+    was_training = module.training
+    with torch.no_grad():
+        maps: Tensor = module.eval().forward_features(empty_image(backbone)).maps
+    module.train(was_training)
+    return maps.shape[1]

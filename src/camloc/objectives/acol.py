@@ -8,9 +8,9 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from camloc.backbones.contract import Backbone, Features
+from camloc.backbones.contract import Backbone, Features, empty_image
 from camloc.objectives.contract import Labelled, Losses
-from camloc.objectives.parts import channels, empty_image, minmax, pooled_maps, refuse_several_labels
+from camloc.objectives.parts import channels, minmax, pooled_maps, refuse_several_labels
 
 
 class TwoClassifiers(nn.Module):

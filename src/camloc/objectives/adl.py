@@ -8,9 +8,9 @@ from annotated_types import Ge, Le
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from camloc.backbones.contract import Backbone, Features
+from camloc.backbones.contract import Backbone, Extended, Features
 from camloc.objectives.contract import Labelled, Losses
-from camloc.objectives.parts import Extended, pooled_maps, refuse_several_labels
+from camloc.objectives.parts import pooled_maps, refuse_several_labels
 
 LAST_MAPS = "maps"
 """Name of the network's last feature maps among the layers."""

@@ -1,46 +1,12 @@
 """What training methods that bring parts of the network share."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from camloc.backbones.contract import Backbone, Features
+from camloc.backbones.contract import Backbone
 from camloc.objectives.contract import Labelled
-
-
-class Extended(nn.Module):
-    """A backbone as it is; a training method overrides what it changes.
-
-    Args:
-        backbone: Any.
-    """
-
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.num_classes, self.input_spec = backbone.num_classes, backbone.input_spec
-
-    def forward_features(self, images: Tensor) -> Features:
-        """Return the features of (B,3,H,W) normalized images."""
-        return self.backbone.forward_features(images)
-
-    def forward_head(self, features: Features) -> Tensor:
-        """Return (B,C) logits."""
-        return self.backbone.forward_head(features)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the (B,C) logits of (B,3,H,W) normalized images."""
-        return self.forward_head(self.forward_features(images))
-
-    @property
-    def class_weights(self) -> Tensor | None:
-        """(C,K) the backbone's."""
-        return self.backbone.class_weights
-
-    def new_layers(self) -> Iterator[nn.Parameter]:
-        """Yield the parameters of the backbone's new layers."""
-        yield from self.backbone.new_layers()
 
 
 def refuse_several_labels(batch: Labelled, objective: str) -> None:
@@ -77,12 +43,6 @@ def channels(module: nn.Module, images: Tensor) -> int:
         maps: Tensor = module.eval()(images)
     module.train(was_training)
     return maps.shape[1]
-
-
-def empty_image(backbone: Backbone) -> Tensor:
-    """Return one (1,3,H,W) black image of the size that a network was made for."""
-    spec = backbone.input_spec
-    return torch.zeros(1, spec.channels, spec.size, spec.size)
 
 
 def through(layers: nn.Sequential, inputs: Tensor, names: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:

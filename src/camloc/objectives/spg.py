@@ -8,9 +8,9 @@ from annotated_types import Ge, Le, Len
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from camloc.backbones.contract import Backbone, Features
+from camloc.backbones.contract import Backbone, Extended, Features, empty_image
 from camloc.objectives.contract import Labelled, Losses
-from camloc.objectives.parts import Extended, empty_image, minmax, pooled_maps, refuse_several_labels, through
+from camloc.objectives.parts import minmax, pooled_maps, refuse_several_labels, through
 
 MIN_FOREGROUND, SHARE_OF_MAXIMUM = 30, 0.7
 """Fewer pixels than this above the upper threshold: those above this share of the map's maximum are foreground."""

@@ -1,16 +1,16 @@
 """TriLite: a head that divides the feature maps into foreground, background and what is neither."""
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Protocol, cast
+from typing import Annotated, Protocol
 
 import torch
 from annotated_types import Ge, Lt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from camloc.backbones.contract import Backbone, Features, LongHead
+from camloc.backbones.contract import Backbone, Extended, Features, LongHead, count_maps
 from camloc.objectives.contract import Labelled, Losses
-from camloc.objectives.parts import Extended, empty_image, refuse_several_labels
+from camloc.objectives.parts import refuse_several_labels
 
 FOREGROUND, BACKGROUND = 0, 1
 """Channels of the regions, in the order of the released code; the third is what is neither."""
@@ -50,7 +50,7 @@ class TriLiteNetwork(Extended):
 
     def __init__(self, backbone: Backbone, dropout: float) -> None:
         super().__init__(backbone)
-        num_maps = _num_maps(backbone)
+        num_maps = count_maps(backbone)
         self.regions = nn.Sequential(
             nn.Conv2d(num_maps, NUM_REGIONS, 3, padding=1, bias=False), nn.BatchNorm2d(NUM_REGIONS)
         )
@@ -156,17 +156,3 @@ class TriLite(nn.Module):
             "background": -self.alpha * torch.log(1 - of_true + LOG_EPSILON).mean(),
         }
         return Losses(losses, logits)
-
-
-def _num_maps(backbone: Backbone) -> int:
-    weights = backbone.class_weights
-    if weights is not None:
-        return weights.shape[1]
-    # Of a transformer only its maps say: one image is passed through it.
-    module = cast(nn.Module, backbone)
-    was_training = module.training
-    module.eval()
-    with torch.no_grad():
-        maps = backbone.forward_features(empty_image(backbone)).maps
-    module.train(was_training)
-    return maps.shape[1]
