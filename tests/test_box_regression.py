@@ -13,8 +13,8 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from camloc.experiment.build import trains_with_boxes
-from camloc.experiment.checkpoint import run_record
 from camloc.experiment.configuration import configuration_directory
+from camloc.experiment.run_record import run_record
 from camloc.report.compare import main as compare
 
 Entry = Callable[..., Any]

@@ -22,8 +22,9 @@ from camloc.data.annotations.coco import read_coco
 from camloc.data.annotations.formats import chosen_reader
 from camloc.data.annotations.voc import read_voc
 from camloc.data.sources.loading import Unlabelled, Viewing
-from camloc.experiment.checkpoint import RUN_KEY, load_checkpoint, write_checkpoint
+from camloc.experiment.checkpoint import load_checkpoint, write_checkpoint
 from camloc.experiment.predict_source import Opened
+from camloc.experiment.run_record import RUN_KEY
 from camloc.export.csv_file import read_csv
 from camloc.export.predictions_jsonl import Predictions
 from camloc.localized import LocalizedImage

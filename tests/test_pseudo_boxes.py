@@ -7,8 +7,8 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from camloc.experiment.checkpoint import run_record
 from camloc.experiment.run_directory import RunDirectory
+from camloc.experiment.run_record import run_record
 
 
 @pytest.mark.integration

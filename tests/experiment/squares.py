@@ -23,9 +23,10 @@ from camloc.backbones.gap import GapBackbone
 from camloc.data.loading.datamodule import LoaderOptions, LocalizationDataModule
 from camloc.data.loading.sample import EvalBatch
 from camloc.data.loading.split import Shrink, Split, SplitName
-from camloc.experiment.checkpoint import CONFIG_KEY, RUN_KEY, RunRecord
+from camloc.experiment.checkpoint import CONFIG_KEY
 from camloc.experiment.measuring.measures import Measures
 from camloc.experiment.measuring.module import EvaluationModule
+from camloc.experiment.run_record import RUN_KEY, RunRecord
 from camloc.localization.threshold_sweep import largest_component_boxes
 from camloc.metrics.classification_error import ClassificationError
 from camloc.metrics.localization_error import LocalizationError

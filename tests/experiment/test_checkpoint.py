@@ -16,18 +16,20 @@ from torch import nn
 import camloc
 from camloc.data.loading.fingerprint import fingerprint
 from camloc.experiment.checkpoint import (
-    RunInCheckpoint,
-    RunRecord,
     WholeCheckpoints,
     load_checkpoint,
     load_weights,
-    refuse_other_classes,
-    refuse_trained_images,
-    run_record,
     trained_so_far,
     write_checkpoint,
 )
 from camloc.experiment.measuring.module import EvaluationModule
+from camloc.experiment.run_record import (
+    RunInCheckpoint,
+    RunRecord,
+    refuse_other_classes,
+    refuse_trained_images,
+    run_record,
+)
 from camloc.metrics.localization_error import LocalizationError
 
 SQUARES = run_path(str(Path(__file__).parent / "squares.py"))

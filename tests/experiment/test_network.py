@@ -11,10 +11,11 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from camloc.experiment.build import build_datamodule, build_predictor, build_training
-from camloc.experiment.checkpoint import CONFIG_KEY, RUN_KEY, RunRecord, run_record, write_checkpoint
+from camloc.experiment.checkpoint import CONFIG_KEY, write_checkpoint
 from camloc.experiment.load import load
 from camloc.experiment.network import build_backbone, extends_network, objective_of_run
 from camloc.experiment.run_directory import RunDirectory
+from camloc.experiment.run_record import RUN_KEY, RunRecord, run_record
 from camloc.experiment.sources import build_source
 from camloc.experiment.svm import svm
 from camloc.experiment.train import train

@@ -13,9 +13,9 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from camloc.data.loading.fingerprint import fingerprint
-from camloc.experiment.checkpoint import RUN_KEY
 from camloc.experiment.measuring.results import Threshold
 from camloc.experiment.run_directory import RunDirectory
+from camloc.experiment.run_record import RUN_KEY
 from camloc.experiment.source import PredictedData, Source
 from camloc.experiment.sources import build_source
 from camloc.predictors.map_files import MAP_SIZE, MapPredictor

@@ -12,10 +12,11 @@ from pytorch_lightning import Callback
 
 from camloc.callbacks.repeatable import Repeatable
 from camloc.experiment import train as training
-from camloc.experiment.checkpoint import CONFIG_KEY, RunInCheckpoint
+from camloc.experiment.checkpoint import CONFIG_KEY
 from camloc.experiment.checkpoints import BestCheckpoint, MovableCheckpoint
 from camloc.experiment.resumed_values import ApplyChanged
 from camloc.experiment.run_directory import RunDirectory
+from camloc.experiment.run_record import RunInCheckpoint
 from camloc.experiment.train import train
 
 HERE = Path(__file__).parent

@@ -12,9 +12,10 @@ from camloc.data.datasets.wsol_metadata import WsolMetadata
 from camloc.data.loading.datamodule import LocalizationDataModule
 from camloc.data.loading.split import SplitName
 from camloc.experiment.build import build_measures
-from camloc.experiment.checkpoint import RunRecord, weights_fingerprint
+from camloc.experiment.checkpoint import weights_fingerprint
 from camloc.experiment.limits import refuse_few_descriptors
 from camloc.experiment.measuring.split_protocols import SplitProtocols
+from camloc.experiment.run_record import RunRecord
 from camloc.experiment.saved_config import checkpoint_file, saved_config
 from camloc.experiment.source import PredictedData, Source
 from camloc.export.graph_file import GRAPH_FILES

@@ -13,8 +13,9 @@ from camloc.backbones.box_head import BoxRegressor
 from camloc.data.images.intensity import Intensity, given_intensity
 from camloc.data.images.transforms import EvalKind, EvalTransform
 from camloc.experiment.build import build_box_rule
-from camloc.experiment.checkpoint import RunRecord, load_weights, run_record
+from camloc.experiment.checkpoint import load_weights
 from camloc.experiment.network import build_backbone, objective_of_run
+from camloc.experiment.run_record import RunRecord, run_record
 from camloc.experiment.saved_config import checkpoint_file, saved_config
 from camloc.experiment.trusted import foreign_calls, safe
 from camloc.predictors.box_network import BoxPredictor

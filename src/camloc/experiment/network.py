@@ -8,7 +8,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from camloc.backbones.contract import Backbone
-from camloc.experiment.checkpoint import RunRecord
+from camloc.experiment.run_record import RunRecord
 from camloc.experiment.saved_config import saved_config
 from camloc.experiment.trusted import foreign_calls, named_by_user, safe
 from camloc.predictors.network import check_backbone

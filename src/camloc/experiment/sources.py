@@ -16,13 +16,7 @@ from camloc.experiment.build import (
     build_predictor,
     load_splits,
 )
-from camloc.experiment.checkpoint import (
-    RunRecord,
-    load_weights,
-    refuse_other_classes,
-    refuse_trained_images,
-    run_record,
-)
+from camloc.experiment.checkpoint import load_weights
 from camloc.experiment.exchanged import exchanged_parts, refuse_exchanged_parts
 from camloc.experiment.file_sources import chooses_on_val, map_folder, onnx_model, saved_maps, submission
 from camloc.experiment.measuring.results import Threshold
@@ -30,6 +24,7 @@ from camloc.experiment.network import objective_of_run
 from camloc.experiment.preflight import preflight
 from camloc.experiment.recorded_splits import moved_since
 from camloc.experiment.run_directory import RunDirectory
+from camloc.experiment.run_record import RunRecord, refuse_other_classes, refuse_trained_images, run_record
 from camloc.experiment.saved_config import checkpoint_file, saved_config
 from camloc.experiment.source import Source
 from camloc.experiment.unused_options import names_network

@@ -23,11 +23,12 @@ from camloc.data.images.transforms import EvalTransform
 from camloc.data.loading.datamodule import LocalizationDataModule
 from camloc.data.loading.split import Split
 from camloc.data.loading.whole_split import all_targets
-from camloc.experiment.checkpoint import load_weights, refuse_trained_images, run_record
+from camloc.experiment.checkpoint import load_weights
 from camloc.experiment.limits import refuse_few_descriptors
 from camloc.experiment.network import build_backbone, objective_of_run
 from camloc.experiment.preflight import preflight
 from camloc.experiment.run_directory import ReportedRow, RunDirectory
+from camloc.experiment.run_record import refuse_trained_images, run_record
 from camloc.experiment.saved_config import checkpoint_file
 from camloc.localization.threshold_sweep import largest_component_boxes
 from camloc.predictors.contract import ScoreMapFunction

@@ -23,17 +23,7 @@ from camloc.experiment.build import (
     refuse_other_labels,
     trains_with_boxes,
 )
-from camloc.experiment.checkpoint import (
-    CONFIG_KEY,
-    RunInCheckpoint,
-    RunRecord,
-    load_checkpoint,
-    load_weights,
-    record_in,
-    refuse_other_classes,
-    refuse_trained_images,
-    trained_so_far,
-)
+from camloc.experiment.checkpoint import CONFIG_KEY, load_checkpoint, load_weights, trained_so_far
 from camloc.experiment.checkpoints import best_and_last_checkpoint
 from camloc.experiment.conclusion import conclude
 from camloc.experiment.device import compile_backbone
@@ -44,6 +34,13 @@ from camloc.experiment.network import extends_network
 from camloc.experiment.preflight import preflight
 from camloc.experiment.resumed_values import ApplyChanged, Changed, changed_values
 from camloc.experiment.run_directory import RunDirectory, is_first_process, saved_values
+from camloc.experiment.run_record import (
+    RunInCheckpoint,
+    RunRecord,
+    record_in,
+    refuse_other_classes,
+    refuse_trained_images,
+)
 
 
 def train(config: DictConfig, run: RunDirectory) -> None:

@@ -3,27 +3,23 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Annotated, Any, TypedDict, TypeVar, Unpack
 
 import numpy as np
 import torch
 from annotated_types import Ge, Gt, Le
-from numpy.typing import NDArray
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from camloc.data.annotations.pseudo_boxes import read_pseudo_boxes
 from camloc.data.features import FeatureFile
-from camloc.data.images.border_contrast import border_contrast_box
 from camloc.data.images.intensity import IntensityOption
 from camloc.data.images.transforms import EvalKind, EvalTransform, TrainKind, TrainTransform
 from camloc.data.loading.copies import OnCopies
 from camloc.data.loading.dataset import BoxedTrainDataset, EvalDataset, TrainDataset
 from camloc.data.loading.dealing import Dealt
 from camloc.data.loading.intensity_choice import IntensityChoice, set_intensity
-from camloc.data.loading.pseudo_boxed import PseudoBoxed
+from camloc.data.loading.pseudo_boxed import with_pseudo_boxes
 from camloc.data.loading.sample import (
     BoxedTrainSample,
     EvalSample,
@@ -38,8 +34,6 @@ from camloc.data.loading.views import FeatureDataset, FeatureSample, Views, coll
 from camloc.data.loading.whole_split import class_counts
 
 MAX_DEFAULT_WORKERS = 8
-BORDER_CONTRAST = "border_contrast"
-"""``pseudo_boxes`` that are made of the images themselves."""
 
 Sample = TypeVar("Sample", TrainSample, BoxedTrainSample, EvalSample, FeatureSample)
 
@@ -160,10 +154,7 @@ class LocalizationDataModule(LightningDataModule, ABC):
         self.notes.append(
             f"the boxes of val are pseudo boxes ({self.pseudo_boxes}), made without people; true boxes are not read"
         )
-        if self.pseudo_boxes == BORDER_CONTRAST:
-            return PseudoBoxed(val, [_pseudo_box(val, index) for index in range(len(val))])
-        names = [val.image_id(index) for index in range(len(val))]
-        return PseudoBoxed(val, read_pseudo_boxes(Path(self.pseudo_boxes).expanduser(), names))
+        return with_pseudo_boxes(val, self.pseudo_boxes)
 
     @property
     def chosen_intensity(self) -> tuple[float, float] | None:
@@ -322,11 +313,3 @@ def _crop_area(given: Any) -> tuple[float, float]:  # noqa: ANN401 - whatever wa
     if not 0 < smallest <= largest <= 1:
         raise ValueError(f"datamodule.crop_area must be two ascending shares in (0, 1], found {given}")
     return smallest, largest
-
-
-def _pseudo_box(val: Split, index: int) -> NDArray[np.floating]:
-    try:
-        image = val.image(index)
-    except (OSError, ValueError):  # on_unreadable= says what becomes of it
-        return np.zeros((0, 4))
-    return border_contrast_box(image).numpy()[None]

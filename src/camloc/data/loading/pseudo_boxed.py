@@ -1,13 +1,21 @@
 """A split with boxes that were made without people, in place of true ones."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor
 
+from camloc.data.annotations.pseudo_boxes import read_pseudo_boxes
+from camloc.data.images.border_contrast import border_contrast_box
 from camloc.data.loading.split import Split, Subset
+
+BORDER_CONTRAST = "border_contrast"
+"""``datamodule.pseudo_boxes`` that are made of the images themselves."""
 
 
 class PseudoBoxed(Subset):
@@ -38,3 +46,31 @@ class PseudoBoxed(Subset):
 
     def masks(self, index: int) -> None:
         """Return null: a pseudo box comes without a mask."""
+
+
+def with_pseudo_boxes(val: Split, pseudo_boxes: str) -> Split:
+    """Return a split with the boxes of a folder, or with those that its images themselves give.
+
+    Args:
+        val: With one label per image.
+        pseudo_boxes: The folder, see :func:`~camloc.data.annotations.pseudo_boxes.read_pseudo_boxes`, or
+            ``border_contrast``, see :func:`~camloc.data.images.border_contrast.border_contrast_box`.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If it does not fit the split, or images have several labels.
+    """
+    if pseudo_boxes == BORDER_CONTRAST:
+        console = Console(stderr=True)
+        images = track(range(len(val)), "pseudo boxes of val", console=console, transient=True)
+        return PseudoBoxed(val, [_of_image(val, index) for index in images])
+    names = [val.image_id(index) for index in range(len(val))]
+    return PseudoBoxed(val, read_pseudo_boxes(Path(pseudo_boxes).expanduser(), names))
+
+
+def _of_image(val: Split, index: int) -> NDArray[np.floating]:
+    try:
+        image = val.image(index)
+    except (OSError, ValueError):  # on_unreadable= says what becomes of it
+        return np.zeros((0, 4))
+    return border_contrast_box(image).numpy()[None]
