@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from camloc.report.explorer.choose import rule_text
-from camloc.report.explorer.files import Explored, pictures_folder
-from camloc.report.explorer.pictures import picture_name, save_picture
+from camloc.report.explorer.files import Explored, thumbnails_folder
 from camloc.report.explorer.records import ShownImage, ShownPair, ShownRun, shown_pair, small_map
+from camloc.report.explorer.thumbnails import save_thumbnail, thumbnail_name
 from camloc.report.page import write_page
 
 BROWSER = run_path(str(Path(__file__).parent.parent / "tests" / "browser.py"))
@@ -51,14 +51,14 @@ def make_page(directory: Path, num_images: int) -> None:
     generator = torch.Generator().manual_seed(0)
     distinct = [_pair(generator) for _ in range(min(DISTINCT, num_images))]
     images = []
-    folder = pictures_folder(directory)
+    folder = thumbnails_folder(directory)
     for position in range(num_images):
         of = position % len(distinct)
-        pair, picture = distinct[of]
+        pair, image = distinct[of]
         if position == of:
-            size = save_picture(folder, position, picture)
+            size = save_thumbnail(folder, position, image)
         else:
-            (folder / picture_name(position)).write_bytes((folder / picture_name(of)).read_bytes())
+            (folder / thumbnail_name(position)).write_bytes((folder / thumbnail_name(of)).read_bytes())
         predicted = pair.class_index if pair.rank == 0 else (pair.class_index + 1) % NUM_CLASSES
         other = None if pair.rank == 0 else pair._replace(class_index=predicted, iou=None, causes=None)
         ranked = [(predicted, 0.6), ((predicted + 7) % NUM_CLASSES, 0.2)]
@@ -87,7 +87,7 @@ def _pair(generator: torch.Generator) -> tuple[ShownPair, Tensor]:
     coarse = torch.rand(3, 14, 14, generator=generator)
     ground = torch.nn.functional.interpolate(coarse[None], (SIDE, SIDE), mode="bicubic")[0]
     grain = torch.rand(3, SIDE, SIDE, generator=generator)
-    picture = (110 * ground + 30 * grain + 80 * inside).clamp(0, 255).byte()
+    image = (110 * ground + 30 * grain + 80 * inside).clamp(0, 255).byte()
     middle = (centre[0] + 40 * (dx - 0.5), centre[1] + 40 * (dy - 0.5))
     widths = ((0.4 + 0.6 * spread) * half[0], (0.4 + 0.6 * spread) * half[1])
     score_map = torch.exp(
@@ -113,7 +113,7 @@ def _pair(generator: torch.Generator) -> tuple[ShownPair, Tensor]:
         gt_boxes=gt,
         iou_threshold=IOU_THRESHOLD,
     )
-    return pair, picture
+    return pair, image
 
 
 def measure(page: Path, screenshots: Path | None) -> None:

@@ -29,7 +29,7 @@ def test_a_run_directory_holds_what_was_promised(trained: tuple[Path, str]) -> N
         "report/misses.png",
         "report/explorer/index.js",
         "report/explorer/chunk_0.js",
-        "report/explorer/pictures/00000000.jpg",
+        "report/explorer/thumbnails/00000000.jpg",
         "predictions.csv",
         "per_image/val.npz",
         "per_image/test.npz",

@@ -26,18 +26,18 @@ def shown(found: Tensor) -> list[str]:
 def test_by_hand_two_kinds_of_tokens_are_cut_apart_and_the_smaller_is_the_object() -> None:
     # Of two cliques of n and m tokens y is constant in each, with n y_n + m y_m = 0 up to the weak edges: the smaller
     # one has the larger |y|.
-    picture = ["......", ".##...", ".##...", "......"]
-    assert shown(normalized_cut(directions(picture))) == picture
+    blocks = ["......", ".##...", ".##...", "......"]
+    assert shown(normalized_cut(directions(blocks))) == blocks
     swapped = ["######", "#..###", "#..###", "######"]
-    assert shown(normalized_cut(directions(swapped))) == picture
+    assert shown(normalized_cut(directions(swapped))) == blocks
 
 
 def test_length_and_sign_of_features_do_not_matter() -> None:
-    picture = [".....", "..##.", "....."]
-    maps = directions(picture)
+    blocks = [".....", "..##.", "....."]
+    maps = directions(blocks)
     lengths = torch.rand(1, 3, 5, generator=torch.Generator().manual_seed(0)) + 0.1
-    assert shown(normalized_cut(100 * maps * lengths)) == picture
-    assert shown(normalized_cut(-maps)) == picture
+    assert shown(normalized_cut(100 * maps * lengths)) == blocks
+    assert shown(normalized_cut(-maps)) == blocks
 
 
 def test_one_component_of_the_part_is_kept() -> None:

@@ -109,8 +109,8 @@ def test_what_is_kept_of_an_image(tmp_path: Path) -> None:
     assert wrong.pairs[0].causes.tolist() == [Cause.CONTEXT, Cause.WRONG_CLASS]
     assert wrong.predicted is not None
     assert (wrong.predicted.class_index, wrong.predicted.boxes.tolist()) == (0, [[0, 0, 1, 1]] * 2)
-    picture = Image.open(tmp_path / "report" / "explorer" / "pictures" / "00000001.jpg")
-    assert picture.size == (12, 8)
+    thumbnail = Image.open(tmp_path / "report" / "explorer" / "thumbnails" / "00000001.jpg")
+    assert thumbnail.size == (12, 8)
 
 
 def test_the_same_images_are_kept_for_any_batches(tmp_path: Path) -> None:
@@ -119,8 +119,8 @@ def test_the_same_images_are_kept_for_any_batches(tmp_path: Path) -> None:
         batches = [eval_batch([0, 1] * (size // 2) or [0], 0.5, first=first) for first in range(0, 10, size)]
         callback = kept(Explorer(run_paths(tmp_path / str(size)), 0.5, max_images=4, predicted_class=False), batches)
         found.append([image.position for image in callback.images])
-        pictures = sorted(int(file.stem) for file in (tmp_path / str(size)).rglob("*.jpg"))
-        assert pictures == found[-1] == sorted(found[-1])
+        thumbnails = sorted(int(file.stem) for file in (tmp_path / str(size)).rglob("*.jpg"))
+        assert thumbnails == found[-1] == sorted(found[-1])
     assert found[0] == found[1] == found[2]
     assert len(found[0]) == 4
     assert {position % 2 for position in found[0]} == {0, 1}

@@ -1,4 +1,4 @@
-"""Test images for the page to explore: pictures, score maps, boxes at every CAM threshold."""
+"""Test images for the page to explore: thumbnails, score maps, boxes at every CAM threshold."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Protocol, cast
@@ -12,9 +12,9 @@ from camloc.callbacks.watched import BatchResult, RunPaths, batch_index, datamod
 from camloc.data.loading.sample import EvalBatch
 from camloc.records import NUM_PREDICTIONS
 from camloc.report.explorer.choose import MAX_IMAGES, choose_images
-from camloc.report.explorer.files import pictures_folder
-from camloc.report.explorer.pictures import save_picture
+from camloc.report.explorer.files import thumbnails_folder
 from camloc.report.explorer.records import ShownImage, ShownPair, shown_pair, shown_thresholds, small_map
+from camloc.report.explorer.thumbnails import save_thumbnail
 
 
 class ShownProtocols(Protocol):
@@ -64,7 +64,7 @@ class Explorer(Callback):
             raise ValueError(
                 f"report.max_images must be at least 1, got {max_images}; callbacks.explorer=null leaves them out"
             )
-        self.pictures, self.iou_threshold = pictures_folder(run.report), iou_threshold
+        self.thumbnails, self.iou_threshold = thumbnails_folder(run.report), iou_threshold
         self.max_images, self.predicted_class = max_images, predicted_class
         self.images: list[ShownImage] = []
         """What was kept by all processes when an evaluation has ended, in the split's order."""
@@ -102,7 +102,7 @@ class Explorer(Callback):
         for image in wanted:
             position, (x0, y0, x1, y1) = outputs.truth.positions[image], outputs.truth.windows[image]
             seen = batch.images[batch_index(batch.truth, position)]
-            size = save_picture(self.pictures, position, seen, (y1 - y0, x1 - x0))
+            size = save_thumbnail(self.thumbnails, position, seen, (y1 - y0, x1 - x0))
             self._kept[position] = batch_views.shown(image, size)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -131,7 +131,7 @@ class _BatchViews:
         self._predicted = self._map_predicted(protocols, predicted_of)
 
     def shown(self, image: int, size: tuple[int, int]) -> ShownImage:
-        """Return an image whose picture has a size."""
+        """Return an image whose thumbnail has a size."""
         pairs = [self._true_pair(place) for place, of in enumerate(self._image_index) if of == image]
         ranked: list[tuple[int, float]] = []
         if self._probs is not None:

@@ -17,7 +17,7 @@ from camloc.export.raw_maps import write_raw_maps
 from camloc.export.voc_files import write_voc
 from camloc.export.yolo_files import write_yolo
 from camloc.localized import LocalizedImage
-from camloc.report.explorer.pictures import MAX_SIDE
+from camloc.report.explorer.thumbnails import MAX_SIDE
 from camloc.report.found_page import FoundPage
 from camloc.report.overlay import draw_overlay
 from camloc.report.overlay_video import OverlayVideo

@@ -1,4 +1,4 @@
-"""The page of what was found in images without labels: pictures, maps and boxes to look through."""
+"""The page of what was found in images without labels: thumbnails, maps and boxes to look through."""
 
 import shutil
 from collections.abc import Iterable, Sequence
@@ -16,14 +16,14 @@ from camloc.export.replaced import replaced
 from camloc.localized import LocalizedClass, LocalizedImage
 from camloc.records import Window
 from camloc.report.explorer.choose import MAX_IMAGES
-from camloc.report.explorer.files import Explored, data_folder, pictures_folder
-from camloc.report.explorer.pictures import picture_name, save_picture
+from camloc.report.explorer.files import Explored, data_folder, thumbnails_folder
 from camloc.report.explorer.records import MAX_MAP_SIDE, ShownImage, ShownRun, shown_pair, small_map
+from camloc.report.explorer.thumbnails import save_thumbnail, thumbnail_name
 from camloc.report.page import write_page
 
 
 class FoundPage:
-    """Keeps each image's picture and small maps on disk as it is predicted, and writes the page at the end.
+    """Keeps each image's thumbnail and small maps on disk as it is predicted, and writes the page at the end.
 
     A prediction that was stopped so goes on with what it has. The page holds the first 2,000 images.
 
@@ -44,7 +44,7 @@ class FoundPage:
         """
         if position >= MAX_IMAGES:
             return
-        save_picture(pictures_folder(self.report), position, shown)
+        save_thumbnail(thumbnails_folder(self.report), position, shown)
         maps = [small for found in image.classes if (small := _map_of(found, image)) is not None]
         self._maps.mkdir(exist_ok=True)
         with replaced(self._map_file(position)) as partial, partial.open("wb") as file:
@@ -81,8 +81,8 @@ class FoundPage:
 
     def _shown(self, position: int, image: LocalizedImage) -> ShownImage:
         maps = np.load(self._map_file(position), allow_pickle=False)
-        with Image.open(pictures_folder(self.report) / picture_name(position)) as picture:
-            width, height = picture.size
+        with Image.open(thumbnails_folder(self.report) / thumbnail_name(position)) as thumbnail:
+            width, height = thumbnail.size
         pairs = [
             shown_pair(
                 found.class_index,

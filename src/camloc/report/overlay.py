@@ -1,4 +1,4 @@
-"""Pictures of what was found: an image with the heat, boxes, peaks and names of all its classes."""
+"""Overlays: an image with the heat, boxes, peaks and names of all its classes."""
 
 from functools import cache
 from pathlib import Path

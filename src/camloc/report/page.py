@@ -65,8 +65,8 @@ def write_page(
         misses: Rows of each table of causes, by what its groups are, such as ``object size``.
         config_yaml: The resolved configuration.
         by_class: Numbers of each class on the last split; null where none are counted by themselves.
-        explorer: Images to look at, whose pictures lie in
-            :func:`camloc.report.explorer.files.pictures_folder` already.
+        explorer: Images to look at, whose thumbnails lie in
+            :func:`camloc.report.explorer.files.thumbnails_folder` already.
 
     Returns:
         Path of the page.

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from camloc.report.explorer.files import Explored, pictures_folder
-from camloc.report.explorer.pictures import save_picture
+from camloc.report.explorer.files import Explored, thumbnails_folder
 from camloc.report.explorer.records import ShownImage, ShownPair, ShownRun, shown_pair
+from camloc.report.explorer.thumbnails import save_thumbnail
 from camloc.report.page import write_page
 
 THRESHOLDS = [0.2, 0.4, 0.6]
@@ -60,5 +60,5 @@ def page(
     """Write a page of one run."""
     shown = images() if shown is None else shown
     for image in shown:
-        save_picture(pictures_folder(directory), image.position, torch.full((3, 40, 40), 128, dtype=torch.uint8))
+        save_thumbnail(thumbnails_folder(directory), image.position, torch.full((3, 40, 40), 128, dtype=torch.uint8))
     return write_page(directory, title="A run", numbers=[], explorer=Explored(class_names, [(run(label), shown)], rule))

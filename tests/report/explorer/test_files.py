@@ -14,7 +14,7 @@ from camloc.report.explorer.files import (
     data_folder,
     images_in_common,
     iou_codes,
-    pictures_folder,
+    thumbnails_folder,
     write_data,
 )
 from camloc.report.explorer.reading import labels_of, read_explored, side_by_side
@@ -102,7 +102,7 @@ def test_pages_of_two_runs_become_one(tmp_path: Path) -> None:
     both = side_by_side({"first": tmp_path / "a", "second": tmp_path / "b"}, target)
     assert [run.label for run, _ in both.runs] == ["first", "second"]
     assert [len(of_run) for _, of_run in both.runs] == [3, 3]
-    assert len(list(pictures_folder(target).iterdir())) == 3
+    assert len(list(thumbnails_folder(target).iterdir())) == 3
     write_page(target, title="both", explorer=both)
     assert (target / "index.html").is_file()
     page(tmp_path / "c", class_names=["cow", "dog"])

@@ -198,7 +198,7 @@ def test_names_stay_text(tab: Tab, tmp_path: Path) -> None:
     assert tab.texts("#explorer-detail-title") == [plain]
     assert tab.texts("#explorer-detail-name") == [plain]
     assert tab.page.locator("#explore img[onerror], #explore b:text-is('')").count() == 0
-    assert tab.page.locator("img:not([src^='explorer/pictures/'])").count() == 0
+    assert tab.page.locator("img:not([src^='explorer/thumbnails/'])").count() == 0
 
 
 def test_only_what_is_on_the_screen_is_in_the_page(tab: Tab, tmp_path: Path) -> None:

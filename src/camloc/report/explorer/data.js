@@ -97,4 +97,4 @@ camloc.trueBoxes = (text) => {
   for (let i = 0; i < all.length; i += 4) boxes.push([...all.subarray(i, i + 4)].map((side) => side / BOX_STEPS));
   return boxes;
 };
-camloc.picture = (image) => `explorer/pictures/${String(camloc.data.positions[image]).padStart(8, "0")}.jpg`;
+camloc.thumbnail = (image) => `explorer/thumbnails/${String(camloc.data.positions[image]).padStart(8, "0")}.jpg`;

@@ -1,5 +1,5 @@
 "use strict";
-// One picture with its heatmap and boxes, small in the grid and large in the detail view.
+// One thumbnail with its heatmap and boxes, small in the grid and large in the detail view.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -54,7 +54,7 @@ camloc.View = class {
     this.root.append(this.image, this.heat, this.boxes, this.missing);
   }
 
-  // Show a pair within so many pixels; `fineness`: heatmap pixels for each of the picture's on the screen.
+  // Show a pair within so many pixels; `fineness`: heatmap pixels for each of the thumbnail's on the screen.
   show(row, maxWidth, maxHeight, fineness = 1) {
     const { data } = camloc, image = data.pair_image[row], [height, width] = data.sizes.subarray(2 * image, 2 * image + 2);
     const scale = Math.min(maxWidth / width, maxHeight / height);
@@ -64,7 +64,7 @@ camloc.View = class {
     this.fineness = fineness;
     this.root.style.width = `${this.width}px`;
     this.root.style.height = `${this.height}px`;
-    const source = camloc.picture(image);
+    const source = camloc.thumbnail(image);
     if (this.image.getAttribute("src") !== source) this.image.src = source;
     this.fill();
   }

@@ -38,9 +38,9 @@ def data_folder(report: Path) -> Path:
     return report / "explorer"
 
 
-def pictures_folder(report: Path) -> Path:
-    """Return where a page's pictures lie."""
-    return data_folder(report) / "pictures"
+def thumbnails_folder(report: Path) -> Path:
+    """Return where a page's thumbnails lie."""
+    return data_folder(report) / "thumbnails"
 
 
 def has_data(report: Path) -> bool:
@@ -60,7 +60,7 @@ class Explored(NamedTuple):
 
 
 def write_data(report: Path, explorer: Explored) -> None:
-    """Write the data of a page, whose pictures are there already, with the scripts that show them.
+    """Write the data of a page, whose thumbnails are there already, with the scripts that show them.
 
     Args:
         report: The page's folder.

@@ -1,7 +1,7 @@
 "use strict";
 // Thumbnails of the chosen pairs; only those on the screen are in the page.
 
-const TILE = { picture: 148, between: 4, padding: 16, caption: 60, gap: 10 }; // pixels; pictures grow until a row is full
+const TILE = { thumbnail: 148, between: 4, padding: 16, caption: 60, gap: 10 }; // pixels; thumbnails grow until a row is full
 
 camloc.Grid = class {
   constructor(open) {
@@ -20,20 +20,20 @@ camloc.Grid = class {
 
   get sides() { return camloc.shownRuns().length; }
   get around() { return (this.sides - 1) * TILE.between + TILE.padding; }
-  get tileWidth() { return this.sides * this.picture + this.around; }
-  get tileHeight() { return this.picture + TILE.caption; }
+  get tileWidth() { return this.sides * this.thumbnail + this.around; }
+  get tileHeight() { return this.thumbnail + TILE.caption; }
 
   // Take a new list, or a new width.
   layOut(fresh = false) {
-    const room = this.root.clientWidth, least = this.sides * TILE.picture + this.around + TILE.gap;
+    const room = this.root.clientWidth, least = this.sides * TILE.thumbnail + this.around + TILE.gap;
     if (!room) return; // another tab is shown
     this.columns = Math.max(1, Math.floor((room + TILE.gap) / least));
-    const picture = Math.floor(((room + TILE.gap) / this.columns - TILE.gap - this.around) / this.sides);
-    if (fresh || picture !== this.picture) {
+    const thumbnail = Math.floor(((room + TILE.gap) / this.columns - TILE.gap - this.around) / this.sides);
+    if (fresh || thumbnail !== this.thumbnail) {
       for (const tile of this.tiles.values()) tile.root.remove();
       this.tiles.clear();
     }
-    this.picture = picture;
+    this.thumbnail = thumbnail;
     const rows = Math.ceil(camloc.state.list.length / this.columns);
     this.root.style.height = `${Math.max(rows * (this.tileHeight + TILE.gap) - TILE.gap, 40)}px`;
     for (const [place, tile] of this.tiles) this.put(place, tile);
@@ -67,26 +67,26 @@ camloc.Grid = class {
     tile.root.tabIndex = -1;
     tile.root.style.width = `${this.tileWidth}px`;
     tile.root.style.height = `${this.tileHeight}px`;
-    const pictures = camloc.element("div", "pictures"), caption = camloc.element("div", "caption");
+    const thumbnails = camloc.element("div", "thumbnails"), caption = camloc.element("div", "caption");
     caption.append(camloc.element("bdi", "class", camloc.className(data.pair_class[row])));
     const facts = camloc.element("div", "facts");
     for (const run of camloc.shownRuns()) {
       const view = new camloc.View(run), frame = camloc.element("div", "frame");
-      frame.style.width = frame.style.height = `${this.picture}px`;
+      frame.style.width = frame.style.height = `${this.thumbnail}px`;
       frame.append(view.root);
-      pictures.append(frame);
+      thumbnails.append(frame);
       tile.views.push(view);
       const fact = camloc.element("span", "fact");
       facts.append(fact);
       tile.facts.push([run, fact]);
     }
     caption.append(facts);
-    tile.root.append(pictures, caption);
+    tile.root.append(thumbnails, caption);
     tile.root.onclick = () => this.open(place);
     this.put(place, tile);
     this.root.append(tile.root);
     this.tiles.set(place, tile);
-    for (const view of tile.views) view.show(row, this.picture, this.picture, 0.5);
+    for (const view of tile.views) view.show(row, this.thumbnail, this.thumbnail, 0.5);
     this.say(tile);
   }
 

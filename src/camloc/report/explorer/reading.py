@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from camloc.report.explorer import files
 from camloc.report.explorer.files import Explored
-from camloc.report.explorer.pictures import picture_name
 from camloc.report.explorer.records import ShownImage, ShownPair, ShownRun
+from camloc.report.explorer.thumbnails import thumbnail_name
 
 MAX_FILE = 2**28
 """Bytes of a data file; that of 10,000 images takes a fiftieth."""
@@ -65,7 +65,7 @@ def read_explored(report: Path) -> Explored:
 
 
 def side_by_side(runs: Mapping[str, Path], report: Path) -> Explored:
-    """Bring the images of several runs onto one page; pictures are copied.
+    """Bring the images of several runs onto one page; thumbnails are copied.
 
     Args:
         runs: Folder of each run's page, by the label that the run gets.
@@ -88,10 +88,10 @@ def side_by_side(runs: Mapping[str, Path], report: Path) -> Explored:
     parts = [(one.runs[0][0]._replace(label=label), one.runs[0][1]) for label, one in read.items()]
     common = files.images_in_common([images for _, images in parts])
     kept = common[: max(1, MAX_SIDE_BY_SIDE // len(parts))]
-    source, target = files.pictures_folder(next(iter(runs.values()))), files.pictures_folder(report)
+    source, target = files.thumbnails_folder(next(iter(runs.values()))), files.thumbnails_folder(report)
     target.mkdir(parents=True, exist_ok=True)
     for image, *_ in kept:
-        file = source / picture_name(image.position)
+        file = source / thumbnail_name(image.position)
         if file.is_file() and not file.is_symlink() and file.stat().st_size < MAX_FILE:
             shutil.copyfile(file, target / file.name)
     rule = f"{len(kept):,} images that all {len(parts)} runs show. Errors are of all images of each run."

@@ -25,7 +25,7 @@ class ShownPair(NamedTuple):
     class_index: int
     """0-based."""
     boxes: NDArray[np.float32]
-    """(T,4) xyxy fractions of the picture's sides at each CAM threshold, (1,4) where boxes have none; all 0: no box."""
+    """(T,4) xyxy fractions of the thumbnail's sides at each CAM threshold, (1,4) where there is none; all 0: no box."""
     score_map: NDArray[np.uint8] | None = None
     """(h,w), 255 for 1; null where boxes are not read off maps."""
     probability: float | None = None
@@ -46,9 +46,9 @@ class ShownImage(NamedTuple):
     name: str
     """Unique within the report."""
     position: int
-    """Place in the split, 0-based; names the picture's file."""
+    """Place in the split, 0-based; names the thumbnail's file."""
     size: tuple[int, int]
-    """``(height, width)`` of the picture, from :func:`camloc.report.explorer.pictures.save_picture`."""
+    """``(height, width)`` of the thumbnail, from :func:`camloc.report.explorer.thumbnails.save_thumbnail`."""
     pairs: Sequence[ShownPair]
     """Its true classes; where no truth is known, the classes that were found. An image without any is shown as such."""
     ranked: Sequence[tuple[int, float]] = ()
@@ -91,7 +91,7 @@ def shown_pair(
     Args:
         class_index: 0-based.
         boxes: (T,4) half-open xyxy pixels of the score map.
-        map_size: ``(height, width)`` of the score map, which covers the picture.
+        map_size: ``(height, width)`` of the score map, which covers the thumbnail.
         score_map: From :func:`small_map`.
         probability: Of the class.
         rank: Classes that stand before it; null counts as the right class, as without a classifier.
@@ -166,6 +166,6 @@ def shown_thresholds(cam_thresholds: Sequence[float], reported: float | None) ->
 
 
 def _fractions(boxes: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
-    """Return boxes as fractions of the picture, cut at its edges."""
+    """Return boxes as fractions of the thumbnail, cut at its edges."""
     found: NDArray[Any] = rescale(boxes, size, (1, 1)).clamp(0, 1).numpy().astype(np.float32)
     return found
