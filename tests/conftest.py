@@ -165,3 +165,25 @@ def trained(entry: Entry, small: tuple[str, ...], shared_once: SharedOnce) -> tu
 
     run = shared_once("trained", train)
     return run, run.with_name("printed").read_text()
+
+
+class Printed:
+    """What a command prints, by lines with single spaces; on stderr where its exit code is not 0."""
+
+    def __init__(self, command: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str]) -> None:
+        self.command, self.capsys = command, capsys
+
+    def __call__(self, *arguments: object, code: int = 0) -> list[str]:
+        assert self.command([*map(str, arguments)]) == code
+        captured = self.capsys.readouterr()
+        assert (captured.err == "") == (code == 0)
+        return [" ".join(line.split()) for line in (captured.err if code else captured.out).splitlines()]
+
+
+@pytest.fixture
+def printed_by(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Callable[[list[str]], int]], Printed]:
+    """Run a command in a terminal of 160 columns."""
+    monkeypatch.setenv("COLUMNS", "160")
+    return lambda command: Printed(command, capsys)

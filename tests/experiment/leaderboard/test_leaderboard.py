@@ -19,6 +19,7 @@ from camloc.metrics.functional.per_image import PerImage
 NUM_TEST = 100
 THRESHOLDS = np.array([0.1, 0.2, 0.3])
 GT_KNOWN, TOP1 = "test/localization/gt_known_error", "test/localization/top1_error"
+Printed = Callable[..., list[str]]
 WritesRun = Callable[..., Path]
 
 
@@ -103,23 +104,9 @@ def write_run(tmp_path: Path) -> WritesRun:
     return write
 
 
-class Printed:
-    """Run the command in a wide terminal."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-        self.capsys = capsys
-        monkeypatch.setenv("COLUMNS", "160")
-
-    def __call__(self, *arguments: object, code: int = 0) -> list[str]:
-        assert main([*map(str, arguments)]) == code
-        captured = self.capsys.readouterr()
-        assert (captured.err == "") == (code == 0)
-        return [" ".join(line.split()) for line in (captured.err if code else captured.out).splitlines()]
-
-
 @pytest.fixture
-def printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Printed:
-    return Printed(capsys, monkeypatch)
+def printed(printed_by: Callable[..., Printed]) -> Printed:
+    return printed_by(main)
 
 
 def test_methods_are_compared_with_plain_cam_on_their_network(write_run: WritesRun, printed: Printed) -> None:

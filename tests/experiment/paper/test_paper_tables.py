@@ -18,6 +18,7 @@ from camloc.experiment.paper.rows import OVERFEAT, paper_numbers, recipe, recipe
 from camloc.experiment.run_directory import RunDirectory
 from camloc.report.paper_tables import PaperLine, markdown
 
+Printed = Callable[..., list[str]]
 WritesRun = Callable[..., Path]
 GALLERY = "report/gallery/00000007.png"
 
@@ -60,23 +61,9 @@ def write_run(tmp_path: Path) -> WritesRun:
     return write
 
 
-class Printed:
-    """Run the command in a wide terminal."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-        self.capsys = capsys
-        monkeypatch.setenv("COLUMNS", "120")
-
-    def __call__(self, *arguments: object, code: int = 0) -> list[str]:
-        assert main(["paper", *map(str, arguments)]) == code
-        captured = self.capsys.readouterr()
-        assert (captured.err == "") == (code == 0)
-        return [" ".join(line.split()) for line in (captured.err if code else captured.out).splitlines()]
-
-
 @pytest.fixture
-def printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Printed:
-    return Printed(capsys, monkeypatch)
+def printed(printed_by: Callable[..., Printed]) -> Printed:
+    return printed_by(lambda arguments: main(["paper", *arguments]))
 
 
 def test_the_numbers_are_the_papers() -> None:
