@@ -30,7 +30,7 @@ def test_the_wheel_holds_the_package_and_its_configuration(wheel: zipfile.ZipFil
     source = {
         path.relative_to(ROOT / "src").as_posix()
         for path in (ROOT / "src").rglob("*")
-        if path.suffix in (".py", ".html", ".css", ".js", ".typed") and path.is_file()
+        if path.suffix in (".py", ".html", ".css", ".js", ".csv", ".typed") and path.is_file()
     }
     conf = {f"camloc/conf/{path.relative_to(ROOT / 'conf').as_posix()}" for path in (ROOT / "conf").rglob("*.*")}
     assert held == source | conf
