@@ -28,6 +28,7 @@ from camloc.experiment.run_record import RUN_KEY
 from camloc.export.csv_file import read_csv
 from camloc.export.predictions_jsonl import Predictions
 from camloc.localized import LocalizedImage
+from camloc.report.explorer.reading import read_explored
 
 Here = Callable[..., Any]
 FORMATS = "save=[csv,coco,yolo,voc,label_studio,overlays,page,maps]"
@@ -139,6 +140,27 @@ def test_every_format_reads_back_to_equal_boxes(
     assert [float(row["x1"]) for row in rows if row["x1"]] == [box.box[2] for one in found for _, box in one.boxes]
     data = yaml.safe_load((tmp_path / "yolo" / "data.yaml").read_text())
     assert list(data["names"].values()) == names
+
+
+def test_the_page_moves_boxes_with_the_threshold(
+    trained: tuple[Path, str], here: Here, images: Path, tmp_path: Path
+) -> None:
+    options = ("save=[page]", "top_k=2", "min_size=0.1", "cam_threshold=0.455")
+    predict(here, trained, tmp_path, f"source={images}", *options)
+    ((run, shown),) = read_explored(tmp_path / "report").runs
+    assert (run.cam_threshold, run.threshold_source, len(run.cam_thresholds)) == (0.455, "given", 101)
+    reported = list(run.cam_thresholds).index(0.455)
+    sizes = set()
+    for image, one in zip(shown, lines(tmp_path), strict=True):
+        height, width = one.size
+        for pair, found in zip(image.pairs, one.classes, strict=True):
+            best = found.boxes[0].box if found.boxes else (0, 0, 0, 0)
+            expected = np.array(best) / [width, height, width, height]
+            assert pair.boxes[reported] == pytest.approx(expected, abs=2e-5)  # written in steps of 1/50,000
+            areas = (pair.boxes[:, 2] - pair.boxes[:, 0]) * (pair.boxes[:, 3] - pair.boxes[:, 1])
+            assert ((areas == 0) | (areas > 0.0999)).all()
+            sizes |= set(areas.tolist())
+    assert len(sizes) > 20
 
 
 def test_what_is_written_is_read_as_a_data_set(

@@ -80,6 +80,30 @@ def test_several_labels_are_independent() -> None:
     assert localizer(several_labels=True).localize([both], probability=0.7)[0].classes == ()
 
 
+def test_boxes_at_all_thresholds_of_a_page_are_those_of_single_ones() -> None:
+    placing = localizer(0.305).placing
+    assert placing.shown_thresholds == sorted([*(step / 100 for step in range(100)), 0.305])
+    wide = torch.zeros(3, 8, 16, dtype=torch.uint8)
+    wide[:, :, 4:12] = RED
+    for number, threshold in enumerate(placing.shown_thresholds):
+        (single,) = localizer(threshold).localize([wide], maps=True)
+        (found,) = single.classes
+        assert found.score_map is not None
+        (boxes,) = placing.boxes_at_shown_thresholds(torch.from_numpy(found.score_map)[None], [0], single.window)
+        best = found.boxes[0].box if found.boxes else (0, 0, 0, 0)
+        assert boxes[number].tolist() == list(best), threshold
+
+
+def test_a_page_has_no_box_of_a_class_without_objects_or_where_there_is_no_threshold() -> None:
+    maps = torch.eye(8)[None].repeat(2, 1, 1)
+    placing = localizer(objectless=[1]).placing
+    boxes = placing.boxes_at_shown_thresholds(maps, [0, 1], (0, 0, 8, 8))
+    assert boxes[0, 0].tolist() == [0, 0, 8, 8]
+    assert not boxes[1].any()
+    rule = partial(released_boxes, box="loose")
+    assert localizer(box_rule=rule).placing.boxes_at_shown_thresholds(maps, [0, 1], (0, 0, 8, 8)).shape == (2, 0, 4)
+
+
 def test_a_class_without_objects_has_no_box() -> None:
     (found,) = localizer(objectless=[0]).localize([RED])
     assert [(one.name, one.boxes) for one in found.classes] == [("red", ())]

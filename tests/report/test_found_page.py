@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 import camloc.report.found_page
 from camloc.localized import LocalizedBox, LocalizedClass, LocalizedImage, from_json, to_json
 from camloc.report.explorer.reading import read_explored
+from camloc.report.explorer.records import ShownRun
 from camloc.report.found_page import FoundPage
 
 LEFT = np.zeros((8, 8), np.float32)
@@ -24,11 +25,17 @@ def image(name: str, *classes: int, window: tuple[int, int, int, int] = (0, 0, 4
     return LocalizedImage(name, (20, 40), tuple(found), window=window)
 
 
-def write(report: Path, images: list[LocalizedImage]) -> Path:
+def write(report: Path, images: list[LocalizedImage], run: ShownRun | None = None) -> Path:
+    """Write a page as a prediction and one that goes on with it do; at threshold t each box is its right (1 - t)."""
+    page = run or ShownRun("predictions", [])
     for position, one in enumerate(images):
         if one.error is None:
-            FoundPage(report).keep(position, torch.full((3, 10, 20), 99, dtype=torch.uint8), one)
-    return FoundPage(report).write([from_json(to_json(one)) for one in images], ["a", "b"], ["of a folder"])
+            left = [[40 * threshold, 0, 40, 20] for threshold in page.cam_thresholds]
+            boxes = torch.tensor([left] * len(one.classes)).view(len(one.classes), len(page.cam_thresholds), 4)
+            thumbnail = torch.full((3, 10, 20), 99, dtype=torch.uint8)
+            FoundPage(report, page).keep(position, thumbnail, one, boxes)
+    read_back = [from_json(to_json(one)) for one in images]
+    return FoundPage(report, page).write(read_back, ["a", "b"], ["of a folder"])
 
 
 def test_what_was_found_is_shown_as_fractions_of_the_image(tmp_path: Path) -> None:
@@ -45,7 +52,16 @@ def test_what_was_found_is_shown_as_fractions_of_the_image(tmp_path: Path) -> No
     assert first.score_map[:, [0, 5]].tolist() == [[255, 0]] * 6
     assert shown[1].pairs == []
     assert (run.iou_threshold, list(run.cam_thresholds)) == (None, [])
-    assert not list(tmp_path.rglob("*.npy"))
+    assert not list(tmp_path.rglob("*.np*"))
+
+
+def test_boxes_are_shown_at_every_cam_threshold(tmp_path: Path) -> None:
+    write(tmp_path, [image("1.jpg", 1, 0), image("2.jpg")], ShownRun("predictions", [0.0, 0.25, 0.5], 0.25, "val"))
+    ((run, shown),) = read_explored(tmp_path).runs
+    assert (list(run.cam_thresholds), run.cam_threshold, run.threshold_source) == ([0.0, 0.25, 0.5], 0.25, "val")
+    for pair in shown[0].pairs:
+        assert pair.boxes.tolist() == [[0, 0, 1, 1], [0.25, 0, 1, 1], [0.5, 0, 1, 1]]
+    assert shown[1].pairs == []
 
 
 def test_the_map_of_a_window_lies_in_the_image(tmp_path: Path) -> None:

@@ -26,7 +26,6 @@ from camloc.experiment.interruption import active
 from camloc.experiment.load import configured_localizer, one_device
 from camloc.experiment.measuring.localized import apply_uncut, without_boxes
 from camloc.experiment.run_directory import RunDirectory
-from camloc.localization.contract import cuts_at_thresholds
 from camloc.predictors.localizer import Localizer
 from camloc.predictors.network import NetworkPredictor
 from camloc.records import Pairs
@@ -35,8 +34,6 @@ from camloc.report.rgb import as_rgb
 SHOWN_SIDE = 1024
 """Pixels of an image's larger side on the page."""
 NUM_LIKELY = 5
-STEPS = 100
-"""CAM thresholds from 0 on that the slider stops at, besides the run's."""
 SECONDS_BETWEEN_LOOKS = 0.2
 
 
@@ -105,9 +102,6 @@ class Trial:
         self._chosen_with = chosen_with
         self._predictor = localizer.predictor
         self._lock = Lock()  # one image at a time, however many pages are open
-        threshold = localizer.placing.threshold
-        steps = {number / STEPS for number in range(STEPS)}
-        self.cam_thresholds = [] if threshold is None else sorted({*steps, threshold.value})
 
     def about(self) -> dict[str, Any]:
         """Return what the page must know beforehand, by names of JSON."""
@@ -116,7 +110,7 @@ class Trial:
             "title": self._title,
             "class_names": list(self._localizer.class_names),
             "methods": list(self._attributions),
-            "cam_thresholds": self.cam_thresholds,
+            "cam_thresholds": self._localizer.placing.shown_thresholds,
             "cam_threshold": None if threshold is None else threshold.value,
             "threshold_source": None if threshold is None else threshold.source,
             "chosen_with": self._chosen_with if threshold is not None and was_chosen(threshold.source) else None,
@@ -186,16 +180,13 @@ class Trial:
         self, score_maps: torch.Tensor, shown: int, image: torch.Tensor, window: tuple[int, int, int, int]
     ) -> list[list[float] | None]:
         placing = self._localizer.placing
-        rule: Any = placing.box_rule
-        if cuts_at_thresholds(rule):
-            boxes = rule(score_maps, self.cam_thresholds)[0]
+        if placing.threshold is not None:
+            placed = placing.boxes_at_shown_thresholds(score_maps, [shown], window)[0]
         else:
-            boxes = apply_uncut(rule, score_maps, image[None])
-        boxes = without_boxes(boxes, torch.full((len(boxes),), shown), placing.objectless)
-        placed = from_window(boxes.double(), window, self._localizer.transform.size)
-        return [
-            box.tolist() if bool(found) else None for box, found in zip(placed, boxes[:, 2] > boxes[:, 0], strict=True)
-        ]
+            rule: Any = placing.box_rule
+            boxes = without_boxes(apply_uncut(rule, score_maps, image[None]), torch.tensor([shown]), placing.objectless)
+            placed = from_window(boxes.double(), window, self._localizer.transform.size)
+        return [box.tolist() if bool(box[2] > box[0]) else None for box in placed]
 
 
 def _of_upload(message: str, file: Path) -> str:

@@ -61,9 +61,10 @@ def predict(config: DictConfig, run: RunDirectory) -> None:
     if not source.can_go_on:
         run.found.unlink(missing_ok=True)  # a video's overlay cannot be continued
     with PredictionLines(run.found) as lines:
-        _predict_all(localizer, choice, source, lines, ImageFiles(run, save, source.frames_per_second))
+        files = ImageFiles(run, save, source.frames_per_second, localizer.placing, choice.min_size)
+        _predict_all(localizer, choice, source, lines, files)
     found = Predictions(run.found)
-    notes = write_at_end(run, save, found, localizer.class_names, model_version=f"camloc {file}", said=said)
+    notes = write_at_end(run, save, found, localizer.placing, model_version=f"camloc {file}", said=said)
     _conclude(run, localizer, found, [*source.notes, *notes])
 
 

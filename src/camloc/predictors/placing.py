@@ -22,6 +22,8 @@ Boxes = Literal["largest", "all"]
 ThresholdSource = Literal["val", "pseudo", "fixed", "given", "assumed"]
 ASSUMED_THRESHOLD = 0.2
 """Fraction of the maximum (Zhou et al., CVPR 2016, Sec. 3.2), for a run that had no boxes to choose one on."""
+STEPS = 100
+"""CAM thresholds between 0 and 1 that people can choose from on a page."""
 MAPS_AT_ONCE = 128
 """Score maps at the size of the network's input that are held at a time."""
 
@@ -111,6 +113,37 @@ class Placing:
     def has_maps(self) -> bool:
         """Whether boxes are made of maps, not predicted by the network itself."""
         return self.box_rule is not None
+
+    @property
+    def shown_thresholds(self) -> list[float]:
+        """Return the CAM thresholds that people can choose from on a page, ascending, the one in use among them.
+
+        Empty where boxes have none.
+        """
+        if self.threshold is None:
+            return []
+        return sorted({*(number / STEPS for number in range(STEPS)), self.threshold.value})
+
+    def boxes_at_shown_thresholds(self, score_maps: Tensor, classes: Sequence[int], window: Window) -> Tensor:
+        """Return the boxes of P maps of one image at :attr:`shown_thresholds`.
+
+        Args:
+            score_maps: (P,S,S).
+            classes: (P,) 0-based.
+            window: That the maps cover, half-open xyxy pixels of the image.
+
+        Returns:
+            (P,T,4) float64 half-open xyxy pixels of the image, all 0 for none; T is 0 where boxes have no threshold.
+        """
+        rule: BoxRule | UncutBoxRule | None = self.box_rule
+        thresholds = self.shown_thresholds
+        if rule is None or not thresholds or not len(score_maps):
+            return torch.zeros(len(score_maps), len(thresholds), 4, dtype=torch.float64)
+        boxes = rule(score_maps, thresholds)
+        for place, index in enumerate(classes):
+            if index in self.objectless:
+                boxes[place] = 0
+        return from_window(boxes.double(), window, self.map_size)
 
     def check(self, choice: Choice) -> None:
         """Refuse an option that lies outside its range or has no effect.

@@ -23,32 +23,36 @@ from camloc.report.page import write_page
 
 
 class FoundPage:
-    """Keeps each image's thumbnail and small maps on disk as it is predicted, and writes the page at the end.
+    """Keeps each image's thumbnail, small maps and boxes on disk as it is predicted, and writes the page at the end.
 
     A prediction that was stopped so goes on with what it has. The page holds the first 2,000 images.
 
     Args:
         report: The page's folder.
+        run: The CAM thresholds that people can choose from, the one in use among them.
     """
 
-    def __init__(self, report: Path) -> None:
-        self.report, self._maps = report, data_folder(report) / "maps"
+    def __init__(self, report: Path, run: ShownRun) -> None:
+        self.report, self.run, self._kept = report, run, data_folder(report) / "kept"
 
-    def keep(self, position: int, shown: Tensor, image: LocalizedImage) -> None:
+    def keep(self, position: int, shown: Tensor, image: LocalizedImage, boxes: Tensor) -> None:
         """Keep an image.
 
         Args:
             position: Place among all images, 0-based.
             shown: (3,H,W) uint8, of the image's aspect in any size.
             image: With maps, where the network has them.
+            boxes: (K,T,4) of its classes at the run's CAM thresholds, half-open xyxy pixels of the image, all 0 for
+                none.
         """
         if position >= MAX_IMAGES:
             return
         save_thumbnail(thumbnails_folder(self.report), position, shown)
         maps = [small for found in image.classes if (small := _map_of(found, image)) is not None]
-        self._maps.mkdir(exist_ok=True)
-        with replaced(self._map_file(position)) as partial, partial.open("wb") as file:
-            np.save(file, np.stack(maps) if maps else np.zeros((0, 1, 1), np.uint8), allow_pickle=False)
+        self._kept.mkdir(exist_ok=True)
+        kept = {"maps": np.stack(maps) if maps else np.zeros((0, 1, 1), np.uint8), "boxes": boxes.numpy()}
+        with replaced(self._file(position)) as partial, partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, **kept)
 
     def write(self, images: Iterable[LocalizedImage], class_names: Sequence[str], notes: Sequence[str]) -> Path:
         """Write the page of images that were kept.
@@ -73,20 +77,21 @@ class FoundPage:
             if left_out
             else "All images."
         )
-        explored = Explored(class_names, [(ShownRun("predictions", []), shown)], rule)
+        explored = Explored(class_names, [(self.run, shown)], rule)
         self.report.mkdir(exist_ok=True)
         page = write_page(self.report, title="What was found", notes=notes, explorer=explored if shown else None)
-        shutil.rmtree(self._maps, ignore_errors=True)
+        shutil.rmtree(self._kept, ignore_errors=True)
         return page
 
     def _shown(self, position: int, image: LocalizedImage) -> ShownImage:
-        maps = np.load(self._map_file(position), allow_pickle=False)
+        with np.load(self._file(position), allow_pickle=False) as kept:
+            maps, boxes = kept["maps"], torch.from_numpy(kept["boxes"])
         with Image.open(thumbnails_folder(self.report) / thumbnail_name(position)) as thumbnail:
             width, height = thumbnail.size
         pairs = [
             shown_pair(
                 found.class_index,
-                torch.tensor([found.boxes[0].box if found.boxes else (0.0, 0.0, 0.0, 0.0)]),
+                boxes[place] if boxes.shape[1] else _best_box(found),
                 image.size,
                 score_map=maps[place] if place < len(maps) else None,
                 probability=found.probability,
@@ -96,8 +101,12 @@ class FoundPage:
         ranked = [(found.class_index, found.probability) for found in image.classes]
         return ShownImage(image.name, position, (height, width), pairs, ranked)
 
-    def _map_file(self, position: int) -> Path:
-        return self._maps / f"{position:08d}.npy"
+    def _file(self, position: int) -> Path:
+        return self._kept / f"{position:08d}.npz"
+
+
+def _best_box(found: LocalizedClass) -> Tensor:
+    return torch.tensor([found.boxes[0].box if found.boxes else (0.0, 0.0, 0.0, 0.0)])
 
 
 def _map_of(found: LocalizedClass, image: LocalizedImage) -> NDArray[np.uint8] | None:
