@@ -20,6 +20,7 @@ from camloc.backbones.alexnet import alexnet_gap
 from camloc.backbones.efficientnet_lite0 import efficientnet_lite0_gap
 from camloc.backbones.googlenet import googlenet_gap
 from camloc.backbones.vgg import vgg_gap
+from camloc.experiment.limits import reuse_freed_memory
 from camloc.predictors.network import NetworkPredictor
 from camloc.records import Pairs
 
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--bf16", action="store_true")
     given = parser.parse_args()
+    reuse_freed_memory()  # as commands do
     where = torch.cuda.get_device_name() if given.device == "cuda" else f"{torch.get_num_threads()} threads"
     precision = "bf16" if given.bf16 else "float32"
     print(f"{given.size}x{given.size}, batches of {given.batch}, {given.device} ({where}), {precision}")

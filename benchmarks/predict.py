@@ -25,6 +25,7 @@ import camloc
 from camloc.data.images.decode import read_clipped_image, read_image
 from camloc.data.sources.files import find_files
 from camloc.data.sources.loading import UnlabelledDataset, Viewing, load
+from camloc.experiment.limits import reuse_freed_memory
 from camloc.predictors.localizer import Localizer, stacked
 from camloc.predictors.placing import Choice, Inputs
 
@@ -41,6 +42,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=96)
     parser.add_argument("--explained", type=int, default=16, help="images that the slow ones are given")
     given = parser.parse_args()
+    reuse_freed_memory()  # as the command does
     localizer = camloc.load(given.run, device="cpu")
     found = find_files(given.images)
     files = [found.root / name for name in found.names[: given.count]]

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 from camloc.data.annotations.problems import DataProblems
 from camloc.experiment.composition import explained
 from camloc.experiment.interruption import Interrupted, Interruption
-from camloc.experiment.limits import raise_descriptor_limit
+from camloc.experiment.limits import raise_descriptor_limit, reuse_freed_memory
 from camloc.experiment.run_directory import RunDirectory
 from camloc.experiment.trusted import refuse_calls
 from camloc.experiment.version_0_1 import refuse_config
@@ -46,6 +46,7 @@ def run_job(job: str, config: DictConfig, check: str | None = None) -> None:
             fail(error)
         try:
             raise_descriptor_limit()
+            reuse_freed_memory()
             _function(job)(config, run)
             run.write_status("completed")
         except BaseException as error:
