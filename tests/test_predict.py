@@ -87,6 +87,19 @@ def test_a_split_is_predicted_as_it_was_evaluated(trained: tuple[Path, str], her
     assert json.loads((tmp_path / "status.json").read_text())["status"] == "completed"
 
 
+def test_a_split_of_another_data_set_is_predicted(trained: tuple[Path, str], here: Here, tmp_path: Path) -> None:
+    others = (
+        "datamodule=textures",
+        "datamodule.num_val=2",
+        "datamodule.num_test=1",
+        "datamodule.num_train=9",
+        "seed=3",
+    )
+    answer = predict(here, trained, tmp_path, "source=val", "save=[csv]", *others)
+    assert "source: 2 images of the split val" in answer.stdout
+    assert len(lines(tmp_path)) == 2
+
+
 def test_every_format_reads_back_to_equal_boxes(
     trained: tuple[Path, str], here: Here, images: Path, tmp_path: Path
 ) -> None:

@@ -215,6 +215,7 @@ class PredictOptions(TrainedOptions):
     intensity: Literal["full"] | Sequence[float] | None
     masks: bool
     every: Count
+    seed: Annotated[int, Ge(0), Lt(2**32)]
     device: str
     devices: Count
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
