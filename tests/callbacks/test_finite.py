@@ -65,15 +65,19 @@ def test_a_loss_that_is_not_finite_names_its_epoch_and_batch_and_costs_no_checkp
     assert all(weight.isfinite().all() for weight in kept["state_dict"].values())
 
 
-def test_long_epochs_are_looked_at_in_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finite, "CHECKED_EVERY", 1)
+def test_on_the_cpu_no_step_follows_a_loss_that_is_not_finite(tmp_path: Path) -> None:
     objective = Diverges(0)
     with pytest.raises(FloatingPointError, match="epoch 0, batch 0: the loss"):
         fit(objective, tmp_path)
     assert objective.num_batches == 1
 
 
-def test_losses_are_read_once_an_epoch_and_not_every_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("every", "expected"), [(100, [2, 2]), (1, [1, 1, 1, 1])])
+def test_a_gpu_waits_once_an_epoch_or_in_between_and_not_at_every_step(
+    every: int, expected: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finite, "_waits", lambda _: True)
+    monkeypatch.setattr(finite, "CHECKED_EVERY", every)
     looks: list[int] = []
     check = StopWhenNotFinite._check_losses
 
@@ -83,7 +87,7 @@ def test_losses_are_read_once_an_epoch_and_not_every_step(tmp_path: Path, monkey
 
     monkeypatch.setattr(StopWhenNotFinite, "_check_losses", counting)
     fit(Diverges(100), tmp_path, epochs=2)
-    assert looks == [2, 2]
+    assert looks == expected
 
 
 @pytest.mark.parametrize("lr", [math.nan, math.inf])

@@ -9,17 +9,17 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 CHECKED_EVERY = 100
-"""Batches between two looks at the losses."""
+"""Batches between two looks at the losses, where a look waits for the device; on the CPU each is looked at."""
 
 
 class StopWhenNotFinite(Callback):
     """End a training as failed when a loss, a learning rate or a weight is not finite.
 
     Learning rates are numbers of Python and are looked at before every step. Losses stay on the device and are looked
-    at every 100 batches and before every validation: a look waits for the device, and one per step would cost more
-    than the up to 99 steps that a diverged training runs on. Weights are looked at when an epoch ends, before it is
-    saved: they can become infinite in its last step, after its last loss. All processes look at the same steps and
-    stop together.
+    at every 100 batches and before every validation: a look waits for a GPU, and one per step would cost more than the
+    up to 99 steps that a diverged training runs on. On the CPU every loss is looked at. Weights are looked at when an
+    epoch ends, before it is saved: they can become infinite in its last step, after its last loss. All processes look
+    at the same steps and stop together.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class StopWhenNotFinite(Callback):
         batch: object,
         batch_idx: int,
     ) -> None:
-        """Keep the batch's loss; look at them every 100 batches.
+        """Keep the batch's loss; look at them every 100 batches, on the CPU at each.
 
         Raises:
             FloatingPointError: If one is not finite.
@@ -57,7 +57,7 @@ class StopWhenNotFinite(Callback):
         if not self._losses:
             self._first = batch_idx
         self._losses.append(outputs["loss"])
-        if len(self._losses) == CHECKED_EVERY:
+        if len(self._losses) == CHECKED_EVERY or not _waits(outputs["loss"]):
             self._check_losses(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -94,6 +94,10 @@ class StopWhenNotFinite(Callback):
         if int(num_finite) < len(losses):
             at = self._first + int(num_finite)
             raise FloatingPointError(_advice(trainer, f"epoch {trainer.current_epoch}, batch {at}: the loss"))
+
+
+def _waits(loss: Tensor) -> bool:
+    return loss.device.type != "cpu"
 
 
 def _learning_rates(trainer: Trainer) -> list[float]:
