@@ -2,7 +2,7 @@
 
 import json
 import sys
-from copy import deepcopy
+from inspect import signature
 from pathlib import Path
 from runpy import run_path
 from typing import Any
@@ -49,8 +49,8 @@ def network(name: str) -> tuple[GapBackbone, Any]:
     built, options = METHODS[name]
     backbone = NETWORKS["conv_gap"]()
     if hasattr(built, "extend"):
-        wanted = built.extend.__code__.co_varnames[1 : built.extend.__code__.co_argcount]
-        backbone = built.extend(backbone, **{key: value for key, value in options.items() if key in wanted})
+        named = signature(built.extend).parameters
+        backbone = built.extend(backbone, **{key: value for key, value in options.items() if key in named})
     return backbone, built(class_counts=[1] * 4, **options)
 
 
@@ -64,7 +64,7 @@ def main(stem: str) -> None:
     written = {}
     for name in METHODS:
         backbone, objective = network(name)
-        step = DistributedDataParallel(Step(deepcopy(backbone), objective))
+        step = DistributedDataParallel(Step(backbone, objective))
         optimizer = torch.optim.SGD(step.parameters(), lr=0.1)
         for _ in range(2):  # at the second one DDP raises if a parameter had no gradient in the first
             optimizer.zero_grad()

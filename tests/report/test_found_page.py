@@ -29,7 +29,7 @@ def write(report: Path, images: list[LocalizedImage], run: ShownRun | None = Non
     """Write a page as a prediction and one that goes on with it do; at threshold t each box is its right (1 - t)."""
     page = run or ShownRun("predictions", [])
     for position, one in enumerate(images):
-        if one.error is None:
+        if one.error is None and FoundPage(report, page).takes(position):
             left = [[40 * threshold, 0, 40, 20] for threshold in page.cam_thresholds]
             boxes = torch.tensor([left] * len(one.classes)).view(len(one.classes), len(page.cam_thresholds), 4)
             thumbnail = torch.full((3, 10, 20), 99, dtype=torch.uint8)

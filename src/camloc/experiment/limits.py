@@ -27,7 +27,7 @@ def reuse_freed_memory() -> None:
     """
     if any(name.startswith("MALLOC_") for name in os.environ):
         return
-    with contextlib.suppress(OSError, AttributeError, TypeError):  # no glibc; Windows has no library of this process
+    with contextlib.suppress(AttributeError):  # of another C library
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_MMAP_MAX, 0)
         mallopt(_TRIM_THRESHOLD, -1)

@@ -84,7 +84,7 @@ class ImageFiles:
         """
         if "maps" in self._save:
             write_raw_maps(self._run.maps, image)
-        if shown is not None and self._page is not None:
+        if shown is not None and self._page is not None and self._page.takes(position):
             self._page.keep(position, shown, image, self._boxes_to_choose_from(image))
         if shown is not None and "overlays" in self._save:
             drawn = draw_overlay(shown, image)

@@ -35,8 +35,12 @@ class FoundPage:
     def __init__(self, report: Path, run: ShownRun) -> None:
         self.report, self.run, self._kept = report, run, data_folder(report) / "kept"
 
+    def takes(self, position: int) -> bool:
+        """Return whether the page shows the image at a position."""
+        return position < MAX_IMAGES
+
     def keep(self, position: int, shown: Tensor, image: LocalizedImage, boxes: Tensor) -> None:
-        """Keep an image.
+        """Keep an image that the page takes.
 
         Args:
             position: Place among all images, 0-based.
@@ -45,8 +49,6 @@ class FoundPage:
             boxes: (K,T,4) of its classes at the run's CAM thresholds, half-open xyxy pixels of the image, all 0 for
                 none.
         """
-        if position >= MAX_IMAGES:
-            return
         save_thumbnail(thumbnails_folder(self.report), position, shown)
         maps = [small for found in image.classes if (small := _map_of(found, image)) is not None]
         self._kept.mkdir(exist_ok=True)
