@@ -24,6 +24,7 @@ from camloc.data.annotations.voc import read_voc
 from camloc.data.sources.loading import Unlabelled, Viewing
 from camloc.experiment.checkpoint import load_checkpoint, write_checkpoint
 from camloc.experiment.predict_source import Opened
+from camloc.experiment.run_directory import RunDirectory
 from camloc.experiment.run_record import RUN_KEY
 from camloc.export.csv_file import read_csv
 from camloc.export.predictions_jsonl import Predictions
@@ -277,6 +278,11 @@ def test_what_was_stopped_goes_on_to_equal_output(
         patch.setattr("camloc.experiment.predict.write_at_end", interrupted)
         answer = here(*command, f"hydra.run.dir={stopped}")
         assert answer.returncode == 1
+    kept = {str(file.relative_to(stopped)) for file in stopped.glob("report/**/*") if file.is_file()}
+    assert len(kept) > 12
+    assert kept <= {
+        str(file.relative_to(stopped)) for file in RunDirectory(stopped).own_files()
+    }  # the next run's to remove
     # What a killed process leaves: some whole lines, a torn one, and nothing that is written at the end.
     text = (stopped / "predictions.jsonl").read_bytes()
     assert text == (whole / "predictions.jsonl").read_bytes()

@@ -31,7 +31,7 @@ _OWN_FILES = (
     *("overlays/**/*.png", "maps/**/*.npy", "yolo/data.yaml", "yolo/labels/**/*.txt", "voc/Annotations/**/*.xml"),
     *("model.onnx", "model.pt2", "card.json", "localize.py"),
     *("report/*.html", "report/*.png", "report/gallery/*.png", "report/gallery/*.json"),
-    *("report/explorer/*.js", "report/explorer/*.css", "report/explorer/maps/*.npy"),
+    *("report/explorer/*.js", "report/explorer/*.css", "report/explorer/kept/*.npz"),
     "report/explorer/thumbnails/*.jpg",
 )
 
