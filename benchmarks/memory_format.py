@@ -19,6 +19,8 @@ from camloc.attribution.cam import cam
 from camloc.backbones.alexnet import alexnet_gap
 from camloc.backbones.efficientnet_lite0 import efficientnet_lite0_gap
 from camloc.backbones.googlenet import googlenet_gap
+from camloc.backbones.inception import inception_v3_gap
+from camloc.backbones.resnet import resnet50_gap
 from camloc.backbones.vgg import vgg_gap
 from camloc.experiment.limits import reuse_freed_memory
 from camloc.predictors.network import NetworkPredictor
@@ -29,6 +31,8 @@ NETWORKS: dict[str, Callable[[], torch.nn.Module]] = {
     "alexnet_gap batch_norm": lambda: alexnet_gap(10, batch_norm=True),
     "vgg_gap": lambda: vgg_gap(10),
     "googlenet_gap": lambda: googlenet_gap(10),
+    "resnet50_gap": lambda: resnet50_gap(10),
+    "inception_v3_gap": lambda: inception_v3_gap(10),
     "efficientnet_lite0_gap": lambda: efficientnet_lite0_gap(10, weights=None, output_stride=16),
 }
 

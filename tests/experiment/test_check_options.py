@@ -156,6 +156,12 @@ def test_ranges_that_only_a_constructor_knows_are_said_by_it(refused: Refused) -
         (["datamodule.num_train=0"], "datamodule.num_train=0 must be a whole number of at least 1"),
         (["resume=RUN", "check_only=true"], "check_only=true trains nothing, so there is nothing to resume"),
         (
+            ["compile=true", "objective=acol"],
+            "compile=true has no effect with the objective AdversarialComplementary, which runs parts of the network",
+        ),
+        (["compile=true", "objective=spg"], "compile=true has no effect with the objective SelfProducedGuidance"),
+        (["compile=true", "objective=trilite"], "compile=true has no effect with the objective TriLite"),
+        (
             ["datamodule.train_transform=resize_crop", "datamodule.crop_area=[0.5,1]"],
             "datamodule.crop_area has no effect ",
         ),

@@ -70,12 +70,12 @@ def test_channels_last_changes_the_memory_and_not_the_logits() -> None:
 
 
 def test_without_a_memory_format_the_backbone_says_which_is_faster() -> None:
-    assert predictor(channels_last=None).memory_format is torch.contiguous_format
+    assert predictor(channels_last=None).memory_format is torch.channels_last
     backbone = predictor().backbone
     assert isinstance(backbone, GapBackbone)
-    backbone.prefers_channels_last = True
-    assert NetworkPredictor(backbone, cam, channels_last=None).memory_format is torch.channels_last
     assert NetworkPredictor(backbone, cam, channels_last=False).memory_format is torch.contiguous_format
+    backbone.prefers_channels_last = False
+    assert NetworkPredictor(backbone, cam, channels_last=None).memory_format is torch.contiguous_format
 
 
 def test_logits_are_those_of_the_backbone() -> None:

@@ -135,6 +135,7 @@ class Extended(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.num_classes, self.input_spec = backbone.num_classes, backbone.input_spec
+        self.prefers_channels_last = prefers_channels_last(backbone)
 
     def forward_features(self, images: Tensor) -> Features:
         """Return the features of (B,3,H,W) normalized images."""

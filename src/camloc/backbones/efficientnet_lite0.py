@@ -65,9 +65,7 @@ def efficientnet_lite0_gap(
         conv.stride = (1, 1)
     if weights is not None:
         _load_imagenet(trunk)
-    backbone = GapBackbone(trunk, nn.Identity(), NUM_MAPS, num_classes, dropout, INPUT_SPEC)
-    backbone.prefers_channels_last = True  # on a CPU: training 1.31x, evaluation 1.14x (128 px, output stride 16)
-    return backbone
+    return GapBackbone(trunk, nn.Identity(), NUM_MAPS, num_classes, dropout, INPUT_SPEC)
 
 
 def _load_imagenet(trunk: nn.Module) -> None:

@@ -42,6 +42,11 @@ def trains_with_boxes(config: DictConfig) -> bool:
     return bool(getattr(get_object(config.objective._target_), "trains_with_boxes", False))
 
 
+def runs_in_parts(config: DictConfig) -> bool:
+    """Tell whether the objective says that it runs parts of the network, see ``objectives.contract``."""
+    return bool(getattr(get_object(config.objective._target_), "runs_in_parts", False))
+
+
 def trains_on_several_labels(config: DictConfig) -> bool:
     """Tell whether the objective says that it trains on several labels per image, see ``objectives.contract``."""
     return bool(getattr(get_object(config.objective._target_), "several_labels", False))

@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from camloc.backbones.weights import find_file
-from camloc.experiment.build import check_trainer, instantiate_all, trains_with_boxes
+from camloc.experiment.build import check_trainer, instantiate_all, runs_in_parts, trains_with_boxes
 from camloc.experiment.composition import near, one_line
 from camloc.experiment.options import (
     Built,
@@ -55,6 +55,9 @@ def check_training(config: DictConfig, given: Sequence[str]) -> None:
         yield from unused_in_training(config, given)
         if trains_with_boxes(config):
             yield from unused_with_boxes(given)
+        if config.compile and runs_in_parts(config):
+            name = config.objective._target_.rpartition(".")[2]
+            yield f"compile=true has no effect with the objective {name}, which runs parts of the network"
 
     _check(config, TrainOptions, given, unused)
 

@@ -1,14 +1,14 @@
 """Adversarial complementary learning: a second classifier sees what the first one did not look at."""
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, cast
+from typing import Annotated, ClassVar, cast
 
 import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from camloc.backbones.contract import Backbone, Features, empty_image
+from camloc.backbones.contract import Backbone, Features, empty_image, prefers_channels_last
 from camloc.objectives.contract import Labelled, Losses
 from camloc.objectives.parts import channels, minmax, pooled_maps, refuse_several_labels
 
@@ -31,6 +31,7 @@ class TwoClassifiers(nn.Module):
     def __init__(self, backbone: Backbone, threshold: float, width: int) -> None:
         super().__init__()
         self.num_classes, self.input_spec, self.threshold = backbone.num_classes, backbone.input_spec, threshold
+        self.prefers_channels_last = prefers_channels_last(backbone)
         trunk = getattr(backbone, "trunk", None)
         self.trunk = trunk if isinstance(trunk, nn.Module) else _Maps(backbone)
         num_maps = channels(self.trunk, empty_image(backbone))
@@ -109,6 +110,8 @@ class AdversarialComplementary(nn.Module):
         >>> list(losses.by_name), losses.logits.shape
         (['cross_entropy', 'complementary'], torch.Size([2, 5]))
     """
+
+    runs_in_parts: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -48,6 +48,9 @@ class Objective(Protocol):
 
     One that changes images, or what a trunk makes of them, says so by a class attribute ``changes_images = True``:
     features that were computed once are of no use to it, and it is refused with a frozen trunk.
+
+    One that runs parts of the network in place of the whole says so by a class attribute ``runs_in_parts = True``: the
+    whole is what ``compile=true`` compiles, which is refused with it.
     """
 
     def __call__(self, backbone: Backbone, batch: Labelled) -> Losses:

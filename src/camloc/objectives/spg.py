@@ -125,6 +125,7 @@ class SelfProducedGuidance(nn.Module):
     """
 
     changes_images: ClassVar[bool] = True
+    runs_in_parts: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """TriLite: a head that divides the feature maps into foreground, background and what is neither."""
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Protocol
+from typing import Annotated, ClassVar, Protocol
 
 import torch
 from annotated_types import Ge, Lt
@@ -116,6 +116,8 @@ class TriLite(nn.Module):
         >>> list(objective(network, batch).by_name)
         ['cross_entropy', 'foreground', 'background']
     """
+
+    runs_in_parts: ClassVar[bool] = True
 
     def __init__(
         self,
