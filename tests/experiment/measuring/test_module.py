@@ -63,13 +63,14 @@ def test_the_map_of_the_true_class_is_measured_and_padding_is_not() -> None:
     assert measured.results["test"].chosen == 0.8
 
 
-def test_boxes_stay_where_they_are_measured() -> None:
+def test_what_is_measured_on_the_cpu_stays_there() -> None:
     given = batch([0, 1], 0.45)
     moved = module().transfer_batch_to_device(given, torch.device("meta"), 0)
     assert moved.images.is_meta
     assert moved.truth.target.is_meta
     assert moved.truth.gt_boxes is given.truth.gt_boxes
     assert moved.truth.image_boxes is given.truth.image_boxes
+    assert moved.truth.image_sizes is given.truth.image_sizes
     trained = module().transfer_batch_to_device(TrainBatch(given.images, given.truth.target), torch.device("meta"), 0)
     assert trained.images.is_meta
 

@@ -49,14 +49,14 @@ class EvaluationModule(LightningModule):
         self._pairs = PairStore()
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:  # noqa: ANN401 - of training too
-        """Move a batch without its boxes, which are measured on the CPU: each would be a transfer of its own."""
+        """Move a batch without what is known of single images: it is read on the CPU, and Lightning visits each value."""
         truth = getattr(batch, "truth", None)
         if truth is None:
             return super().transfer_batch_to_device(batch, device, dataloader_idx)
-        without = batch._replace(truth=truth._replace(gt_boxes=[], image_boxes=[]))
+        lists = {name: value for name, value in truth._asdict().items() if isinstance(value, list)}
+        without = batch._replace(truth=truth._replace(**dict.fromkeys(lists, [])))
         moved = super().transfer_batch_to_device(without, device, dataloader_idx)
-        boxes = {"gt_boxes": truth.gt_boxes, "image_boxes": truth.image_boxes}
-        return moved._replace(truth=moved.truth._replace(**boxes))
+        return moved._replace(truth=moved.truth._replace(**lists))
 
     def predict(self, batch: Any, protocols: SplitProtocols) -> Prediction:  # noqa: ANN401 - each source has its own batch
         """Predict on a batch and add the score maps and boxes that people are shown; nothing is counted."""
