@@ -24,9 +24,9 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 from torchvision.ops import box_iou
 
+from camloc.attribution.attention_rollout import attention_rollout
 from camloc.attribution.cam import cam
 from camloc.attribution.contract import Attribution
-from camloc.attribution.grad_cam import grad_cam
 from camloc.attribution.score_map import score_map
 from camloc.backbones.alexnet import alexnet_gap
 from camloc.backbones.contract import Backbone
@@ -48,7 +48,7 @@ from camloc.records import Pairs
 NETWORKS: dict[str, tuple[Callable[..., Backbone], Attribution]] = {
     "googlenet_gap": (googlenet_gap, cam),
     "resnet50": (partial(resnet50_gap, output_stride=32), cam),
-    "vit_small_patch14": (partial(timm_network, "vit_small_patch14_dinov2", input_size=224), grad_cam),
+    "vit_small_patch14": (partial(timm_network, "vit_small_patch14_dinov2", input_size=224), attention_rollout),
     "alexnet_gap": (alexnet_gap, cam),
     "vgg_gap": (vgg_gap, cam),
 }

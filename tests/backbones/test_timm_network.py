@@ -1,6 +1,7 @@
 import ast
 import re
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from camloc.attribution.grad_cam import grad_cam
 from camloc.backbones import weights
 from camloc.backbones.contract import Backbone, Features, InputSpec
 from camloc.backbones.timm_network import TimmBackbone, timm_network
+from camloc.records import Pairs
 
 # name -> (K, h, w) of its maps of 64 x 64 pixels, number of further tokens, whether CAM applies
 NETWORKS: dict[str, tuple[tuple[int, int, int], int, bool]] = {
@@ -88,6 +91,14 @@ class TestContract:
         backbone: Backbone = timm_network("test_resnet", NUM_CLASSES)
         assert isinstance(backbone, Backbone)
         assert backbone.num_classes == NUM_CLASSES
+
+
+@pytest.mark.parametrize(("name", "reads"), [("vit_tiny_patch16_224", False), ("resnet18", True), ("test_vit", False)])
+def test_a_gradient_in_maps_that_the_head_does_not_read_is_refused(name: str, reads: bool) -> None:
+    backbone = built(name, input_size=64)
+    assert backbone.reads_maps is reads
+    with nullcontext() if reads else pytest.raises(ValueError, match=r"does not read them\. Use .* attention_rollout"):
+        grad_cam(backbone, torch.randn(1, 3, 64, 64), lambda logits: Pairs.most_likely(logits, 1))
 
 
 def test_tokens_lie_where_their_patches_are() -> None:

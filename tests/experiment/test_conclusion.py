@@ -248,6 +248,6 @@ def test_a_remark_stands_in_the_notes_and_its_numbers_refer_to_it(
     conclude(config(), run, trainer, measured(trainer), [])  # no image of test is localized at val's threshold
     printed, page = capsys.readouterr().out, (run.report / "index.html").read_text()
     for text in (printed, page):
-        assert "No image of test is localized according to top-1 localization error; " in text
+        assert "No image of test is localized, by top-1 localization error; " in text
         assert "GT-known localization error (see notes)" in text
         assert "top-1 classification error (see notes)" not in text

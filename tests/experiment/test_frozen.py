@@ -163,7 +163,7 @@ def test_features_are_made_once(
 ) -> None:
     first, datamodule = module(), NoiseData()
     trained(datamodule, first, build_frozen(frozen_config(1), first, datamodule))
-    assert "features of 10 train images (0.00 GB) are made once and kept in" in capsys.readouterr().out
+    assert "features of 10 train images (0.0 MB) are made once and kept in" in capsys.readouterr().out
     monkeypatch.setattr(KeepFeatures, "_make", None)
     again, datamodule = module(), NoiseData()
     trained(datamodule, again, build_frozen(frozen_config(1), again, datamodule))

@@ -173,7 +173,7 @@ def test_nothing_localized_is_remarked_on_next_to_the_numbers(value: float, dire
     missed = number("test/localization/GT-known", value, direction)
     (remark,) = remarks_on([*NUMBERS, missed], EVERY_CLASS, ["ant", "bee"])
     assert remark.keys == {"test/localization/GT-known"}
-    assert remark.sentence.startswith("No image of test is localized according to GT-known. Look at the gallery")
+    assert remark.sentence.startswith("No image of test is localized, by GT-known. Look at the gallery")
     assert remark.sentence.endswith("where the maps are, and whether the true boxes and the CAM threshold fit them.")
     (remark,) = remarks_on([*NUMBERS, missed], EVERY_CLASS._replace(cam_threshold=None), ["ant", "bee"])
     assert remark.sentence.endswith("where the maps are, and whether the true boxes fit them.")

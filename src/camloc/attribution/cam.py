@@ -19,7 +19,8 @@ def cam(backbone: Backbone, images: Tensor, choose: Choose) -> Attributed:
     if class_weights is None:
         raise ValueError(
             f"attribution=cam needs a network that ends in global average pooling and one linear layer; "
-            f"{type(backbone).__name__} has no class_weights. Use attribution=grad_cam"
+            f"{type(backbone).__name__} has no class_weights. Use attribution=grad_cam, or for a vision "
+            "transformer attention_rollout"
         )
     features = backbone.forward_features(images)
     logits = backbone.forward_head(features)

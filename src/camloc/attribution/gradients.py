@@ -104,7 +104,8 @@ def _through_stages(
     if not isinstance(backbone, Staged):
         raise ValueError(  # noqa: TRY004 - a wrong value of attribution=
             f"attribution={method} beyond the last feature maps needs a network with forward_stages; "
-            f"{type(backbone).__name__} has none. Take the last maps alone: stage 1"
+            f"{type(backbone).__name__} has none. Take the last maps alone: attribution.stages=1 of layer_cam, "
+            "attribution.stage=1 of bag_cams"
         )
     with with_gradients(images.device):
         # Leaf and clone: parameters may be frozen, and an in-place layer may start the network or the head.
@@ -147,6 +148,7 @@ def _gradients(method: str, backbone: Backbone, scores: Tensor, maps: list[Tenso
     if len(gradients) < len(maps):
         raise ValueError(
             f"attribution={method} needs logits that depend on the feature maps; the head of "
-            f"{type(backbone).__name__} does not read them. Use attribution=saliency"
+            f"{type(backbone).__name__} does not read them. Use attribution=saliency, or "
+            "attention_rollout for a vision transformer"
         )
     return gradients

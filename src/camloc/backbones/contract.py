@@ -136,6 +136,8 @@ class Extended(nn.Module):
         self.backbone = backbone
         self.num_classes, self.input_spec = backbone.num_classes, backbone.input_spec
         self.prefers_channels_last = prefers_channels_last(backbone)
+        if isinstance(backbone, Staged):
+            self.forward_stages = backbone.forward_stages
 
     def forward_features(self, images: Tensor) -> Features:
         """Return the features of (B,3,H,W) normalized images."""

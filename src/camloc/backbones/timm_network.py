@@ -84,7 +84,8 @@ class TimmBackbone(nn.Module):
 
     The maps are what ``forward_features`` of timm returns: of a convolutional network the last maps, of a
     transformer its patch tokens laid out as a map, with its class and register tokens, (B,P,K), in ``others``.
-    Where the classifier reads the class token alone, its logits do not depend on the maps.
+    Where the classifier reads the class token alone, its logits do not depend on the maps, ``reads_maps`` is false,
+    and a gradient in them is refused.
 
     Args:
         network: Built by ``timm.create_model``.
@@ -117,7 +118,8 @@ class TimmBackbone(nn.Module):
                 f"backbone.output_stride={output_stride}: the maps of timm's {_name(network)} stay {found} pixels wide "
                 f"for images of {input_spec.size}; set null"
             )
-        self.is_gap = self._is_gap(features)
+        self.reads_maps = self._reads_maps(features)
+        self.is_gap = self.reads_maps and self._is_gap(features)
         self.train(was_training)
 
     def forward_features(self, images: Tensor) -> Features:
@@ -189,7 +191,17 @@ class TimmBackbone(nn.Module):
             return features.maps
         if self.layout == "NHWC":
             return features.maps.permute(0, 2, 3, 1)
-        return torch.cat([*features.others, features.maps.flatten(2).transpose(1, 2)], dim=1)
+        maps = features.maps if self.reads_maps else features.maps.detach()  # rather no gradient than one of zeros
+        return torch.cat([*features.others, maps.flatten(2).transpose(1, 2)], dim=1)
+
+    def _reads_maps(self, features: Features) -> bool:
+        # The classifier of most transformers reads the class token alone.
+        if not features.others:
+            return True
+        self.reads_maps = True  # while it is found out
+        other = Features(torch.randn_like(features.maps), features.others)
+        both = [self.network.forward_head(self._join(one), pre_logits=True) for one in (features, other)]
+        return not torch.equal(*both)
 
     def _is_gap(self, features: Features) -> bool:
         # timm's heads have too many shapes to tell from their types, so random maps are passed through.

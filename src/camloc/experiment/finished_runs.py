@@ -76,11 +76,13 @@ def completed_metrics(run: RunDirectory) -> dict[str, Any]:
     return metrics
 
 
-def training_of(config: DictConfig) -> tuple[Path | None, DictConfig]:
+def training_of(config: DictConfig, directory: Path) -> tuple[Path | None, DictConfig]:
     """Return the checkpoint that a run's weights come from, with the configuration of the training that wrote it.
 
     Args:
         config: Of a run; of a training, or of a network with weights of its own, it is returned, with no checkpoint.
+        directory: Of the run. A relative path was meant from where the command was given, so it is looked for upwards
+            from here, where runs that were moved together still find each other, and then in the current directory.
 
     Raises:
         ValueError: If a checkpoint, or saved maps, cannot be read.
@@ -91,9 +93,9 @@ def training_of(config: DictConfig) -> tuple[Path | None, DictConfig]:
         source = next((Path(str(path)) for path in saved if path is not None), None)
         if source is None:
             return weights, config
-        weights = source
+        weights = directory = next((p / source for p in directory.resolve().parents if (p / source).exists()), source)
         try:
-            config = saved_config(source)
+            config = saved_config(weights)
         except (OSError, ValueError):
             break
     raise ValueError(f"{safe(str(weights))} cannot be read")

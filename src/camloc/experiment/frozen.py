@@ -88,6 +88,8 @@ def build_frozen(config: DictConfig, module: TrainingModule, datamodule: Localiz
     if datamodule.eval_transform.input_size == size and reads_features(predictor.attribution, backbone, size):
         kept.append(_kept("val", datamodule, 1, shapes.width, made_by))
     if is_first_process():
+        if config.backbone.get("weights", "its own") is None:
+            print("frozen trunk: its weights are random and stay so; backbone.weights= names others", flush=True)  # noqa: T201 - to the user
         _say(kept)
         check_room(one.file for one in kept)
     module.frozen = FrozenBackbone(backbone, shapes)
@@ -209,7 +211,8 @@ def _say(kept: list[Kept]) -> None:
     for one in kept:
         images = f"{len(one.views.split):,} {one.name} images"
         what = images if one.views.count == 1 else f"{one.views.count} views of {images}"
-        size = f"{one.file.num_bytes / 1e9:.2f} GB"
+        num_bytes = one.file.num_bytes
+        size = f"{num_bytes / 1e9:.2f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e6:.1f} MB"  # noqa: PLR2004 - 0.1 GB
         verb = "are read from" if one.file.exists else f"({size}) are made once and kept in"
         print(f"frozen trunk: features of {what} {verb} {one.file.path}", flush=True)  # noqa: T201 - to the user
 

@@ -63,6 +63,7 @@ def objective_of_run(checkpoint: Path, record: RunRecord, *, trust: bool) -> Dic
     if not trust and foreign_calls(called, named_by_user()):
         raise ValueError(
             f"{checkpoint}: objective._target_={safe(objective._target_)}, which brings parts of the network, is not "
-            "called, for it is not part of camloc; trust=true allows it if you trust who made the file"
+            "called, for it is not part of camloc; give the --config-dir that names it, or trust=true if you trust who "
+            "made the file"
         )
     return objective

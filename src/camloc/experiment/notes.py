@@ -66,7 +66,7 @@ def remarks_on(rows: Iterable[ReportedNumber], pairs: PairRecords, class_names: 
             where = "the predicted boxes are, and whether the true boxes"
         found.append(
             Remark(
-                f"No image of test is localized according to {titles}. Look at the gallery for where {where} fit them.",
+                f"No image of test is localized, by {titles}. Look at the gallery for where {where} fit them.",
                 frozenset(row.key for row in missed),
             )
         )

@@ -18,6 +18,8 @@ SOURCES = ("", "val", "pseudo", "fixed", "oracle", NOT_STATED)
 """Of a number's CAM threshold, in the order of columns; empty where it has none."""
 MAIN_SOURCES = ("val", "pseudo", "fixed", "", "oracle", NOT_STATED)
 """The same, from the one that a number is best quoted at."""
+MIN_TEXT_WIDTH = 14
+"""Characters that names keep where a terminal is narrow."""
 EXPLANATION = (
     "Numbers in %, each with its 95% interval. Columns say where the CAM threshold came from: val, chosen on true "
     "boxes of val; pseudo, on boxes made without people; fixed beforehand; oracle, the best on the reported images "
@@ -135,6 +137,11 @@ class Board:
     def sources(self, metric: Metric) -> list[str]:
         """Return the sources that any row has."""
         return [source for source in SOURCES if any(source in row.scores.get(metric.key, {}) for row in self.rows)]
+
+    @property
+    def matrix_title(self) -> str:
+        """What the table of methods x networks shows."""
+        return f"{self.metrics[0].heading}, %, methods x networks; CAM thresholds from val but where another is named"
 
     def matrix(self) -> tuple[list[str], list[list[str]]] | None:
         """Return headings and rows of methods x networks by the first metric; null of fewer than two networks."""
@@ -267,7 +274,7 @@ def terminal_tables(board: Board) -> list[tuple[str, Table]]:
     tables = []
     matrix = board.matrix()
     if matrix is not None:
-        tables.append((f"{board.title}: {board.metrics[0].heading}, %", _table(*matrix, texts=1)))
+        tables.append((f"{board.title}: {board.matrix_title}", _table(*matrix, texts=1)))
     for metric in board.metrics:
         rows = [[cell.joined("\n") for cell in cells_of(board, metric, row)] for row in board.of(metric)]
         tables.append((f"{board.title}: {metric.heading}, %", _table(headings_of(board, metric), rows)))
@@ -280,7 +287,13 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 
     shown = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for place, heading in enumerate(headings):
         is_text = place < texts
-        shown.add_column(Text(heading), justify="left" if is_text else "right", no_wrap=not is_text)
+        longest = max((len(line) for row in rows for line in row[place].split("\n")), default=0)
+        shown.add_column(
+            Text(heading),
+            justify="left" if is_text else "right",
+            overflow="fold",
+            min_width=min(longest, MIN_TEXT_WIDTH) if is_text else longest,  # headings give way before what is below
+        )
     for row in rows:
         # Not markup: brackets in a name would be read as styles.
         shown.add_row(*map(Text, row), style=None if row[-1] or texts == 1 else "dim")
@@ -295,7 +308,7 @@ def markdown(boards: Sequence[Board], runs: Sequence[ListedRun], left_out: Seque
         matrix = board.matrix()
         if matrix is not None:
             headings, rows = matrix
-            parts += [f"### {board.metrics[0].heading}, %", markdown_table(headings, rows, headings[1:])]
+            parts += [f"### {board.matrix_title}", markdown_table(headings, rows, headings[1:])]
         for metric in board.metrics:
             headings = headings_of(board, metric)
             lines = [[_bracketed(cell) for cell in cells_of(board, metric, row)] for row in board.of(metric)]

@@ -63,6 +63,7 @@ def _shown(directory: Path, place: int, board: Board) -> dict[str, object]:
         "title": board.title,
         "first": board.metrics[0].heading if board.metrics else "",
         "matrix": board.matrix(),
+        "matrix_title": board.matrix_title if board.metrics else "",
         "tables": tables,
         "costs": cost_rows(board),
         "chart": _chart(directory, place, board, board.metrics[0]) if board.metrics else None,

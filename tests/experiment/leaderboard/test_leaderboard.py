@@ -115,12 +115,12 @@ def test_methods_are_compared_with_plain_cam_on_their_network(write_run: WritesR
     runs = write_run("c", (50, 65, 66), backbone="vgg.vgg_gap").parent
     lines = printed(runs)
     title = "tiny_imagenet, 100 test images: GT-known localization error, %"
-    start = lines.index(title)
-    matrix = lines[start : lines.index(title, start + 1)]
+    start = next(place for place, line in enumerate(lines) if line.startswith(f"{title}, methods x networks; "))
+    matrix = lines[start : lines.index(title)]
     assert "method alexnet_gap vgg_gap" in matrix
     assert "cam 40.00 35.00" in matrix
     assert "hide_and_seek + cam 20.00" in matrix
-    table = lines[lines.index(title, start + 1) :]
+    table = lines[lines.index(title) :]
     assert "network method val oracle vs cam run" in table
     assert "best centred box 37.00 1" in table
     assert "alexnet_gap cam 40.00 30.00 1" in table
@@ -140,10 +140,10 @@ def test_without_a_single_view_plain_cam_is_that_of_the_same_views(write_run: Wr
     crops = {"_target_": "camloc.attribution.ten_crop.TenCrop"}
     write_run("a", (50, 60, 70), views=crops)
     runs = write_run("b", (50, 80, 70), objective="cutmix.CutMix", views=crops).parent
-    assert "alexnet_gap cut_mix + cam, ten_crop 20.00 20.00 -20.00* 2" in printed(runs)
+    assert "alexnet_gap cutmix + cam, ten_crop 20.00 20.00 -20.00* 2" in printed(runs)
     write_run("c", (50, 70, 70))
     lines = printed(runs)
-    assert "alexnet_gap cut_mix + cam, ten_crop 20.00 20.00 -10.00* 2" in lines
+    assert "alexnet_gap cutmix + cam, ten_crop 20.00 20.00 -10.00* 2" in lines
     assert "alexnet_gap cam, ten_crop 40.00 30.00 +10.00* 1" in lines
 
 
@@ -164,11 +164,11 @@ def test_an_evaluation_with_another_attribution_is_a_row_with_its_trainings_obje
         "b", (50, 66, 70), attribution="grad_cam.grad_cam", checkpoint=str(training / "checkpoints" / "best.ckpt")
     )
     lines = printed(training.parent)
-    assert "alexnet_gap cut_mix + cam 40.00 30.00 1" in lines
-    assert "alexnet_gap cut_mix + grad_cam 34.00 30.00 2" in lines
+    assert "alexnet_gap cutmix + cam 40.00 30.00 1" in lines
+    assert "alexnet_gap cutmix + grad_cam 34.00 30.00 2" in lines
     costs = lines[lines.index("tiny_imagenet, 100 test images: what the trainings took") :]
-    assert "alexnet_gap cut_mix + cam 50 2.50 M 3.0 1" in costs
-    assert "alexnet_gap cut_mix + grad_cam 50 2.50 M 3.0 2" in costs
+    assert "alexnet_gap cutmix + cam 50 2.50 M 3.0 1" in costs
+    assert "alexnet_gap cutmix + grad_cam 50 2.50 M 3.0 2" in costs
 
 
 def test_networks_of_a_name_are_told_apart_by_their_options(write_run: WritesRun, printed: Printed) -> None:
@@ -187,7 +187,7 @@ def test_other_images_are_another_table(write_run: WritesRun, printed: Printed) 
     runs = write_run("b", (50, 70, 75), objective="cutmix.CutMix", prefix="other").parent
     lines = printed(runs)
     assert lines.count("tiny_imagenet, 100 test images: GT-known localization error, %") == 2
-    assert "alexnet_gap cut_mix + cam 30.00 25.00 2" in lines
+    assert "alexnet_gap cutmix + cam 30.00 25.00 2" in lines
 
 
 def objects_of(run: Path, share: float) -> None:
@@ -206,7 +206,7 @@ def test_images_of_one_name_with_other_objects_have_a_board_of_their_own(
     lines = printed(runs)
     title = "tiny_imagenet, 100 test images: GT-known localization error, %"
     assert lines.count(title) == 2
-    assert "alexnet_gap cut_mix + cam 20.00 20.00 2" in lines  # without a difference to plain CAM
+    assert "alexnet_gap cutmix + cam 20.00 20.00 2" in lines  # without a difference to plain CAM
     assert "alexnet_gap hide_and_seek + cam 30.00 25.00 -10.00* 3" in lines
     assert any(line.startswith("alexnet_gap adl + cam 35.00 30.00 ") for line in lines)
     said = "images share names with those of run 1, but not their objects"
@@ -264,7 +264,32 @@ def test_a_training_that_is_gone_is_said(write_run: WritesRun, printed: Printed,
     gone = tmp_path / "gone"
     lines = printed(write_run("a", (50, 60, 70), checkpoint=str(gone)))
     assert any(line.endswith(f"how it was trained is not known, for {gone} cannot be read") for line in lines)
-    assert "alexnet_gap cam 40.00 30.00 1" in lines
+    assert "alexnet_gap unknown training + cam 40.00 30.00 1" in lines
+
+
+def test_a_training_is_found_from_anywhere_and_after_a_move(
+    write_run: WritesRun, printed: Printed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_run("training", (50, 60, 70), objective="adl.AttentionDropout")
+    write_run("evaluation", (50, 80, 70), attribution="grad_cam.grad_cam", checkpoint="runs/training")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "runs").rename(elsewhere / "runs")
+    monkeypatch.chdir(tmp_path.root)
+    lines = printed(elsewhere / "runs")
+    assert "alexnet_gap adl + cam 40.00 30.00 2" in lines
+    assert "alexnet_gap adl + grad_cam 20.00 20.00 1" in lines
+
+
+def test_the_method_is_read_in_a_narrow_terminal(
+    write_run: WritesRun, printed: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("alexnet.alexnet_gap", "vgg.vgg_gap", "googlenet.googlenet_gap", "resnet.resnet50_gap", "nin.nin"):
+        runs = write_run(name, (50, 60, 70), backbone=name).parent
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = printed(runs)
+    assert "cam 40.00 40.00 40.00 40.00 40.00" in lines
+    assert not any("…" in line for line in lines)
 
 
 def test_a_checkpoint_that_was_chosen_on_pseudo_boxes_is_said(write_run: WritesRun, printed: Printed) -> None:
@@ -305,11 +330,11 @@ def test_files(write_run: WritesRun, printed: Printed, tmp_path: Path) -> None:
     with (tmp_path / "board.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     found = {(row["method"], row["metric"], row["threshold_source"]): row for row in rows}
-    ours = found["cut_mix + cam", GT_KNOWN, "val"]
+    ours = found["cutmix + cam", GT_KNOWN, "val"]
     assert (float(ours["value"]), float(ours["low"]), float(ours["high"])) == pytest.approx((0.2, 0.15, 0.25))
     assert float(ours["minus_cam"]) == pytest.approx(-0.2)
     assert -0.3 < float(ours["minus_cam_low"]) < -0.2 < float(ours["minus_cam_high"]) < -0.1
-    assert found["cut_mix + cam", GT_KNOWN, "oracle"]["minus_cam"] == ""
+    assert found["cutmix + cam", GT_KNOWN, "oracle"]["minus_cam"] == ""
     plain = found["cam", GT_KNOWN, "val"]
     assert (plain["images_per_second"], plain["trained_parameters"], plain["minutes"]) == ("50.0", "2500000", "3.0")
     page = (tmp_path / "page" / "index.html").read_text()

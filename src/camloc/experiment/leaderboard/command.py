@@ -127,7 +127,7 @@ def _print(boards: Sequence[Board], runs: Sequence[ListedRun], left_out: Sequenc
 def _print_published() -> None:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for heading in HEADINGS:
-        table.add_column(heading, justify="right" if heading == "%" else "left")
+        table.add_column(heading, justify="right" if heading == "%" else "left", overflow="fold")
     for number in published_numbers():
         table.add_row(*map(Text, published_cells(number)))
     Console(highlight=False).print(table)

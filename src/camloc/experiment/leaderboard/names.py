@@ -2,9 +2,13 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from omegaconf import OmegaConf
+
+from camloc.experiment.configuration import configuration_directory
 from camloc.experiment.finished_runs import value_of
 from camloc.experiment.signatures import shown
 from camloc.experiment.trusted import safe
@@ -37,6 +41,24 @@ def part_name(target: object) -> str:
     return safe(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", last).lower())
 
 
+def objective_name(target: object) -> str:
+    """Return what ``objective=`` calls an objective of camloc, and the name of another one's class.
+
+    Example:
+        >>> objective_name("camloc.objectives.adl.AttentionDropout"), objective_name("mine.MyLoss")
+        ('adl', 'my_loss')
+    """
+    return _objectives().get(str(target)) or part_name(target)
+
+
+@cache
+def _objectives() -> dict[str, str]:
+    """Return the objectives of camloc's configuration by what they are built from."""
+    files = sorted((configuration_directory() / "objective").glob("*.yaml"))
+    configs: dict[str, Any] = {file.stem: OmegaConf.load(file) for file in files}
+    return {str(config.get("objective", config)["_target_"]): name for name, config in configs.items()}
+
+
 def network_of(config: Config) -> Named:
     """Name the network that a run measured.
 
@@ -51,15 +73,18 @@ def network_of(config: Config) -> Named:
     return Named(name, options | {key.rpartition(".")[2]: value_of(config, key) for key in _NETWORK_OPTIONS})
 
 
-def method_of(config: Config, training: Config | None) -> Named:
+def method_of(config: Config, training: Config | None, *, is_known: bool = True) -> Named:
     """Name the method: the objective that trained the network, unless it is plain cross entropy, and the attribution.
 
     Args:
         config: Of the run.
         training: Of the training that its weights come from; null of published weights.
+        is_known: Whether it is known how the weights were trained.
     """
     objective = None if training is None else training.get("objective")
-    trained_by = [] if objective is None else [part_name(value_of(objective, "_target_"))]
+    trained_by = [] if objective is None else [objective_name(value_of(objective, "_target_"))]
+    if not is_known:
+        trained_by = ["unknown training"]
     name = part_name(value_of(config, "attribution._target_"))
     if trained_by not in ([], ["cross_entropy"], [name]):
         name = f"{trained_by[0]} + {name}"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from camloc.experiment.finished_runs import LeftOut, completed_metrics, plain, training_of, value_of
-from camloc.experiment.leaderboard.names import Named, data_of, method_of, network_of, part_name
+from camloc.experiment.leaderboard.names import Named, data_of, method_of, network_of, objective_name, part_name
 from camloc.experiment.run_directory import ReportedRow, RunDirectory, read_json
 from camloc.experiment.trusted import read_config_file, safe
 from camloc.metrics.functional.bootstrap import interval
@@ -74,19 +74,21 @@ def _read(run: RunDirectory) -> BoardRun:
     rows = [row for row in run.read_rows() if row.key.startswith("test/")]
     if not rows or not isinstance(metrics.get("test/num_images"), int):
         raise ValueError("it has no numbers of test")
-    remarks, is_plain = [], False
+    remarks, is_plain, is_known = [], False, True
     try:
-        checkpoint, of_training = training_of(config)
+        checkpoint, of_training = training_of(config, run.path)
         training = plain(of_training) if checkpoint is not None or "objective" in config else None
         directory = run.path if checkpoint is None else _directory_of(checkpoint)
-        is_plain = training is None or part_name(value_of(training, "objective._target_")) == "cross_entropy"
+        is_plain = training is None or objective_name(value_of(training, "objective._target_")) == "cross_entropy"
     except ValueError as error:
         training, directory = None, run.path
         remarks.append(f"how it was trained is not known, for {error}")
-    network, method = network_of(values), method_of(values, training)
+        is_known = False
+    network = network_of(values)
+    method = method_of(values, training, is_known=is_known)
     views = part_name(value_of(values, "views._target_"))
     if metrics.get("test/supervision") == TRAINED_WITH_BOXES:
-        of_network = part_name(value_of(training or {}, "objective._target_"))  # which predicts its boxes itself
+        of_network = objective_name(value_of(training or {}, "objective._target_"))  # which predicts its boxes itself
         method = Named(f"{of_network}, {TRAINED_WITH_BOXES}", {})
     if training is not None and value_of(training, "datamodule.pseudo_boxes") is not None:
         remarks.append("its checkpoint was chosen on pseudo boxes")

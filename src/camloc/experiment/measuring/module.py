@@ -49,12 +49,12 @@ class EvaluationModule(LightningModule):
         self._pairs = PairStore()
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:  # noqa: ANN401 - of training too
-        """Move a batch without what is known of single images: it is read on the CPU, and Lightning visits each value."""
+        """Move a batch without its lists, of which Lightning would visit each value: they are read on the CPU."""
         truth = getattr(batch, "truth", None)
         if truth is None:
             return super().transfer_batch_to_device(batch, device, dataloader_idx)
         lists = {name: value for name, value in truth._asdict().items() if isinstance(value, list)}
-        without = batch._replace(truth=truth._replace(**dict.fromkeys(lists, [])))
+        without = batch._replace(truth=truth._replace(**{name: [] for name in lists}))
         moved = super().transfer_batch_to_device(without, device, dataloader_idx)
         return moved._replace(truth=moved.truth._replace(**lists))
 

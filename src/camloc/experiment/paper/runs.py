@@ -83,14 +83,14 @@ def _read(run: RunDirectory) -> PaperRun:
             2: localization,
             3: [*localization, NOT_THE_TEST_IMAGES],
         },
-        changes=[*_training(config, as_recipe)],
+        changes=[*_training(config, run.path, as_recipe)],
     )
 
 
-def _training(config: DictConfig, as_recipe: Mapping[str, Any]) -> Iterator[str]:
+def _training(config: DictConfig, directory: Path, as_recipe: Mapping[str, Any]) -> Iterator[str]:
     """Yield in what the weights that a run measured were trained otherwise than its recipe's."""
     try:
-        _, training = training_of(config)
+        _, training = training_of(config, directory)
     except ValueError as error:
         yield f"how is not known, for {error}"
         return

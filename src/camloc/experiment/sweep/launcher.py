@@ -119,7 +119,8 @@ class ProcessLauncher(Launcher):
         if failed := statuses.count("failed"):
             sys.stderr.write(
                 f"error: {failed} of {len(statuses)} jobs failed, see {self._directory / SUMMARY_FILE}; the same "
-                f"command with sweep.skip_completed=true hydra.sweep.dir={self._directory} runs them again\n"
+                f"command with sweep.skip_completed=true hydra.sweep.dir={self._directory} runs them again, once "
+                "their errors are dealt with\n"
             )
             sys.exit(1)
 
