@@ -116,6 +116,13 @@ class TestExactness:
         assert filled.state_dict()["1.num_batches_tracked"].item() == 0
         assert filled.state_dict()["1.running_var"].tolist() == [9, 10]
 
+    def test_not_finite(self, tmp_path: Path) -> None:
+        state = trunk().state_dict()
+        state["0.weight"][0] = torch.nan
+        torch.save(state, tmp_path / "weights.pth")
+        with pytest.raises(ValueError, match=r"weights\.pth has numbers under 0\.weight that are not finite"):
+            load_trunk(trunk(), str(tmp_path / "weights.pth"), ALEXNET)
+
     def test_key_too_many(self, tmp_path: Path) -> None:
         more = entries() | {f"features.{n}.weight": torch.zeros(1) for n in range(2, 7)}
         match = re.escape("does not have: features.2.weight, features.3.weight, features.4.weight and 2 more; ")

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from camloc.attribution.cam import cam
+from camloc.backbones.alexnet import alexnet_gap
 from camloc.backbones.vgg import vgg_gap
 from camloc.objectives.adl import AttentionDrop, AttentionDropout
 from camloc.objectives.contract import Labelled
@@ -101,6 +102,9 @@ def test_what_it_is_not_for_is_refused() -> None:
         AttentionDropout.extend(conv_gap(), layers=["trunk.9"])
     max_pooled = conv_gap()
     max_pooled.head.pooling = "max"
+    for name in ("head", "head.linear", "head.dropout"):
+        with pytest.raises(ValueError, match=rf"objective\.layers=.*: {name} makes no maps"):
+            AttentionDropout.extend(alexnet_gap(5), layers=[name])
     with pytest.raises(ValueError, match="objective=adl needs a network that ends in global average pooling"):
         AttentionDropout.extend(max_pooled)
     with pytest.raises(ValueError, match=r"objective\.drop_rate must lie in \[0, 1\], found 2"):

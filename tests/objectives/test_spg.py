@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, interpolate
 
 from camloc.attribution.cam import cam
+from camloc.backbones.alexnet import alexnet_gap
 from camloc.objectives.contract import Labelled
 from camloc.objectives.spg import GuidedBackbone, SelfProducedGuidance, _upsampled, masked_loss
 from camloc.records import Pairs
@@ -173,6 +174,8 @@ def test_what_it_is_not_for_is_refused() -> None:
             SelfProducedGuidance.extend(conv_gap(), layers)
     max_pooled = conv_gap()
     max_pooled.head.pooling = "max"
+    with pytest.raises(ValueError, match="give two layers, an inner and a later one"):
+        SelfProducedGuidance.extend(alexnet_gap(5), layers=["trunk.0", "trunk.0"])
     with pytest.raises(ValueError, match="objective=spg needs a network that ends in global average pooling"):
         SelfProducedGuidance.extend(max_pooled)
     with pytest.raises(ValueError, match=r"objective\.inner must be an upper and a lower .* found \[0\.1, 0\.5\]"):

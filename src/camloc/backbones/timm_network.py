@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from textwrap import shorten
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from camloc.backbones.contract import Features, InputSpec
@@ -26,7 +27,7 @@ def timm_network(
     num_classes: int,
     weights: str | None = None,
     output_stride: int | None = None,
-    input_size: int | None = None,
+    input_size: Annotated[int, Ge(1)] | None = None,
 ) -> "TimmBackbone":
     """Build a network of timm with a classifier for ``num_classes``.
 
@@ -288,7 +289,7 @@ def _load(name: str, num_classes: int, file: Path, options: dict[str, Any]) -> N
     names = [published.classifier] if isinstance(published.classifier, str) else list(published.classifier or ())
     # Older files of some networks have "head" in place of today's "head.fc"; timm renames it.
     keys = [f"{key}.weight" for name in names for key in (name, name.rpartition(".")[0])]
-    rows = next((len(entries[key]) for key in keys if key in entries), 0)
+    rows = next((len(entries[key]) for key in keys if key in entries and entries[key].ndim), 0)
     overlay = {"file": str(file), "num_classes": rows, "label_offset": 0}
     try:
         # Built for the classes of the file, so that timm loads all of it or raises.

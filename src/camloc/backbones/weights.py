@@ -200,9 +200,17 @@ def read_state_dict(file: Path) -> dict[str, Tensor]:
     """Read the tensors of a ``.safetensors`` or ``.caffemodel`` file, or of what ``torch.save`` wrote; runs no code.
 
     Raises:
-        ValueError: The file is damaged, holds something other than named tensors, or the package
-            ``safetensors`` is missing.
+        ValueError: The file is damaged, holds something other than named tensors or a number that is not finite, or
+            the package ``safetensors`` is missing.
     """
+    tensors = _read(file)
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ValueError(f"{file} has numbers under {name} that are not finite; give the weights of another epoch")
+    return tensors
+
+
+def _read(file: Path) -> dict[str, Tensor]:
     if file.suffix == ".safetensors":
         return _read_safetensors(file)
     if file.suffix == ".caffemodel":

@@ -14,6 +14,7 @@ from camloc.experiment.checkpoint import weights_fingerprint
 from camloc.experiment.exchanged import exchanged_parts, refuse_exchanged_parts
 from camloc.experiment.load import configured_localizer
 from camloc.experiment.run_directory import RunDirectory, read_json
+from camloc.experiment.trusted import printable
 from camloc.export import localize
 from camloc.export.graph_file import GraphFormat, refuse_missing_onnx, write_graph
 from camloc.export.replaced import replaced
@@ -166,5 +167,4 @@ def _numbers(file: Path) -> list[dict[str, Any]]:
 
 
 def _say(line: str) -> None:
-    shown = line if line.isprintable() else ascii(line)[1:-1]
-    print(shown, flush=True)  # noqa: T201 - to the user
+    print(printable(line), flush=True)  # noqa: T201 - to the user

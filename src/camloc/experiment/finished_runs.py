@@ -69,7 +69,8 @@ def completed_metrics(run: RunDirectory) -> dict[str, Any]:
     """
     status = run.read_status()
     if status.status != "completed":
-        raise ValueError(f"its status is {status.status}{f': {safe(status.error)}' if status.error else ''}")
+        said = "not known, its status.json is missing or damaged" if status.status is None else safe(status.status)
+        raise ValueError(f"its status is {said}{f': {safe(status.error)}' if status.error else ''}")
     metrics: dict[str, Any] = read_json(run.metrics)
     if not metrics:
         raise ValueError("its metrics.json is missing or cannot be read")

@@ -19,6 +19,7 @@ from camloc.experiment.load import configured_localizer, one_device
 from camloc.experiment.predict_output import ImageFiles, side_to_show, write_at_end
 from camloc.experiment.predict_source import Opened, open_source
 from camloc.experiment.run_directory import RunDirectory
+from camloc.experiment.trusted import printable
 from camloc.export.predictions_jsonl import PredictionLines, Predictions
 from camloc.export.replaced import replaced
 from camloc.localized import LocalizedImage
@@ -234,5 +235,4 @@ def _clipped_note(number: int, first: LocalizedImage, intensity: Intensity) -> s
 
 
 def _say(line: str) -> None:
-    shown = line if line.isprintable() else ascii(line)[1:-1]
-    print(shown, flush=True)  # noqa: T201 - to the user
+    print(printable(line), flush=True)  # noqa: T201 - to the user

@@ -250,9 +250,19 @@ class RunDirectory:
         self._write(self.rows, json.dumps([row._asdict() for row in rows], indent=2))
 
     def read_rows(self) -> list[ReportedRow]:
-        """Read ``rows.json``; empty where it is missing or was cut off."""
-        content = read_json(self.rows, list)
-        return [ReportedRow(**row) for row in content]
+        """Read ``rows.json``; empty where it is missing or was cut off.
+
+        Raises:
+            ValueError: If an entry is none.
+        """
+        return [self._row(entry) for entry in read_json(self.rows, list)]
+
+    def _row(self, entry: Any) -> ReportedRow:  # noqa: ANN401 - a JSON value
+        needed = {name for name in ReportedRow._fields if name not in ReportedRow._field_defaults}
+        is_row = isinstance(entry, dict) and needed <= entry.keys() <= {*ReportedRow._fields}
+        if not is_row or not all(isinstance(value, str) for value in entry.values()):
+            raise ValueError(f"{self.rows} has an entry that is no number with its title and direction")
+        return ReportedRow(**entry)
 
     def _write(self, file: Path, text: str) -> None:
         if self._writes:
@@ -307,7 +317,7 @@ def read_json(file: Path, kind: type[Any] = dict) -> Any:  # noqa: ANN401 - a JS
         return kind()
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return kind()
     return content if isinstance(content, kind) else kind()
 

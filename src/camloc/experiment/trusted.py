@@ -273,5 +273,15 @@ def safe(text: object) -> str:
     return start if len(start) <= MAX_SHOWN else f"{start[:MAX_SHOWN]}..."
 
 
+def printable(line: str) -> str:
+    r"""Return a line that may hold a stranger's names without control characters, which a terminal would obey.
+
+    Example:
+        >>> printable("runs/a: \x1b[31mred")
+        'runs/a: \\x1b[31mred'
+    """
+    return line if line.isprintable() else ascii(line)[1:-1]
+
+
 def _one_line(error: Exception) -> str:
     return safe(" ".join(str(error).split()))

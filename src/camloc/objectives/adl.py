@@ -8,7 +8,7 @@ from annotated_types import Ge, Le
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from camloc.backbones.contract import Backbone, Extended, Features
+from camloc.backbones.contract import Backbone, Extended, Features, empty_image
 from camloc.objectives.contract import Labelled, Losses
 from camloc.objectives.parts import pooled_maps, refuse_several_labels
 
@@ -59,7 +59,7 @@ class DroppingBackbone(Extended):
         drop_rate: See :class:`AttentionDrop`.
 
     Raises:
-        ValueError: There is no layer of such a name.
+        ValueError: There is no layer of such a name, or it makes no maps.
     """
 
     def __init__(self, backbone: Backbone, layers: Sequence[str], threshold: float, drop_rate: float) -> None:
@@ -67,16 +67,28 @@ class DroppingBackbone(Extended):
         known = dict(self.backbone.named_modules())  # type: ignore[attr-defined] # a module
         unknown = [name for name in layers if name != LAST_MAPS and name not in known]
         if unknown or not layers:
-            named = [name for name in known if 0 < name.count(".") < 2]  # noqa: PLR2004 - of the trunk, not deeper
+            named = [name for name in known if name.count(".") == 1 and not name.startswith("head.")]
             raise ValueError(
                 f"objective.layers={list(layers)}: give names of its layers, such as {', '.join(named[-5:])}, "
                 f"or {LAST_MAPS} for the last feature maps"
             )
+        if others := [name for name in layers if name != LAST_MAPS and not self._makes_maps(known[name])]:
+            raise ValueError(f"objective.layers={list(layers)}: {', '.join(others)} makes no maps; name other layers")
         for name in layers:
             if name != LAST_MAPS:
                 parent, _, last = name.rpartition(".")
                 setattr(known[parent], last, nn.Sequential(known[name], AttentionDrop(threshold, drop_rate)))
         self.drop = AttentionDrop(threshold, drop_rate) if LAST_MAPS in layers else nn.Identity()
+
+    def _makes_maps(self, layer: nn.Module) -> bool:
+        found: list[object] = []
+        hook = layer.register_forward_hook(lambda _layer, _inputs, output: found.append(output))
+        was_training = self.training
+        with torch.no_grad():
+            self.eval().backbone.forward_features(empty_image(self.backbone))
+        self.train(was_training)
+        hook.remove()
+        return bool(found) and all(isinstance(output, Tensor) and output.ndim == len("BKhw") for output in found)
 
     def forward_features(self, images: Tensor) -> Features:
         """Return the features of (B,3,H,W) normalized images, partly hidden in training."""

@@ -46,6 +46,8 @@ class GuidedBackbone(Extended):
     def __init__(self, backbone: Backbone, layers: Sequence[str] | None, width: int) -> None:
         super().__init__(backbone)
         self.layers = getattr(backbone, "method_layers", {}).get("spg") if layers is None else layers
+        if self.layers is not None and len(set(self.layers)) < len(self.layers):
+            raise ValueError(f"objective.layers={list(self.layers)}: give two layers, an inner and a later one")
         was_training = self.training
         with torch.no_grad():
             features, inner, later = self.eval().forward_layers(empty_image(backbone))

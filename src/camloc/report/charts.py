@@ -5,6 +5,7 @@ from itertools import cycle
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -155,6 +156,7 @@ def misses_chart(groups: Sequence[str], causes: Sequence[str], counts: Sequence[
     _save_plot(figure, axes, path)
 
 
+@rc_context({"text.parse_math": False})  # names may have dollar signs
 def reference_chart(
     names: Sequence[str],
     references: Sequence[float] | None,

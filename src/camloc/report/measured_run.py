@@ -189,7 +189,10 @@ def _number(run: Path, metrics: dict[str, object], key: str) -> float:
     value = metrics.get(key)
     if not isinstance(value, int | float):
         raise ValueError(f"{run / 'metrics.json'} has no number under {key}, got {value!r}")  # noqa: TRY004 - the same
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ValueError(f"{run / 'metrics.json'} has an impossible number under {key}") from error
 
 
 def _iou_threshold(path: Path) -> float:

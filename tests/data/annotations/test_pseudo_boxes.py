@@ -34,8 +34,9 @@ def test_how_well_they_fit_true_boxes_is_not_looked_at(tmp_path: Path) -> None:
             r"localization\.txt, line 1: expected path,x0,y0,x1,y1 in whole pixels; found '1/a.jpg,1,2,3'",
         ),
         ("1/a.jpg,1,2,3,4.5", "expected path,x0,y0,x1,y1 in whole pixels"),
-        ("1/a.jpg,3,2,1,4", "the box is negative or inverted; found '1/a.jpg,3,2,1,4'"),
-        ("1/a.jpg,-1,2,1,4", "the box is negative or inverted"),
+        ("1/a.jpg,3,2,1,4", "the box is negative, inverted or beyond any image; found '1/a.jpg,3,2,1,4'"),
+        ("1/a.jpg,-1,2,1,4", "the box is negative, inverted or beyond any image"),
+        (f"1/a.jpg,0,0,{10**400},4", "the box is negative, inverted or beyond any image; found '1/a.jpg,0,0,1000"),
         ("1/a.jpg,1,2,3,4", r"lacks 1 of the 2 images of val, such as 1/b\.jpg; give pseudo boxes of this val"),
     ],
 )

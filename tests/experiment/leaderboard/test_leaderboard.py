@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -374,3 +375,87 @@ def test_the_command_line_knows_it(capsys: pytest.CaptureFixture[str], monkeypat
         cli.main()
     assert ended.value.code == 0
     assert "--published" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("rows.json", "[1]", "rows.json has an entry that is no number with its title and direction"),
+        ("rows.json", '[{"key": 5, "title": "x", "direction": "min"}]', "rows.json has an entry that is no number"),
+        (
+            "rows.json",
+            '[{"key": "k", "title": "x", "direction": "min", "new": ""}]',
+            "rows.json has an entry that is no",
+        ),
+        ("metrics.json", '{"a":' + "[" * 100_000, "its metrics.json is missing or cannot be read"),
+        ("metrics.json", {GT_KNOWN: 10**400}, "metrics.json has "),
+        ("metrics.json", {GT_KNOWN: float("nan")}, "its metrics.json has nan under "),
+        ("metrics.json", {GT_KNOWN: True}, "metrics.json has True under "),
+        ("metrics.json", {GT_KNOWN: -5}, "metrics.json has -5 under "),
+        ("metrics.json", {f"{GT_KNOWN}_low": float("inf")}, "its metrics.json has inf under "),
+        ("metrics.json", {"test/num_images": True}, "its metrics.json has True under test/num_images"),
+        (
+            "cost.json",
+            {"images": 10**400, "trained_parameters": 1, "seconds": 1, "training_seconds": 1},
+            "its cost.json",
+        ),
+        ("config.yaml", {"views": "abc"}, "its config.yaml has 'abc' under views, which is no part"),
+        ("config.yaml", {"score_map": [1]}, "its config.yaml has [1] under score_map"),
+        ("config.yaml", {"objective": "abc"}, "the config.yaml of its training has 'abc' under objective"),
+        ("status.json", "", "its status is not known, its status.json is missing or damaged"),
+        ("status.json", '{"status": "\\u001b[31mRED"}', r"its status is '\x1b[31mRED'"),
+    ],
+)
+@pytest.mark.parametrize("outcomes", [False, True])
+def test_a_damaged_file_costs_its_run_alone(
+    write_run: WritesRun, printed: Printed, file: str, content: str | dict[str, Any], said: str, outcomes: bool
+) -> None:
+    runs = write_run("a", (50, 60, 70)).parent
+    damaged = write_run("b", (50, 60, 70))
+    if not outcomes:
+        (damaged / "per_image" / "test.npz").unlink()
+    before = yaml.safe_load((damaged / file).read_text()) if isinstance(content, dict) and file != "cost.json" else {}
+    (damaged / file).write_text(content if isinstance(content, str) else json.dumps(before | content))
+    lines = printed(runs)
+    assert "alexnet_gap cam 40.00 30.00 1" in lines
+    (left_out,) = (line for line in lines if line.startswith("left out: "))
+    assert left_out.startswith(f"left out: {damaged}: ")
+    if outcomes is False or file != "metrics.json":
+        assert said in left_out
+
+
+def test_what_cannot_be_written_is_said_before_anything_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, link = tmp_path / "file.md", tmp_path / "link.md"
+    file.touch()
+    link.symlink_to(file)
+    os.mkfifo(tmp_path / "fifo")
+
+    def refused(*options: object) -> str:
+        with pytest.raises(SystemExit) as exited:
+            main([*map(str, options)])
+        assert exited.value.code == 1
+        return capsys.readouterr().err.partition(";")[0]
+
+    for name in ("fifo", "link.md", "."):
+        assert refused("RUN", "--csv", tmp_path / name).endswith("is no regular file")
+    assert "--csv . is no regular file" in refused("RUN", "--csv", "")
+    assert "lies in a folder that does not exist" in refused("RUN", "--markdown", tmp_path / "gone" / "x.md")
+    assert "file.md is no folder" in refused("RUN", "--html", file)
+    assert "name the same file" in refused("RUN", "--markdown", file, "--csv", file)
+    assert "--published takes no --markdown, --csv or --html" in refused("--published", "--csv", file)
+    assert link.is_symlink()
+    assert (tmp_path / "fifo").is_fifo()
+
+
+def test_names_are_no_orders_to_the_terminal_and_no_formulas(
+    write_run: WritesRun, printed: Printed, tmp_path: Path
+) -> None:
+    run = write_run("a\x1b[31m", (50, 60, 70))
+    values = yaml.safe_load((run / "config.yaml").read_text())
+    values["backbone"]["name"] = r"$\foo$"
+    (run / "config.yaml").write_text(yaml.safe_dump(values))
+    lines = printed(run, "--html", tmp_path / "page")
+    assert not any("\x1b" in line for line in lines)
+    assert r"$\foo$" in (tmp_path / "page" / "index.html").read_text()

@@ -8,6 +8,11 @@ from numpy.typing import NDArray
 
 from camloc.data.annotations.text_files import located_lines
 
+LARGEST = 10**6
+"""Pixels; no image is larger."""
+MAX_SHOWN = 200
+"""Characters of a line in a message."""
+
 
 def read_pseudo_boxes(folder: Path, image_ids: Sequence[str]) -> list[NDArray[np.float64]]:
     """Read the pseudo boxes of ``val`` from ``val/localization.txt``, lines ``path,x0,y0,x1,y1`` in inclusive pixels.
@@ -25,7 +30,7 @@ def read_pseudo_boxes(folder: Path, image_ids: Sequence[str]) -> list[NDArray[np
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If a line is malformed, a box is negative or inverted, or an image has no line.
+        ValueError: If a line is malformed, a box is negative, inverted or beyond any image, or an image has no line.
 
     Example:
         >>> import tempfile
@@ -48,8 +53,8 @@ def read_pseudo_boxes(folder: Path, image_ids: Sequence[str]) -> list[NDArray[np
             x0, y0, x1, y1 = map(int, fields)
         except ValueError:
             raise ValueError(f"{where}: expected path,x0,y0,x1,y1 in whole pixels; found {line!r}") from None
-        if not (0 <= x0 <= x1 and 0 <= y0 <= y1):
-            raise ValueError(f"{where}: the box is negative or inverted; found {line!r}")
+        if not (0 <= x0 <= x1 <= LARGEST and 0 <= y0 <= y1 <= LARGEST):
+            raise ValueError(f"{where}: the box is negative, inverted or beyond any image; found {line[:MAX_SHOWN]!r}")
         if image_id in boxes:
             boxes[image_id].append([x0, y0, x1 + 1, y1 + 1])
     if missing := [image_id for image_id, found in boxes.items() if not found]:

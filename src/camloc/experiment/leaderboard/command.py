@@ -12,6 +12,7 @@ from rich.text import Text
 from camloc.experiment.finished_runs import LeftOut, all_run_directories, left_out_lines
 from camloc.experiment.leaderboard.boards import make_boards
 from camloc.experiment.leaderboard.runs import BoardRun, read_runs
+from camloc.experiment.trusted import printable
 from camloc.export.csv_file import write_csv
 from camloc.export.replaced import replaced
 from camloc.report.leaderboard import EXPLANATION, Board, ListedRun, markdown, terminal_tables
@@ -51,13 +52,21 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if options.published == bool(options.runs):
         parser.error("give run directories, or --published" if not options.runs else "--published takes no run")
+    if options.published and (options.markdown or options.csv or options.html):
+        parser.error("--published takes no --markdown, --csv or --html")
+    for name in ("markdown", "csv", "html"):
+        given = getattr(options, name)
+        if given is not None and (why := _cannot_be_written(given, is_folder=name == "html")):
+            parser.error(f"--{name} {given} {why}")
+    if None is not options.markdown == options.csv:
+        parser.error("--markdown and --csv name the same file")
     if options.published:
         _print_published()
         return 0
     try:
         _leaderboard(options.runs, options.markdown, options.csv, options.html)
     except (OSError, ValueError) as error:
-        sys.stderr.write(f"no leaderboard: {' '.join(str(error).split())}\n")
+        sys.stderr.write(f"no leaderboard: {printable(' '.join(str(error).split()))}\n")
         return 1
     return 0
 
@@ -85,6 +94,16 @@ def _leaderboard(paths: Sequence[Path], markdown_file: Path | None, csv_file: Pa
         from camloc.report.leaderboard_page import write_leaderboard_page  # noqa: PLC0415 - imports matplotlib
 
         write_leaderboard_page(page, boards, listed, left_out)
+
+
+def _cannot_be_written(path: Path, *, is_folder: bool) -> str:
+    """Say why a file, or a folder of files, cannot be written; empty where it can."""
+    if is_folder:
+        return "is no folder; give one" if path.exists() and not path.is_dir() else ""
+    # A device or a link would be replaced by a file.
+    if path.is_symlink() or (path.exists() and not path.is_file()) or not path.name:
+        return "is no regular file; give the name of one"
+    return "" if path.parent.is_dir() else "lies in a folder that does not exist; make it first"
 
 
 def _csv_rows(boards: Sequence[Board], runs: Sequence[ListedRun]) -> Iterator[list[object]]:
@@ -118,9 +137,9 @@ def _print(boards: Sequence[Board], runs: Sequence[ListedRun], left_out: Sequenc
             console.print(Text(title, style="italic"), soft_wrap=True)
             console.print(table)
     for number, run in enumerate(runs, start=1):
-        console.print(Text(f"{number}: {run.text}"), soft_wrap=True)
+        console.print(Text(printable(f"{number}: {run.text}")), soft_wrap=True)
     for line in left_out:
-        console.print(Text(f"left out: {line}"), soft_wrap=True)
+        console.print(Text(printable(f"left out: {line}")), soft_wrap=True)
     console.print(Text(EXPLANATION))
 
 

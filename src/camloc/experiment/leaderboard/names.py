@@ -82,6 +82,8 @@ def method_of(config: Config, training: Config | None, *, is_known: bool = True)
         is_known: Whether it is known how the weights were trained.
     """
     objective = None if training is None else training.get("objective")
+    if objective is not None and not isinstance(objective, Mapping):
+        raise ValueError(f"the config.yaml of its training has {safe(repr(objective))} under objective")
     trained_by = [] if objective is None else [objective_name(value_of(objective, "_target_"))]
     if not is_known:
         trained_by = ["unknown training"]
@@ -95,6 +97,8 @@ def method_of(config: Config, training: Config | None, *, is_known: bool = True)
     options = {f"objective.{key}": value for key, value in (objective or {}).items() if key not in _NO_OPTIONS}
     for part in ("attribution", "views", "score_map", "box_rule"):
         own = config.get(part) or {}
+        if not isinstance(own, Mapping):
+            raise ValueError(f"its config.yaml has {safe(repr(own))} under {part}, which is no part")  # noqa: TRY004 - a file
         options |= {f"{part}.{key}": value for key, value in own.items() if key not in _NO_OPTIONS}
     return Named(name, options)
 

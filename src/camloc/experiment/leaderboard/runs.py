@@ -17,6 +17,8 @@ from camloc.report.objects import object_shares
 from camloc.report.table import TRAINED_WITH_BOXES
 
 CENTRED_BOX = "centred_box_"
+LARGEST = 1e15
+"""Nothing that a run writes is larger."""
 _AT_BEST = "_at_best"
 """End of the key of a number at the threshold that is best on the reported images."""
 
@@ -72,8 +74,8 @@ def _read(run: RunDirectory) -> BoardRun:
     config = read_config_file(run.config)
     values, metrics = plain(config), completed_metrics(run)
     rows = [row for row in run.read_rows() if row.key.startswith("test/")]
-    if not rows or not isinstance(metrics.get("test/num_images"), int):
-        raise ValueError("it has no numbers of test")
+    if not rows or not _number(metrics, "test/num_images", run.metrics.name):
+        raise ValueError("it has no numbers of test in metrics.json and rows.json")
     remarks, is_plain, is_known = [], False, True
     try:
         checkpoint, of_training = training_of(config, run.path)
@@ -162,17 +164,30 @@ def _metrics(rows: Sequence[ReportedRow], scores: Mapping[str, object]) -> list[
 
 
 def _score(metrics: Mapping[str, Any], key: str) -> Score | None:
-    value, low, high = (metrics.get(name) for name in (key, f"{key}_low", f"{key}_high"))
-    if not isinstance(value, int | float):
+    value, low, high = (_number(metrics, name, "metrics.json") for name in (key, f"{key}_low", f"{key}_high"))
+    if value is None:
         return None
-    ends = (float(low), float(high)) if isinstance(low, int | float) and isinstance(high, int | float) else None
-    return Score(float(value), ends)
+    return Score(value, None if low is None or high is None else (low, high))
+
+
+def _number(values: Mapping[str, Any], key: str, file: str) -> float | None:
+    """Return a number of a run's file; null where there is none.
+
+    Raises:
+        ValueError: If something else stands there, or what no run measures.
+    """
+    value = values.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LARGEST:
+        raise ValueError(f"its {file} has {safe(repr(value)[:40])} under {key}")
+    return float(value)
 
 
 def _cost(run: RunDirectory) -> Cost | None:
     """Return what the training took; null where it did not write it, as before camloc 0.3."""
     found = read_json(run.cost)
-    values = [found.get(name) for name in Cost.__dataclass_fields__]
-    if not all(isinstance(value, int | float) and value >= 0 for value in values):
+    values = [_number(found, name, run.cost.name) for name in Cost.__dataclass_fields__]
+    if None in values:
         return None
     return Cost(**{name: found[name] for name in Cost.__dataclass_fields__})
