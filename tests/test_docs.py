@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 from torch import nn
 
 from camloc.attribution.cam import cam
@@ -104,6 +104,19 @@ def test_objective(outside: Path) -> None:
     objective = instantiate(configured(outside).objective)(class_counts=[3, 1])
     losses = objective(nn.Identity(), Labelled(images=torch.zeros(1, 2), target=torch.tensor([1])))
     assert float(losses.by_name["focal"]) == pytest.approx(0.5**2 * np.log(2))
+
+
+def test_objective_that_extends_the_network(outside: Path) -> None:
+    config = configured(outside, "objective=drop_maps", "objective.rate=0.5")
+    backbone: GapBackbone = instantiate(config.backbone)(num_classes=5)
+    objective: Any = get_class(config.objective._target_)
+    extended = objective.extend(backbone, rate=config.objective.rate)
+    images = torch.rand(2, 3, 32, 48)
+    plain, dropped = backbone.forward_features(images).maps, extended.train().forward_features(images).maps
+    assert (dropped == 0).flatten(2).all(dim=2).sum() - (plain == 0).flatten(2).all(dim=2).sum() > 0
+    losses = instantiate(config.objective)(class_counts=[1] * 5)(extended, Labelled(images, torch.tensor([0, 4])))
+    assert list(losses.by_name) == ["cross_entropy"]
+    assert torch.equal(extended.eval()(images), backbone.eval()(images))
 
 
 def test_box_rule(outside: Path) -> None:

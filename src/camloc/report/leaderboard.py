@@ -141,7 +141,7 @@ class Board:
     @property
     def matrix_title(self) -> str:
         """What the table of methods x networks shows."""
-        return f"{self.metrics[0].heading}, %, methods x networks; CAM thresholds from val but where another is named"
+        return f"{self.metrics[0].heading}, %, methods x networks; CAM thresholds from val unless another is named"
 
     def matrix(self) -> tuple[list[str], list[list[str]]] | None:
         """Return headings and rows of methods x networks by the first metric; null of fewer than two networks."""
