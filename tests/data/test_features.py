@@ -61,6 +61,15 @@ def test_what_has_no_room_is_refused_before(tmp_path: Path, monkeypatch: pytest.
     assert check_room([written(tmp_path / "c.npy")]) is None  # type: ignore[func-returns-value] # it is there
 
 
+def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"file, the folder of .* cannot be made .*; set XDG_CACHE_HOME"):
+        check_room([FeatureFile(tmp_path / "file" / "a.npy", 2, 3)])
+    (tmp_path / "b.npy").mkdir()
+    with pytest.raises(ValueError, match=r"b\.npy is a folder where the frozen trunk's features are kept"):
+        check_room([FeatureFile(tmp_path / "b.npy", 2, 3)])
+
+
 def test_a_disk_that_is_full_after_all_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")

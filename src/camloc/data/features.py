@@ -126,13 +126,21 @@ def check_room(files: Iterable[FeatureFile]) -> None:
     """Refuse to begin files that the disk has no room for.
 
     Raises:
-        ValueError: With what is needed and what is free.
+        ValueError: With what is needed and what is free, or with what is in the way of the folder or a file.
     """
     missing = [file for file in files if not file.exists]
     if not missing:
         return
     folder = missing[0].path.parent
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"{folder}, the folder of the frozen trunk's features, cannot be made ({error.strerror}); set "
+            "XDG_CACHE_HOME to one that can, or classifier.cached_views=0, which keeps none"
+        ) from error
+    if blocked := next((file.path for file in missing if file.path.is_dir()), None):
+        raise ValueError(f"{blocked} is a folder where the frozen trunk's features are kept; remove it")
     needed, free = sum(file.num_bytes for file in missing), shutil.disk_usage(folder).free
     if needed > free:
         raise ValueError(
