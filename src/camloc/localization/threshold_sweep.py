@@ -58,16 +58,16 @@ def largest_component_boxes(score_maps: Tensor, cam_thresholds: Sequence[float] 
         raise ValueError(f"score_maps has shape {tuple(score_maps.shape)}; give (P,H,W) with H and W at least 1.")
     fractions = _checked(cam_thresholds)
     maps = score_maps.detach().to("cpu", torch.float32).contiguous().numpy()
-    boxes = torch.zeros(len(maps), len(fractions), 4, dtype=torch.int32)
-    # NumPy's extrema: torch's would wake its own threads, which keep spinning and slow down those started below.
+    # NumPy's arrays and extrema: torch's would wake its own threads, which keep spinning and slow down those below.
+    boxes = np.zeros((len(maps), len(fractions), 4), dtype=np.int32)
     low, high = maps.min((1, 2)), maps.max((1, 2))
     maximum = np.where(np.isfinite(low) & np.isfinite(high), high, np.float32(0))
     # A new pool for each call: one that outlives it would not survive a fork into a loader worker.
     workers = max(1, min(torch.get_num_threads(), len(maps)))
     with ThreadPoolExecutor(workers) as pool:
-        chunks = (np.array_split(array, workers) for array in (maps, maximum, boxes.numpy()))
+        chunks = (np.array_split(array, workers) for array in (maps, maximum, boxes))
         list(pool.map(partial(_sweep_maps, fractions.numpy()), *chunks))
-    return boxes.to(score_maps.device)
+    return torch.from_numpy(boxes).to(score_maps.device)
 
 
 def _checked(thresholds: Sequence[float] | Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from camloc.metrics.checks import (
 )
 from camloc.metrics.contract import Interval, Protocol
 from camloc.metrics.functional.classification import class_rank
-from camloc.metrics.functional.localization import CONDITIONS, IOU_THRESHOLD, RANK_LIMITS, best_iou
+from camloc.metrics.functional.localization import CONDITIONS, IOU_THRESHOLD, RANK_LIMITS, best_iou, one_thread
 from camloc.metrics.functional.per_image import PerImage
 from camloc.metrics.functional.threshold_choice import middle_of_best
 from camloc.metrics.functional.threshold_intervals import error_intervals
@@ -162,17 +162,18 @@ class LocalizationError(Protocol):
         if boxes is None:
             boxes = largest_component_boxes(score_maps.cpu(), self.cam_thresholds)
         overlap = best_iou(boxes, gt_boxes)
-        hits = overlap[:, None] >= torch.tensor(self.iou_thresholds, dtype=torch.float64)[:, None]
         values = {"iou": overlap}
-        if logits is None:
-            if (target < 0).any():
-                raise ValueError(f"target must be at least 0, got {int(target.min())}")
-            self.hits[CONDITIONS.index("gt_known")] += hits.sum(dim=0).to(self.hits.device)
-        else:
-            rank = values["rank"] = class_rank(logits, target).cpu()
-            counts = torch.stack([hits[rank < limit].sum(dim=0) for limit in RANK_LIMITS.values()])
-            self.hits += counts.to(self.hits.device)
-            self.num_ranked += len(rank)
+        with one_thread():
+            hits = overlap[:, None] >= torch.tensor(self.iou_thresholds, dtype=torch.float64)[:, None]
+            if logits is None:
+                if (target < 0).any():
+                    raise ValueError(f"target must be at least 0, got {int(target.min())}")
+                self.hits[CONDITIONS.index("gt_known")] += hits.sum(dim=0).to(self.hits.device)
+            else:
+                rank = values["rank"] = class_rank(logits, target).cpu()
+                counts = torch.stack([hits[rank < limit].sum(dim=0) for limit in RANK_LIMITS.values()])
+                self.hits += counts.to(self.hits.device)
+                self.num_ranked += len(rank)
         self.num_images += len(boxes)
         self.num_degenerate += num_degenerate
         return Outcome(values)

@@ -3,6 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from camloc.boxes import iou
 from camloc.metrics.functional.localization import best_iou
 
 
@@ -19,6 +20,25 @@ def test_an_iou_of_exactly_the_threshold_reaches_it() -> None:
         [width / 10 for width in range(1, 10)], dtype=torch.float64
     )
     assert reached.all()
+
+
+def test_counting_wakes_no_other_threads_and_gives_them_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def recording(boxes: torch.Tensor, gt_boxes: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.get_num_threads())
+        return iou(boxes, gt_boxes)
+
+    monkeypatch.setattr("camloc.metrics.functional.localization.iou", recording)
+    boxes, before = torch.zeros(1, 1, 4), torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        best_iou(boxes, [torch.ones(1, 4)])
+        with pytest.raises(ValueError, match="gt_boxes"):
+            best_iou(boxes, [torch.full((1, 4), torch.nan)])
+        assert (seen, torch.get_num_threads()) == ([1], 3)
+    finally:
+        torch.set_num_threads(before)
 
 
 box = st.tuples(*[st.integers(0, 12)] * 2, *[st.integers(1, 9)] * 2).map(
