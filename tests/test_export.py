@@ -118,7 +118,7 @@ def test_a_file_of_other_weights_is_not_measured_under_a_checkpoints_name(
     card = exported(here, trained, tmp_path / "export", "format=exported_program")
     checkpoint = torch.load(trained[0] / "checkpoints" / "best.ckpt", weights_only=True)
     name = next(name for name in checkpoint["state_dict"] if name.startswith("predictor."))
-    checkpoint["state_dict"][name].view(-1)[0] += 1
+    checkpoint["state_dict"][name][0] += 1
     write_checkpoint(checkpoint, tmp_path / "other.ckpt")
     without = json.dumps({key: value for key, value in card.items() if key != "weights"})
     for text, of, message in (
