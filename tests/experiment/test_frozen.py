@@ -134,6 +134,16 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "camloc"
 
 
+@pytest.mark.parametrize("weights", [None, "file.pth"])
+def test_a_trunk_that_stays_random_is_said(
+    weights: str | None, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, datamodule = module(), NoiseData()
+    build_frozen(frozen_config(1, backbone={"_target_": "mine", "weights": weights}), one, datamodule)
+    assert ("frozen trunk: its weights are random and stay so" in capsys.readouterr().out) is (weights is None)
+    assert not cache.exists() or not list(cache.iterdir())
+
+
 @pytest.mark.parametrize("views", [1, 3])
 def test_two_epochs_on_features_end_as_two_through_the_trunk(views: int, cache: Path) -> None:
     through, images = module(), NoiseData()
@@ -163,7 +173,9 @@ def test_features_are_made_once(
 ) -> None:
     first, datamodule = module(), NoiseData()
     trained(datamodule, first, build_frozen(frozen_config(1), first, datamodule))
-    assert "features of 10 train images (0.0 MB) are made once and kept in" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "features of 10 train images (0.0 MB) are made once and kept in" in printed
+    assert "weights are random" not in printed  # the network has no such option
     monkeypatch.setattr(KeepFeatures, "_make", None)
     again, datamodule = module(), NoiseData()
     trained(datamodule, again, build_frozen(frozen_config(1), again, datamodule))

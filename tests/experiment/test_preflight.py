@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from camloc.data.datasets.textures import Textures
 from camloc.data.loading.datamodule import LoaderOptions, LocalizationDataModule
 from camloc.data.loading.files import FileSplit
 from camloc.data.loading.split import Split, SplitName
@@ -127,3 +128,11 @@ def test_boxes_that_a_centre_crop_cuts_are_counted(tmp_path: Path, capsys: pytes
             f"{name}: the centre crop cuts 4 of 4 true boxes and shows nothing of 0; they are measured whole."
             in printed
         )
+
+
+def test_pseudo_boxes_are_called_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = Textures(num_train=9, num_val=3, num_test=3, image_size=64, pseudo_boxes="border_contrast")
+    preflight(data, ("val", "test"), RunDirectory(tmp_path))
+    of_split = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.split()[:1]}
+    assert "3 pseudo" in of_split["val"]
+    assert "pseudo" not in of_split["test"]

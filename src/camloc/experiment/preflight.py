@@ -88,7 +88,8 @@ def preflight(
         for name, summary in found.splits.items():
             if summary.num_boxes and name != "train":
                 check_windows(splits[name], summary, datamodule.eval_transform.window)
-    _show(found, datamodule.class_names, dict.fromkeys(datamodule.notes), trains_with_boxes=with_boxes)
+    pseudo = "" if datamodule.pseudo_boxes is None else "val"
+    _show(found, datamodule.class_names, dict.fromkeys(datamodule.notes), trains_with_boxes=with_boxes, pseudo=pseudo)
     if found.errors:
         raise ValueError("the data set is not ready: " + " | ".join(found.errors))
 
@@ -151,7 +152,9 @@ def _track(items: Iterable[Any], what: str, total: int) -> Iterable[Any]:
     return items if quick else rich_track(items, what, total, console=Console(stderr=True), transient=True)
 
 
-def _show(found: Preflight, class_names: Sequence[str], notes: Iterable[str], *, trains_with_boxes: bool) -> None:
+def _show(
+    found: Preflight, class_names: Sequence[str], notes: Iterable[str], *, trains_with_boxes: bool, pseudo: str
+) -> None:
     console = Console()
     table = Table(box=SIMPLE_HEAD)
     for heading in ("split", "images", "classes", "per class", "true boxes", "without box"):
@@ -166,7 +169,7 @@ def _show(found: Preflight, class_names: Sequence[str], notes: Iterable[str], *,
             f"{summary.num_images:,}",
             f"{len(present):,} of {len(class_names):,}",
             spread,
-            f"{summary.num_boxes:,}" if is_read else "not read",
+            f"{summary.num_boxes:,}{' pseudo' * (name == pseudo)}" if is_read else "not read",
             f"{summary.num_without_boxes:,}" if is_read else "",
         )
     console.print(table)
