@@ -3,8 +3,7 @@
 224x224 in bf16, batches of 128 from pinned memory, so that no loader is measured. An evaluation classifies, maps the
 true class and boxes each map at 100 CAM thresholds, in both loops by the same functions; how fast the plain loop only
 classifies is shown beside it. The Trainer's kernels are repeatable (``trainer.deterministic=warn``), so the plain loop
-is timed with such kernels too. Rounds
-alternate between the loops; each warms up for one epoch.
+is timed with such kernels too. Rounds alternate between the loops; each warms up for one epoch.
 
     python benchmarks/gpu.py [NETWORK...] [--compile]
 """

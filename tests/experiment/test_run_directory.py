@@ -17,8 +17,8 @@ from camloc.experiment.run_directory import (
     is_first_process,
     is_started_by_first_process,
     read_json,
-    saved_values,
 )
+from camloc.experiment.saved_values import saved_values
 from camloc.experiment.trusted import read_config
 from camloc.export.replaced import replaced
 

@@ -119,8 +119,9 @@ class TimmBackbone(nn.Module):
                 f"backbone.output_stride={output_stride}: the maps of timm's {_name(network)} stay {found} pixels wide "
                 f"for images of {input_spec.size}; set null"
             )
-        self.reads_maps = self._reads_maps(features)
-        self.is_gap = self.reads_maps and self._is_gap(features)
+        with torch.no_grad():
+            self.reads_maps = self._reads_maps(features)
+        self.is_gap = self._is_gap(features)
         self.train(was_training)
 
     def forward_features(self, images: Tensor) -> Features:
@@ -141,6 +142,8 @@ class TimmBackbone(nn.Module):
 
     def forward_head(self, features: Features) -> Tensor:
         """Return the (B,C) logits of what ``forward_features`` returned."""
+        if not self.reads_maps:
+            features = features._replace(maps=features.maps.detach())  # rather no gradient than one of zeros
         logits: Tensor = self.network.forward_head(self._join(features))
         return logits
 
@@ -192,17 +195,15 @@ class TimmBackbone(nn.Module):
             return features.maps
         if self.layout == "NHWC":
             return features.maps.permute(0, 2, 3, 1)
-        maps = features.maps if self.reads_maps else features.maps.detach()  # rather no gradient than one of zeros
-        return torch.cat([*features.others, maps.flatten(2).transpose(1, 2)], dim=1)
+        return torch.cat([*features.others, features.maps.flatten(2).transpose(1, 2)], dim=1)
 
     def _reads_maps(self, features: Features) -> bool:
         # The classifier of most transformers reads the class token alone.
         if not features.others:
             return True
-        self.reads_maps = True  # while it is found out
-        other = Features(torch.randn_like(features.maps), features.others)
-        both = [self.network.forward_head(self._join(one), pre_logits=True) for one in (features, other)]
-        return not torch.equal(*both)
+        maps = torch.randn(features.maps.shape, generator=torch.Generator().manual_seed(0))
+        both = (features, features._replace(maps=maps))
+        return not torch.equal(*[self.network.forward_head(self._join(one), pre_logits=True) for one in both])
 
     def _is_gap(self, features: Features) -> bool:
         # timm's heads have too many shapes to tell from their types, so random maps are passed through.

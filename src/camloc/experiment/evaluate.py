@@ -11,8 +11,9 @@ from camloc.experiment.build import build_callbacks, build_measures, build_train
 from camloc.experiment.conclusion import conclude
 from camloc.experiment.measuring.measure import measure
 from camloc.experiment.measuring.module import EvaluationModule
-from camloc.experiment.run_directory import RunDirectory, saved_values
+from camloc.experiment.run_directory import RunDirectory
 from camloc.experiment.run_job import given_keys
+from camloc.experiment.saved_values import saved_values
 from camloc.experiment.sources import build_source
 from camloc.export.score_map_files import ScoreMapFolder
 from camloc.localization.contract import needs_images

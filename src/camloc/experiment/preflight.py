@@ -88,8 +88,9 @@ def preflight(
         for name, summary in found.splits.items():
             if summary.num_boxes and name != "train":
                 check_windows(splits[name], summary, datamodule.eval_transform.window)
-    pseudo = "" if datamodule.pseudo_boxes is None else "val"
-    _show(found, datamodule.class_names, dict.fromkeys(datamodule.notes), trains_with_boxes=with_boxes, pseudo=pseudo)
+    is_pseudo = datamodule.pseudo_boxes is not None
+    notes = dict.fromkeys(datamodule.notes)
+    _show(found, datamodule.class_names, notes, trains_with_boxes=with_boxes, is_pseudo=is_pseudo)
     if found.errors:
         raise ValueError("the data set is not ready: " + " | ".join(found.errors))
 
@@ -153,7 +154,7 @@ def _track(items: Iterable[Any], what: str, total: int) -> Iterable[Any]:
 
 
 def _show(
-    found: Preflight, class_names: Sequence[str], notes: Iterable[str], *, trains_with_boxes: bool, pseudo: str
+    found: Preflight, class_names: Sequence[str], notes: Iterable[str], *, trains_with_boxes: bool, is_pseudo: bool
 ) -> None:
     console = Console()
     table = Table(box=SIMPLE_HEAD)
@@ -164,12 +165,13 @@ def _show(
         fewest, most = (present.min(), present.max()) if len(present) else (0, 0)
         spread = f"{fewest}" if fewest == most else f"{fewest} to {most}"
         is_read = name != "train" or trains_with_boxes
+        kind = " pseudo" if name == "val" and is_pseudo else ""
         table.add_row(
             Text(name),
             f"{summary.num_images:,}",
             f"{len(present):,} of {len(class_names):,}",
             spread,
-            f"{summary.num_boxes:,}{' pseudo' * (name == pseudo)}" if is_read else "not read",
+            f"{summary.num_boxes:,}{kind}" if is_read else "not read",
             f"{summary.num_without_boxes:,}" if is_read else "",
         )
     console.print(table)

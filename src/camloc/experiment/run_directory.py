@@ -4,16 +4,16 @@ import contextlib
 import json
 import math
 import os
-import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
 import camloc
 from camloc.experiment.run_lock import RunLock
+from camloc.experiment.saved_values import saved_values
 from camloc.export.csv_file import write_csv
 from camloc.export.replaced import replaced
 
@@ -284,31 +284,6 @@ class Status(NamedTuple):
     """While running: the machine of the first process."""
     process: int | None
     """While running: the id of the first process."""
-
-
-def saved_values(config: DictConfig) -> dict[str, Any]:
-    """Return a configuration as it is saved: resolved, but for what refers to an option of ``localization``.
-
-    An evaluation that changes a threshold changes it so for every protocol that follows it.
-
-    Example:
-        >>> given = {"seed": 1, "localization": {"cut": 0.2, "a": "${localization.cut}", "b": "${seed}"}}
-        >>> saved_values(OmegaConf.create(given))["localization"]
-        {'cut': 0.2, 'a': '${localization.cut}', 'b': 1}
-    """
-    resolved: Any = OmegaConf.to_container(config, resolve=True)
-    if isinstance(config.get("localization"), DictConfig):
-        raw = OmegaConf.to_container(config.localization, resolve=False)
-        resolved["localization"] = _following(raw, resolved["localization"])
-    return cast(dict[str, Any], resolved)
-
-
-def _following(raw: Any, resolved: Any) -> Any:  # noqa: ANN401 - any part of a configuration
-    if isinstance(raw, dict):
-        return {name: _following(part, resolved[name]) for name, part in raw.items()}
-    refers = re.findall(r"\$\{([^${},]*)", raw) if isinstance(raw, str) else []
-    # A reference to an option of one protocol is resolved: what reads a saved configuration refuses it.
-    return raw if refers and all(re.fullmatch(r"localization\.\w+|either:", one) for one in refers) else resolved
 
 
 def read_json(file: Path, kind: type[Any] = dict) -> Any:  # noqa: ANN401 - a JSON value

@@ -33,7 +33,7 @@ from camloc.experiment.measuring.measure import measure
 from camloc.experiment.network import extends_network
 from camloc.experiment.preflight import preflight
 from camloc.experiment.resumed_values import ApplyChanged, Changed, changed_values
-from camloc.experiment.run_directory import RunDirectory, is_first_process, saved_values
+from camloc.experiment.run_directory import RunDirectory, is_first_process
 from camloc.experiment.run_record import (
     RunInCheckpoint,
     RunRecord,
@@ -41,6 +41,7 @@ from camloc.experiment.run_record import (
     refuse_other_classes,
     refuse_trained_images,
 )
+from camloc.experiment.saved_values import saved_values
 
 
 def train(config: DictConfig, run: RunDirectory) -> None:

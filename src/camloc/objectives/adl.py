@@ -1,6 +1,6 @@
 """Attention-based drop layers: the most active part of the maps is hidden now and then, so that others must serve."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar
 
 import torch
@@ -72,23 +72,30 @@ class DroppingBackbone(Extended):
                 f"objective.layers={list(layers)}: give names of its layers, such as {', '.join(named[-5:])}, "
                 f"or {LAST_MAPS} for the last feature maps"
             )
-        if others := [name for name in layers if name != LAST_MAPS and not self._makes_maps(known[name])]:
+        inner = {name: known[name] for name in layers if name != LAST_MAPS}
+        if others := [name for name, makes_maps in self._make_maps(inner).items() if not makes_maps]:
             raise ValueError(f"objective.layers={list(layers)}: {', '.join(others)} makes no maps; name other layers")
-        for name in layers:
-            if name != LAST_MAPS:
-                parent, _, last = name.rpartition(".")
-                setattr(known[parent], last, nn.Sequential(known[name], AttentionDrop(threshold, drop_rate)))
+        for name, layer in inner.items():
+            parent, _, last = name.rpartition(".")
+            setattr(known[parent], last, nn.Sequential(layer, AttentionDrop(threshold, drop_rate)))
         self.drop = AttentionDrop(threshold, drop_rate) if LAST_MAPS in layers else nn.Identity()
 
-    def _makes_maps(self, layer: nn.Module) -> bool:
-        found: list[object] = []
-        hook = layer.register_forward_hook(lambda _layer, _inputs, output: found.append(output))
-        was_training = self.training
-        with torch.no_grad():
-            self.eval().backbone.forward_features(empty_image(self.backbone))
-        self.train(was_training)
-        hook.remove()
-        return bool(found) and all(isinstance(output, Tensor) and output.ndim == len("BKhw") for output in found)
+    def _make_maps(self, layers: Mapping[str, nn.Module]) -> dict[str, bool]:
+        # Of each layer, whether it gives (B,K,h,w) before the head.
+        found: dict[nn.Module, bool] = {}
+
+        def note(layer: nn.Module, _: object, output: object) -> None:
+            found[layer] = isinstance(output, Tensor) and output.ndim == len("BKhw")
+
+        hooks = [layer.register_forward_hook(note) for layer in layers.values()]
+        if hooks:
+            was_training = self.training
+            with torch.no_grad():
+                self.eval().backbone.forward_features(empty_image(self.backbone))
+            self.train(was_training)
+        for hook in hooks:
+            hook.remove()
+        return {name: found.get(layer, False) for name, layer in layers.items()}
 
     def forward_features(self, images: Tensor) -> Features:
         """Return the features of (B,3,H,W) normalized images, partly hidden in training."""

@@ -5,10 +5,10 @@ from itertools import cycle
 from pathlib import Path
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from camloc.export.replaced import replaced
@@ -156,7 +156,6 @@ def misses_chart(groups: Sequence[str], causes: Sequence[str], counts: Sequence[
     _save_plot(figure, axes, path)
 
 
-@rc_context({"text.parse_math": False})  # names may have dollar signs
 def reference_chart(
     names: Sequence[str],
     references: Sequence[float] | None,
@@ -222,6 +221,8 @@ def _save_plot(figure: Figure, axes: Axes, path: Path) -> None:
         raise ValueError(f"{path}: there is no curve to plot")
     ncols = 2 if max(map(len, names)) <= 30 else 1  # noqa: PLR2004 - letters that fit into half the width
     figure.legend(loc="outside lower center", ncols=ncols, frameon=False)
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # names may have dollar signs
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced(path) as partial:
         figure.savefig(partial, format="png")

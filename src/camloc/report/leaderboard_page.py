@@ -5,16 +5,8 @@ from pathlib import Path
 
 from camloc.export.replaced import replaced
 from camloc.report.charts import reference_chart
-from camloc.report.leaderboard import (
-    COST_HEADINGS,
-    EXPLANATION,
-    Board,
-    ListedRun,
-    Metric,
-    cells_of,
-    cost_rows,
-    headings_of,
-)
+from camloc.report.leaderboard import Board, ListedRun, Metric
+from camloc.report.leaderboard_tables import COST_HEADINGS, EXPLANATION, cells_of, cost_rows, headings_of
 from camloc.report.page import link, template
 
 IMAGES = "images"

@@ -1,6 +1,7 @@
 """Arguments of commands that take no configuration."""
 
 import argparse
+from pathlib import Path
 from typing import Any, NoReturn
 
 
@@ -20,3 +21,21 @@ class OneLineParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Exit with the line."""
         self.exit(1, f"{self.failure}: {message}; usage: {self.usage_line}\n")
+
+    def check_outputs(self, options: argparse.Namespace) -> None:
+        """Exit with a line if a file ``--markdown`` or ``--csv``, or a folder ``--html``, cannot be written.
+
+        A device or a link is no place for a file: it would be replaced.
+        """
+        for name in ("markdown", "csv", "html"):
+            path: Path | None = getattr(options, name, None)
+            if path is None:
+                continue
+            if name == "html":
+                why = "is no folder; give one" if path.exists() and not path.is_dir() else ""
+            elif path.is_symlink() or (path.exists() and not path.is_file()) or not path.name:
+                why = "is no regular file; give the name of one"
+            else:
+                why = "" if path.parent.is_dir() else "lies in a folder that does not exist; make it first"
+            if why:
+                self.error(f"--{name} {path} {why}")

@@ -48,13 +48,14 @@ def read_pseudo_boxes(folder: Path, image_ids: Sequence[str]) -> list[NDArray[np
         )
     boxes: dict[str, list[list[int]]] = {image_id: [] for image_id in image_ids}
     for where, line in located_lines(file):
+        shown = repr(line[:MAX_SHOWN])
         image_id, *fields = line.split(",")
         try:
             x0, y0, x1, y1 = map(int, fields)
         except ValueError:
-            raise ValueError(f"{where}: expected path,x0,y0,x1,y1 in whole pixels; found {line!r}") from None
+            raise ValueError(f"{where}: expected path,x0,y0,x1,y1 in whole pixels; found {shown}") from None
         if not (0 <= x0 <= x1 <= LARGEST and 0 <= y0 <= y1 <= LARGEST):
-            raise ValueError(f"{where}: the box is negative, inverted or beyond any image; found {line[:MAX_SHOWN]!r}")
+            raise ValueError(f"{where}: the box is negative, inverted or beyond any image; found {shown}")
         if image_id in boxes:
             boxes[image_id].append([x0, y0, x1 + 1, y1 + 1])
     if missing := [image_id for image_id, found in boxes.items() if not found]:

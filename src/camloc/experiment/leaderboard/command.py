@@ -15,7 +15,8 @@ from camloc.experiment.leaderboard.runs import BoardRun, read_runs
 from camloc.experiment.trusted import printable
 from camloc.export.csv_file import write_csv
 from camloc.export.replaced import replaced
-from camloc.report.leaderboard import EXPLANATION, Board, ListedRun, markdown, terminal_tables
+from camloc.report.leaderboard import Board, ListedRun
+from camloc.report.leaderboard_tables import EXPLANATION, markdown, terminal_tables
 from camloc.report.one_line_parser import OneLineParser
 from camloc.report.published import HEADINGS, published_cells, published_numbers
 
@@ -54,11 +55,8 @@ def main(arguments: Sequence[str]) -> int:
         parser.error("give run directories, or --published" if not options.runs else "--published takes no run")
     if options.published and (options.markdown or options.csv or options.html):
         parser.error("--published takes no --markdown, --csv or --html")
-    for name in ("markdown", "csv", "html"):
-        given = getattr(options, name)
-        if given is not None and (why := _cannot_be_written(given, is_folder=name == "html")):
-            parser.error(f"--{name} {given} {why}")
-    if None is not options.markdown == options.csv:
+    parser.check_outputs(options)
+    if options.csv is not None and options.csv == options.markdown:
         parser.error("--markdown and --csv name the same file")
     if options.published:
         _print_published()
@@ -94,16 +92,6 @@ def _leaderboard(paths: Sequence[Path], markdown_file: Path | None, csv_file: Pa
         from camloc.report.leaderboard_page import write_leaderboard_page  # noqa: PLC0415 - imports matplotlib
 
         write_leaderboard_page(page, boards, listed, left_out)
-
-
-def _cannot_be_written(path: Path, *, is_folder: bool) -> str:
-    """Say why a file, or a folder of files, cannot be written; empty where it can."""
-    if is_folder:
-        return "is no folder; give one" if path.exists() and not path.is_dir() else ""
-    # A device or a link would be replaced by a file.
-    if path.is_symlink() or (path.exists() and not path.is_file()) or not path.name:
-        return "is no regular file; give the name of one"
-    return "" if path.parent.is_dir() else "lies in a folder that does not exist; make it first"
 
 
 def _csv_rows(boards: Sequence[Board], runs: Sequence[ListedRun]) -> Iterator[list[object]]:

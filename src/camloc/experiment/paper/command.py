@@ -109,6 +109,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables as Markdown")
     parser.add_argument("--html", type=Path, metavar="DIR", help="write a page with charts and images into a folder")
     options = parser.parse_args(arguments)
+    parser.check_outputs(options)
     try:
         _tables(options.runs, options.markdown, options.html)
     except (OSError, ValueError) as error:

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from camloc.experiment.configuration import configuration_directory
 from camloc.experiment.entry import prepare
-from camloc.experiment.run_directory import saved_values
+from camloc.experiment.saved_values import saved_values
 from camloc.report.paper_tables import Measure
 
 CLASSIFICATION = {f"top{k}": f"test/classification/top{k}_error" for k in (1, 5)}
