@@ -101,6 +101,14 @@ def test_a_gradient_in_maps_that_the_head_does_not_read_is_refused(name: str, re
         grad_cam(backbone, torch.randn(1, 3, 64, 64), lambda logits: Pairs.most_likely(logits, 1))
 
 
+def test_looking_at_a_head_draws_nothing_from_the_runs_random_numbers() -> None:
+    backbone = built("test_vit")
+    with torch.no_grad():
+        features, before = backbone.forward_features(torch.zeros(1, 3, 160, 160)), torch.get_rng_state()
+        assert not backbone._reads_maps(features)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_tokens_lie_where_their_patches_are() -> None:
     # Of a network without layers that mix patches, only the token of the changed patch differs.
     backbone = built("test_vit")

@@ -18,8 +18,6 @@ from camloc.experiment.run_directory import (
     is_started_by_first_process,
     read_json,
 )
-from camloc.experiment.saved_values import saved_values
-from camloc.experiment.trusted import read_config
 from camloc.export.replaced import replaced
 
 
@@ -271,10 +269,3 @@ def test_only_the_first_process_writes(
     assert is_started_by_first_process() is started_by_first
     RunDirectory(tmp_path).write_status("running")
     assert (tmp_path / "status.json").exists() is first
-
-
-def test_what_refers_to_an_option_of_one_protocol_is_saved_resolved_and_can_be_read_again() -> None:
-    protocols = {"a": {"list": "file"}, "b": {"list": "${localization.protocols.a.list}", "cut": "${localization.cut}"}}
-    saved = saved_values(OmegaConf.create({"localization": {"cut": 0.2, "protocols": protocols}}))
-    assert saved["localization"]["protocols"]["b"] == {"list": "file", "cut": "${localization.cut}"}
-    assert read_config(OmegaConf.to_yaml(saved), "config.yaml").localization.protocols.b.cut == 0.2

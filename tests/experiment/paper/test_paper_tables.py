@@ -384,6 +384,15 @@ def test_markdown_holds_every_line_and_shows_names_as_they_are(
     assert "it is no row of the paper" in text
 
 
+def test_a_link_is_no_place_for_markdown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "link.md").symlink_to(tmp_path / "file.md")
+    with pytest.raises(SystemExit) as exited:
+        main(["paper", "RUN", "--markdown", str(tmp_path / "link.md")])
+    assert exited.value.code == 1
+    assert "link.md is no regular file; give the name of one" in capsys.readouterr().err
+    assert (tmp_path / "link.md").is_symlink()
+
+
 def test_markdown_of_a_name_with_line_breaks() -> None:
     assert "| a b |" in markdown([PaperLine(1, "a\nb", False, "top1", 1.0)], [], [])
 
